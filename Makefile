@@ -1,0 +1,62 @@
+# Every target works on a fresh machine: it makes .venv, installs, then runs.
+# `make PYTHON=python3.12 test` picks another interpreter.
+
+PYTHON ?= python3
+VENV := .venv
+LAB := .venv-lab
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+LAB_STAMP := $(LAB)/.installed
+OUT ?= build/demo
+
+.PHONY: help venv demo test test-real check lint types imports docs bench clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+# The stamp stands for the install: it is redone only when what it was made from has changed.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("filiation needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+# The tests on real models make a fine-tune with torch; torch stays out of the everyday environment.
+$(LAB_STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(LAB)
+	$(LAB)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[test,lab]"
+	@touch $@
+
+venv: $(STAMP)  ## make .venv with the package and the developer tools
+
+demo: $(STAMP)  ## compare the shipped small models; HTML reports in build/demo (offline)
+	$(BIN)/filiation demo --out $(OUT)
+
+test: $(STAMP)  ## every test that needs neither torch nor a download
+	$(BIN)/python -m pytest
+
+test-real: $(LAB_STAMP)  ## tests on pinned real models (downloads packages, needs torch)
+	$(LAB)/bin/python -m pytest -m real tests/real
+
+check: lint types imports docs  ## lint, format, types, import directions, docs build
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/pyright
+
+imports: $(STAMP)
+	$(BIN)/lint-imports
+
+docs: $(STAMP)
+	$(BIN)/zensical build --clean
+
+bench: $(STAMP)  ## the measured promises; slow, never in CI
+	$(BIN)/python benchmarks/run.py
+
+clean:  ## remove what the targets above made, the environments too
+	rm -rf $(VENV) $(LAB) build dist site .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -1,0 +1,41 @@
+"""Qwen: the first generation's own names, then Llama's."""
+
+from __future__ import annotations
+
+from filiation.anatomy.families.llama import llama_like
+from filiation.anatomy.tables import Family, Kinds, fused
+
+QWEN1 = Family(
+    name="qwen",
+    container="h",
+    layer={
+        "ln_1": "attn_norm",
+        "attn.c_attn": fused("q", "k", "v"),
+        "attn.c_proj": "o",
+        "attn.logn_tensor": "buffer",
+        "ln_2": "ffn_norm",
+        # modeling_qwen.py multiplies w1(x) by silu(w2(x)): the gate is w2.
+        "mlp.w1": "up",
+        "mlp.w2": "gate",
+        "mlp.c_proj": "down",
+    },
+    outside={
+        "wte": "embedding",
+        "ln_f": "final_norm",
+        "lm_head": "head",
+        "rotary_emb.inv_freq": "buffer",
+    },
+    model_types=("qwen",),
+    architectures=("QWenLMHeadModel",),
+    gguf=("qwen",),
+    kinds=Kinds(activation="silu"),
+    ignore=("d_ff",),  # intermediate_size is twice the width of w1 and w2
+)
+
+FAMILIES = (
+    QWEN1,
+    llama_like("qwen2", "qwen2", "qwen2_vl_text", "qwen2_5_vl_text", gguf=("qwen2", "qwen2vl")),
+    llama_like("qwen2_moe", "qwen2_moe", gguf=("qwen2moe",)),
+    llama_like("qwen3", "qwen3", "qwen3_vl_text", gguf=("qwen3", "qwen3vl")),
+    llama_like("qwen3_moe", "qwen3_moe", gguf=("qwen3moe",)),
+)

@@ -1,0 +1,134 @@
+"""What a model family is, as data: a table of names, a few kinds, and the exceptions to the symmetries.
+
+A table says which name inside a layer is which role. It does not know prefixes (``model.``, ``language_model.``,
+``module.``), sizes, or how many layers there are: those are read off the checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from filiation.anatomy.model import Symmetry
+
+
+class Layout(StrEnum):
+    """How the rows of a fused projection are ordered."""
+
+    CONTIGUOUS = "contiguous"  # all of the first, then all of the second ...
+    GROUPED = "grouped"  # per kv head: its query heads, its key, its value (with one query a group: per head q, k, v)
+    BLOCKED = "blocked"  # CodeGen: four blocks, each with its share of q, then v, then k
+    INTERLEAVED = "interleaved"  # row by row in turn: gpt-oss' gate, up, gate, up ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What one stored tensor holds.
+
+    Attributes:
+        roles: one role, or the fused ones in stored order.
+        layout: how fused rows are ordered.
+        stacked: the leading axis counts experts.
+        transpose: stored ``[in, out]`` (Conv1D, batched experts).
+    """
+
+    roles: tuple[str, ...]
+    layout: Layout = Layout.CONTIGUOUS
+    stacked: bool = False
+    transpose: bool = False
+
+
+Names = Mapping[str, "str | Rule"]
+Config = Mapping[str, Any]
+
+
+def conv1d(*roles: str) -> Rule:
+    """Return the rule of a matrix stored ``[in, out]``, as GPT-2's Conv1D."""
+    return Rule(roles, transpose=True)
+
+
+def fused(*roles: str, layout: Layout = Layout.CONTIGUOUS) -> Rule:
+    """Return the rule of several projections stored as one."""
+    return Rule(roles, layout=layout)
+
+
+def experts(*roles: str, transpose: bool = False, layout: Layout = Layout.CONTIGUOUS) -> Rule:
+    """Return the rule of experts stacked along a leading axis."""
+    return Rule(roles, layout=layout, stacked=True, transpose=transpose)
+
+
+@dataclass(frozen=True, slots=True)
+class Kinds:
+    """What the function of a tower is, as far as the symmetries depend on it; see :class:`Geometry` for the words.
+
+    ``norm_offset`` is what a stored gain lacks (1 where ``1 + w`` is applied). ``sub_norm`` says that a norm stands
+    on the attention output or the hidden units. ``value_nonlinear`` that values pass a nonlinearity.
+    """
+
+    norm: str = "rms"
+    norm_position: str = "pre"
+    norm_offset: float = 0.0
+    gated: bool = True
+    up_is_odd: bool = True
+    activation: str | None = None
+    rope: str | None = "neox"
+    positions: str | None = "rope"
+
+    @property
+    def alibi(self) -> bool:
+        """Whether attention is biased by distance with a slope for each head (arXiv 2108.12409)."""
+        return self.positions == "alibi"
+
+
+@dataclass(frozen=True)
+class Family:
+    """One kind of tower.
+
+    Attributes:
+        name: what the anatomy calls it.
+        container: the path of the layer list inside the tower, e.g. ``layers`` or ``encoder.layer``.
+        layer: names inside a layer -> role or rule; ``{E}`` stands for an expert number, ``{N}`` for any number.
+        outside: names beside the layers -> role or rule.
+        model_types, architectures: what config.json calls it.
+        gguf: what ``general.architecture`` calls it.
+        component: ``language`` unless the table is of another tower.
+        kinds: see :class:`Kinds`.
+        adjust: returns the family as this config makes it, where a setting changes kinds or layouts.
+        pair_rows: q and k rows are stored in rotary pair order (Meta's own files), not half-split.
+        gguf_layer: names inside a GGUF layer that mean something else for this family.
+        gguf_permuted: llama.cpp's converter stores q and k rows of this family in rotary pair order.
+        exceptions: symmetries that do not hold for this family -> reason.
+        keys: config keys that are not the usual ones, e.g. ``{"d_ff": "n_inner"}``.
+        ignore: settings whose config key misleads here (Falcon-7B says 71 kv heads and has one).
+        tied: whether the head is the embedding where config.json does not say.
+        renames: where the table spells another family's names anew: this spelling -> the usual one.
+    """
+
+    name: str
+    container: str
+    layer: Names
+    outside: Names
+    model_types: tuple[str, ...] = ()
+    architectures: tuple[str, ...] = ()
+    gguf: tuple[str, ...] = ()
+    component: str = "language"
+    kinds: Kinds = Kinds()
+    adjust: Callable[[Config, Family], Family] | None = None
+    pair_rows: bool = False
+    gguf_layer: Names = field(default_factory=dict[str, "str | Rule"])
+    gguf_permuted: bool = False
+    exceptions: Mapping[Symmetry, str] = field(default_factory=dict[Symmetry, str])
+    keys: Mapping[str, str] = field(default_factory=dict[str, str])
+    ignore: tuple[str, ...] = ()
+    tied: bool = False
+    renames: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def under(self, config: Config) -> Family:
+        """Return the family as ``config`` makes it."""
+        return self if self.adjust is None else self.adjust(config, self)
+
+    def with_kinds(self, **changes: Any) -> Family:
+        """Return the family with some kinds changed."""
+        return replace(self, kinds=replace(self.kinds, **changes))

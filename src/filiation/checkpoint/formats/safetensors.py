@@ -1,0 +1,263 @@
+"""safetensors: one file, shards with an index, or shards without one. The header is read by our own reader.
+
+Layout: 8 bytes little-endian header length, a JSON object ``name -> {dtype, shape, data_offsets}``, then the data.
+Nothing in the header is believed before it is checked against the file's size; the tensors must fill the data
+exactly, without gap and without overlap.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from filiation.checkpoint.encodings import ENCODINGS
+from filiation.checkpoint.formats.base import Loaded, chosen_file, leading_bytes, top_level, weight_file
+from filiation.checkpoint.model import StoredTensor, TensorInfo
+from filiation.checkpoint.ranges import RangeTensor, Run
+from filiation.checkpoint.shards import (
+    INDEX_ENDING,
+    ShardIndex,
+    ask_for_one,
+    numbered_sets,
+    parse_json,
+    read_index,
+    shard_name,
+)
+from filiation.checkpoint.sources.base import Source
+from filiation.errors import CorruptCheckpointError, UnsupportedFormatError
+
+NAME = "safetensors"
+ENDING = ".safetensors"
+ADAPTER = "adapter_model.safetensors"
+
+_MAX_HEADER = 100_000_000
+_FIRST_READ = 1 << 14  # most headers' beginning in one request; the length alone would cost one more
+_MAX_DIMENSIONS = 16
+_MAX_LENGTH = 1 << 48
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """One file's header: its tensors in the order of their data, and its ``__metadata__``."""
+
+    tensors: Mapping[str, RangeTensor]
+    metadata: Mapping[str, str]
+
+
+def recognises(source: Source) -> bool:
+    """Tell whether the source holds safetensors weights that are not just an adapter's."""
+    chosen = chosen_file(source)
+    if chosen is not None and not chosen.endswith(INDEX_ENDING):
+        first = leading_bytes(source, chosen, 9)
+        return first[8:9] == b"{" or (chosen.lower().endswith(ENDING) and not first.startswith(b"GGUF"))
+    return any(name != ADAPTER for name in top_level(source, ENDING, ENDING + INDEX_ENDING))
+
+
+def load(source: Source) -> Loaded:
+    """Read the headers of all shards; see :class:`~filiation.checkpoint.formats.base.Format`."""
+    choice = _choose(source)
+    headers = {file: read_header(source, file) for file in choice.files}
+    tensors: dict[str, StoredTensor] = {}
+    for file, header in headers.items():
+        for name, tensor in header.tensors.items():
+            if name in tensors:
+                raise _in_two_files(name, tensors[name].info.file, file)
+            tensors[name] = tensor
+    notes = list(choice.notes)
+    if choice.index is not None:
+        notes += check_index(choice.index, tensors)
+    metadata: dict[str, Any] = {}
+    for header in headers.values():
+        metadata.update(header.metadata)
+    used = (*choice.files, *([choice.index.file] if choice.index else []))
+    return Loaded(tensors, metadata, tuple(notes), used)
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    files: Sequence[str]
+    index: ShardIndex | None = None
+    notes: tuple[str, ...] = ()
+
+
+def _choose(source: Source) -> _Choice:
+    """Pick the files that make up the model, in the order in which transformers would look for them."""
+    chosen = chosen_file(source)
+    if chosen is not None and shard_name(chosen) is None and not chosen.endswith(INDEX_ENDING):
+        return _Choice([chosen])
+    names = [name for name in top_level(source, ENDING) if name != ADAPTER]
+    indices = top_level(source, ENDING + INDEX_ENDING)
+    if "model.safetensors" in names:
+        rest = len(names) + len(indices) - 1
+        note = f"model.safetensors was read; {rest} other safetensors files of the folder were not"
+        return _Choice(["model.safetensors"], notes=(note,) if rest else ())
+    if indices:
+        file = "model.safetensors.index.json" if "model.safetensors.index.json" in indices else indices[0]
+        if file not in ("model.safetensors.index.json", chosen) and len(indices) > 1:
+            raise ask_for_one(source, indices, NAME)
+        index = read_index(source, file)
+        others = [name for name in names if name not in index.files]
+        note = f"{file} was followed; {len(others)} safetensors files that it does not name were not read"
+        return _Choice(index.files, index, (note,) if others else ())
+    return _without_index(source, names)
+
+
+def _without_index(source: Source, names: Sequence[str]) -> _Choice:
+    sets = list(numbered_sets(names).values())
+    single = [name for name in names if shard_name(name) is None]
+    if len(sets) == 1 and (not single or sets[0][0].startswith("model")):
+        note = f"no index file: the {len(sets[0])} shards were found by their numbers"
+        return _Choice(sets[0], notes=(note,))
+    if len(single) == 1 and not sets:
+        return _Choice(single)
+    raise ask_for_one(source, [*(s[0] for s in sets), *single], NAME)
+
+
+def read_header(source: Source, file: str) -> Header:
+    """Read and check one file's header.
+
+    Raises:
+        CorruptCheckpointError: the header lies, or the file is truncated.
+        UnsupportedFormatError: a tensor has a dtype that is not known.
+    """
+    size = weight_file(source, file).size
+    first = source.read(file, 0, min(size, _FIRST_READ))
+    if len(first) < 8:
+        raise _corrupt(file, f"The file holds {size} bytes, not even the header's length.")
+    (length,) = struct.unpack("<Q", first[:8])
+    if length > _MAX_HEADER:
+        raise _corrupt(
+            file, f"The header claims {length} bytes; at most {_MAX_HEADER} are believed.", "header over 100 MB"
+        )
+    if length + 8 > size:
+        raise _corrupt(file, f"The header claims {length} bytes, the file holds {size}: it is truncated.")
+    raw = first[8 : 8 + length]
+    if len(raw) < length:
+        raw += source.read(file, 8 + len(raw), 8 + length)
+    return _parse(source, file, raw, size)
+
+
+def _parse(source: Source, file: str, raw: bytes, size: int) -> Header:
+    if not raw.startswith(b"{"):
+        raise _corrupt(file, "The header does not begin with '{': this is not a safetensors file.")
+    entries = parse_json(raw, file)
+    metadata = entries.pop("__metadata__", None) or {}
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in cast(Any, metadata).values()):
+        raise _corrupt(file, "__metadata__ is not a map of text to text.")
+    base = 8 + len(raw)
+    found = [_entry(source, file, name, entry, base) for name, entry in entries.items()]
+    found.sort(key=lambda t: (t.run.offset, t.run.offset + t.info.nbytes))
+    _check_coverage(file, found, base, size)
+    return Header({t.info.name: t for t in found}, cast(dict[str, str], metadata))
+
+
+def _entry(source: Source, file: str, name: str, entry: Any, base: int) -> RangeTensor:
+    if not name.isprintable() or not entry or not isinstance(entry, dict):
+        raise _corrupt(file, "The tensor's entry is not readable.", tensor=ascii(name))
+    fields = cast(dict[str, Any], entry)
+    encoding = _encoding(file, name, fields.get("dtype"))
+    shape = _numbers(fields.get("shape"))
+    offsets = _numbers(fields.get("data_offsets"))
+    if shape is None or len(shape) > _MAX_DIMENSIONS or math.prod(n or 1 for n in shape) > _MAX_LENGTH:
+        raise _corrupt(file, f"Its shape is not believable: {_short(fields.get('shape'))}.", tensor=name)
+    if offsets is None or len(offsets) != 2 or offsets[0] > offsets[1]:
+        raise _corrupt(file, f"Its offsets are not a range: {_short(fields.get('data_offsets'))}.", tensor=name)
+    start, stop = offsets
+    needed = encoding.nbytes(math.prod(shape))
+    if needed != stop - start:
+        claim = "no whole number of" if needed is None else str(needed)
+        reason = f"{encoding.name} of shape {list(shape)} needs {claim} bytes; its range holds {stop - start}."
+        raise _corrupt(file, reason, tensor=name)
+    info = TensorInfo(name, shape, encoding.name, stop - start, file)
+    return RangeTensor(info, Run(source, file, base + start, encoding, name))
+
+
+def _encoding(file: str, name: str, dtype: Any) -> Any:
+    if isinstance(dtype, str) and dtype in ENCODINGS:
+        return ENCODINGS[dtype]
+    raise UnsupportedFormatError(
+        f"A tensor has a dtype that is not known: {_short(dtype)}.",
+        file=file,
+        tensor=name,
+        reason=f"Known are {', '.join(ENCODINGS)}.",
+        next_step="Convert the checkpoint to bf16 safetensors with the tool that made it.",
+    )
+
+
+def _numbers(value: Any) -> tuple[int, ...] | None:
+    """Return a list of non-negative whole numbers as a tuple, or None for anything else."""
+    if not isinstance(value, list):
+        return None
+    items = cast(list[Any], value)
+    if any(type(item) is not int or item < 0 for item in items):
+        return None
+    return tuple(items)
+
+
+def _check_coverage(file: str, tensors: Sequence[RangeTensor], base: int, size: int) -> None:
+    """Check that the tensors fill the file's data exactly: no overlap, no gap, nothing outside."""
+    end = base
+    for tensor in tensors:
+        start, name = tensor.run.offset, tensor.info.name
+        if start < end:
+            raise _corrupt(file, "Its bytes overlap those of the tensor before it.", "overlapping", name)
+        if start > end:
+            raise _corrupt(file, f"{start - end} bytes before it belong to no tensor.", "gap", name)
+        end = start + tensor.info.nbytes
+        if end > size:
+            reason = f"Its bytes end at {end}, the file at {size}: the file is truncated or the offsets lie."
+            raise _corrupt(file, reason, "out of range", name)
+    if end != size:
+        raise _corrupt(file, f"The tensors end at byte {end}, the file at {size}: bytes that belong to no tensor.")
+
+
+def check_index(index: ShardIndex, tensors: Mapping[str, StoredTensor]) -> list[str]:
+    """Check an index against the shards; return a note when the shards hold more than it names.
+
+    Raises:
+        CorruptCheckpointError: the index names a tensor that its shard does not hold.
+    """
+    for name, file in index.tensors.items():
+        stored = tensors.get(name)
+        if stored is None or stored.info.file != file:
+            where = "no shard holds it" if stored is None else f"{stored.info.file} holds it"
+            raise CorruptCheckpointError(
+                "The index contradicts the shards.",
+                file=index.file,
+                tensor=name,
+                reason=f"The index says the tensor is in {file}; {where}.",
+                next_step="Download index and shards again, from one revision.",
+            )
+    extra = [name for name in tensors if name not in index.tensors]
+    if not extra:
+        return []
+    return [f"{len(extra)} tensors are in the shards but not in {index.file}, e.g. {extra[0]}"]
+
+
+def _in_two_files(name: str, first: str, second: str) -> CorruptCheckpointError:
+    return CorruptCheckpointError(
+        "A tensor is in two shards.",
+        file=second,
+        tensor=name,
+        reason=f"{first} and {second} both hold it, so it is not known which one counts.",
+        next_step="Remove the shard that does not belong to this model, or name one file.",
+    )
+
+
+def _short(value: Any) -> str:
+    text = ascii(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _corrupt(file: str, reason: str, what: str | None = None, tensor: str | None = None) -> CorruptCheckpointError:
+    label = f"The safetensors file is damaged ({what})." if what else "The safetensors file is damaged."
+    return CorruptCheckpointError(
+        label,
+        file=file,
+        tensor=tensor,
+        reason=reason,
+        next_step="Download the file again and compare its size and SHA-256 with the publisher's.",
+    )

@@ -1,0 +1,159 @@
+"""Tensors that lie as one run of values in a file: reading and decoding just the rows that were asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from filiation.checkpoint.encodings import Encoding, decode
+from filiation.checkpoint.indexing import Plan, plan
+from filiation.checkpoint.model import Floats, Index, Span, TensorInfo
+from filiation.checkpoint.sources.base import Source
+from filiation.errors import CorruptCheckpointError
+
+CHUNK = 1 << 20
+"""Bytes decoded at a time: small enough to stay in the processor's cache between the read and the decoding."""
+
+_FAR = 1 << 14  # a gap of this many bytes between wanted rows is skipped rather than read
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run of values of one kind in one file; ``offset`` is where it begins, in bytes."""
+
+    source: Source
+    file: str
+    offset: int
+    encoding: Encoding
+    tensor: str
+
+    def span(self, start: int, stop: int) -> Span:
+        """Return the bytes of the blocks that hold the values ``start:stop``."""
+        first, last = self._blocks(start, stop)
+        size = self.encoding.size
+        return Span(self.source, self.file, self.offset + first * size, self.offset + last * size)
+
+    def raw(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
+        """Return the bytes of the blocks that hold the values ``start:stop``."""
+        span = self.span(start, stop)
+        out = np.empty(span.stop - span.start, np.uint8)
+        self._fill(span.start, out)
+        return out
+
+    def values(self, start: int, stop: int) -> Floats:
+        """Return the values ``start:stop`` as float32."""
+        first, last = self._blocks(start, stop)
+        block = self.encoding.block
+        out = np.empty((last - first) * block, np.float32)
+        if self.encoding.is_float32:
+            self._fill(self.offset + 4 * first, out.view(np.uint8))
+        elif len(out):
+            self._decode(first, last, out)
+        return out[start - first * block : stop - first * block]
+
+    def _blocks(self, start: int, stop: int) -> tuple[int, int]:
+        if stop <= start:
+            return start // self.encoding.block, start // self.encoding.block
+        return start // self.encoding.block, -(-stop // self.encoding.block)
+
+    def _decode(self, first: int, last: int, out: Floats) -> None:
+        size, block = self.encoding.size, self.encoding.block
+        step = max(1, CHUNK // size)
+        local = _reader_into(self.source) is not None
+        # A remote file is asked once for everything; a local one chunk by chunk, so that no second copy is held.
+        whole = None if local else self._bytes(self.offset + first * size, self.offset + last * size)
+        buffer = np.empty(min(step, last - first) * size, np.uint8) if local else None
+        for low in range(first, last, step):
+            high = min(low + step, last)
+            if buffer is not None:
+                raw = buffer[: (high - low) * size]
+                self._fill(self.offset + low * size, raw)
+            else:
+                assert whole is not None
+                raw = whole[(low - first) * size : (high - first) * size]
+            target = out[(low - first) * block : (high - first) * block]
+            decode(self.encoding, raw, target, file=self.file, tensor=self.tensor)
+
+    def _bytes(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
+        data = self.source.read(self.file, start, stop) if stop > start else b""
+        if len(data) != stop - start:
+            raise CorruptCheckpointError(
+                "A file ended before the tensor did.",
+                file=self.file,
+                tensor=self.tensor,
+                reason=f"{stop - start} bytes were asked for at {start}, {len(data)} came.",
+                next_step="Download the file again.",
+            )
+        return np.frombuffer(data, np.uint8)
+
+    def _fill(self, start: int, out: npt.NDArray[np.uint8]) -> None:
+        into = _reader_into(self.source)
+        if not len(out):
+            return
+        if into is not None:
+            into(self.file, start, memoryview(out))
+        else:
+            out[...] = self._bytes(start, start + len(out))
+
+
+def _reader_into(source: Source) -> Any:
+    """Return the source's ``read_into(name, start, buffer)``, which spares a copy, or None where it has none."""
+    return getattr(source, "read_into", None)
+
+
+@dataclass(frozen=True, slots=True)
+class RangeTensor:
+    """A C-contiguous tensor in one run of bytes."""
+
+    info: TensorInfo
+    run: Run
+
+    def read(self, index: Index = ()) -> Floats:
+        """Return ``tensor[index]`` as float32; leading integers and the first slice save bytes.
+
+        Raises:
+            IndexError: the index does not fit the shape.
+            UnsupportedFormatError: the stored kind has no real values.
+        """
+        wanted = plan(self.info.shape, index)
+        return _gather(wanted, self._gaps(wanted), self.run.values)
+
+    def read_raw(self, index: Index = ()) -> npt.NDArray[Any]:
+        """Return ``tensor[index]`` in its stored kind, or as float32 where numpy has no such kind."""
+        native = self.run.encoding.native
+        if native is None:
+            return self.read(index)
+        wanted = plan(self.info.shape, index)
+        return _gather(wanted, self._gaps(wanted), lambda start, stop: self.run.raw(start, stop).view(native))
+
+    def spans(self, index: Index = ()) -> Sequence[Span]:
+        """Return the bytes that :meth:`read` would read."""
+        wanted = plan(self.info.shape, index)
+        if self._gaps(wanted):
+            row = math.prod(wanted.shape[1:])
+            return [self.run.span(at, at + row) for at in _row_starts(wanted)]
+        return [self.run.span(wanted.start, wanted.stop)] if wanted.stop > wanted.start else []
+
+    def _gaps(self, wanted: Plan) -> bool:
+        row = math.prod(wanted.shape[1:]) * self.run.encoding.size // self.run.encoding.block
+        return wanted.step > 1 and (wanted.step - 1) * row >= _FAR
+
+
+def _row_starts(wanted: Plan) -> range:
+    row = math.prod(wanted.shape[1:])
+    return range(wanted.start, wanted.stop, wanted.step * row)
+
+
+def _gather(wanted: Plan, gaps: bool, read: Any) -> npt.NDArray[Any]:
+    if not gaps:
+        return read(wanted.start, wanted.stop).reshape(wanted.shape)[wanted.rest]
+    row = math.prod(wanted.shape[1:])
+    rows = [read(at, at + row).reshape(1, *wanted.shape[1:]) for at in _row_starts(wanted)]
+    first = wanted.rest[0]
+    backward = isinstance(first, slice) and first.step is not None and first.step < 0
+    return np.concatenate(rows)[(slice(None, None, -1 if backward else 1), *wanted.rest[1:])]

@@ -1,0 +1,15 @@
+"""Room origin: exact tests of common origin, what may be multiplied, and what follows (the evidence contract)."""
+
+from __future__ import annotations
+
+from filiation.origin.diagonal import Diagonal
+from filiation.origin.order import FixedPoints
+from filiation.origin.sign import Signs, SignsInPlace
+from filiation.origin.subsequence import Subsequence
+from filiation.origin.testing import Abstention, ExactTest, Outcome
+from filiation.origin.units import Units
+
+#: The exact tests, in reading order: order tests read sign-free contents and come before sign tests in place.
+TESTS: tuple[ExactTest, ...] = (FixedPoints(), Diagonal(), Subsequence(), Signs(), SignsInPlace())
+
+__all__ = ["TESTS", "Abstention", "ExactTest", "Outcome", "Units"]

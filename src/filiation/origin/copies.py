@@ -1,0 +1,91 @@
+"""Self-tests: layers (and heads) of one model that are, or began as, copies of one another.
+
+Copies carry the same labels, so they are one label set, not several (evidence contract, section 3.6). A model is
+tested against itself before it is tested against another; copies then enter products with exponent one over the
+size of their cluster, which keeps the product an e-value under any dependence inside the cluster (Hoelder).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from filiation.origin import evalues
+from filiation.origin.diagonal import Diagonal
+from filiation.origin.order import FixedPoints
+from filiation.origin.testing import Outcome
+from filiation.origin.units import Units
+
+#: log10 e at which two label sets of one model are merged. Merging wrongly costs power, never exactness.
+MERGE_AT = 3.0
+
+
+def order_log_e(suspect: Units, candidate: Units, rng: np.random.Generator) -> float:
+    """Return the log e-value of the order label: the mean of the fixed-point and the diagonal test."""
+    outcomes = [t.measure(suspect, candidate, rng) for t in (FixedPoints(), Diagonal())]
+    logs = [o.log_e for o in outcomes if isinstance(o, Outcome)]
+    return evalues.log_mean(logs) if logs else 0.0
+
+
+def shares(units: Mapping[int, Units], rng: np.random.Generator) -> dict[int, float]:
+    """Return for each label set (key) one over the number of label sets it is a copy of, itself included."""
+    keys = list(units)
+    cluster = {k: k for k in keys}
+
+    def root(key: int) -> int:
+        while cluster[key] != key:
+            key = cluster[key]
+        return key
+
+    for i, a in enumerate(keys):
+        for b in keys[i + 1 :]:
+            if len(units[a]) != len(units[b]):
+                continue
+            if order_log_e(units[a], units[b], rng) / evalues.LOG10 >= MERGE_AT:
+                cluster[root(b)] = root(a)
+    sizes: dict[int, int] = {}
+    for key in keys:
+        sizes[root(key)] = sizes.get(root(key), 0) + 1
+    return {key: 1.0 / sizes[root(key)] for key in keys}
+
+
+def clusters_of(share: Mapping[int, float]) -> bool:
+    """Return whether any label set is a copy of another."""
+    return any(s < 1.0 for s in share.values())
+
+
+def block_weights(units: Units, rng: np.random.Generator) -> dict[int, float]:
+    """Return the weight of each block of ``units`` (kv heads that are copies share one)."""
+    alive = units.alive()
+    by_block: dict[int, Units] = {}
+    for block, rows in alive.blocks():
+        part = alive.take(rows)
+        by_block[block] = Units(part.kind, part.content, part.position, np.zeros(len(part), np.int64), (), part.sign_free)
+    return shares(by_block, rng)
+
+
+def repeated(units: Units, threshold: float = 0.9) -> bool:
+    """Return whether two units of one label set have nearly equal contents (repeated kv heads, cloned experts)."""
+    normed = units.alive().normed
+    if len(normed) < 2:
+        return False
+    cosines = normed @ normed.T
+    return bool((cosines[np.triu_indices(len(normed), 1)] > threshold).any())
+
+
+def ordered_by_size(units: Units, level: float = 1e-6) -> bool:
+    """Return whether positions follow the units' norms: sorted or pruned by importance, so not arbitrary.
+
+    Reads one model only. Under an arbitrary order this fires with probability at most ``level`` per quantity.
+    """
+    from scipy.stats import spearmanr  # pyright: ignore[reportUnknownVariableType]
+
+    quantities: Sequence[np.ndarray] = (units.content, *units.signed)
+    for matrix in quantities:
+        norms = np.linalg.norm(matrix, axis=1)
+        centred = [(units.position[rows], norms[rows]) for _, rows in units.blocks() if len(rows) > 7]
+        for position, norm in centred:
+            if norm.std() > 0 and float(spearmanr(position, norm).pvalue) < level / max(1, len(centred)):
+                return True
+    return False

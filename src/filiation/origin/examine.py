@@ -1,0 +1,284 @@
+"""The exact examination of one component of two models: cheap direct reads first, then alignment, then bases.
+
+Every stage is an e-value of its own. They are averaged with weights fixed beforehand; a stage that was not run
+counts as zero (evidence contract, section 3.6), so stopping early is allowed and going on is paid for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from filiation.anatomy.model import Anatomy, Symmetry
+from filiation.evidence import Evidence
+from filiation.origin import basis as bases
+from filiation.origin import evalues, gather
+from filiation.origin.gather import Side, Window
+from filiation.origin.labelset import Tested, combine
+from filiation.origin.layers import LayerMap, contents, layer_map, layer_shares
+from filiation.origin.pairing import (
+    Pairing,
+    Plan,
+    TokenRows,
+    block_label_sets,
+    embedding_rows,
+    residual_label_sets,
+)
+from filiation.origin.testing import ExactTest
+
+#: Prior weights of the stages; they add up to 1 and were fixed before any model was seen.
+STAGES = {"direct": 0.5, "aligned": 0.2, "rebased": 0.15, "rotated": 0.15}
+#: log10 e at which one layer's blocks count as carrying the candidate's labels.
+LAYER_CARRIES = 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One stage: what it paired and tested, why it was run, and how many bytes each model had been read by its end."""
+
+    name: str
+    why: str
+    pairing: Pairing
+    residual: tuple[Tested, ...]
+    blocks: tuple[Tested, ...]
+    bytes_read: int = 0
+
+    @property
+    def log_e(self) -> float:
+        """The stage's e-value (natural log)."""
+        return combine([*self.residual, *self.blocks])
+
+    def layer_log10_e(self) -> dict[int, float]:
+        """Return, for each suspect layer that was tested, the e-value of its block label sets together."""
+        layers = {t.subject.part.layer for t in self.blocks if t.applied}
+        return {
+            i: combine([t for t in self.blocks if t.subject.part.layer == i]) / evalues.LOG10
+            for i in sorted(x for x in layers if x is not None)
+        }
+
+    def carrying(self) -> list[int]:
+        """Return the suspect layers whose blocks carry the candidate's labels."""
+        return [i for i, value in self.layer_log10_e().items() if value >= LAYER_CARRIES]
+
+    def covers_half(self) -> bool:
+        """Return whether at least half of the tested layers carry the candidate's labels."""
+        tested = self.layer_log10_e()
+        return bool(tested) and 2 * len(self.carrying()) >= len(tested)
+
+
+@dataclass(frozen=True, eq=False)
+class Examination:
+    """Everything the exact tests found about one component."""
+
+    component: str
+    stages: tuple[Stage, ...]
+    layer_maps: tuple[LayerMap, ...] = ()
+    cannot: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def log_e(self) -> float:
+        """The weighted mean of the stages' e-values (natural log); ``0`` when nothing could be tested."""
+        if not self.tested:
+            return 0.0
+        return evalues.log_mean([s.log_e for s in self.stages], [STAGES[s.name] for s in self.stages])
+
+    @property
+    def log10_e(self) -> float:
+        """The e-value in bans."""
+        return self.log_e / evalues.LOG10
+
+    @property
+    def tested(self) -> bool:
+        """Whether any test ran."""
+        return any(t.applied for s in self.stages for t in (*s.residual, *s.blocks))
+
+    @property
+    def best(self) -> Stage | None:
+        """The stage with the largest e-value: the one maps and derivations are drawn from."""
+        return max(self.stages, key=lambda s: s.log_e, default=None)
+
+    def evidence(self) -> tuple[Evidence, ...]:
+        """Return the records of all stages; residual label sets, which stages share, once."""
+        seen: dict[str, Evidence] = {}
+        for stage in self.stages:
+            for tested in (*stage.residual, *stage.blocks):
+                for record in tested.evidence:
+                    seen.setdefault(record.id, record)
+        return tuple(seen.values())
+
+
+@dataclass
+class _Walk:
+    """The state of one examination while it goes on."""
+
+    suspect: Anatomy
+    candidate: Anatomy
+    component: str
+    plan: Plan
+    tokens: TokenRows | None
+    tests: Sequence[ExactTest]
+    number: int
+    stages: list[Stage] = field(default_factory=list[Stage])
+    maps: list[LayerMap] = field(default_factory=list[LayerMap])
+    residual: tuple[Tested, ...] = ()
+    shares: dict[int, float] = field(default_factory=dict[int, float])
+
+    def sides(self, basis: bases.Basis) -> tuple[Side, Side]:
+        return (
+            Side(self.suspect, self.component, basis, is_suspect=True),
+            Side(self.candidate, self.component, basis, is_suspect=False),
+        )
+
+    @property
+    def same_width(self) -> bool:
+        s, c = self.sides(bases.IDENTITY)
+        return s.geometry.d_model == c.geometry.d_model
+
+    def windows(self) -> tuple[Window | None, Window | None]:
+        """Return the window the layer map reads and the one that tests what it chose: disjoint positions."""
+        s, _ = self.sides(bases.IDENTITY)
+        width = s.geometry.d_ff or 0
+        size = width // 2 if self.plan.whole else min(self.plan.map_units, width // 2)
+        if size < 8:
+            return None, None
+        found = gather.seeded_windows(width, size, 2, self.plan.rng("windows"))
+        return (found[0], found[1]) if len(found) == 2 else (None, None)
+
+    def add(self, name: str, why: str, pairing: Pairing, *, heads: bool) -> Stage:
+        blocks = tuple(block_label_sets(pairing, self.plan, self.tests, heads=heads))
+        read = self.suspect.checkpoint.bytes_read + self.candidate.checkpoint.bytes_read
+        stage = Stage(name, why, pairing, self.residual, blocks, read)
+        self.stages.append(stage)
+        return stage
+
+
+def examine(
+    suspect: Anatomy,
+    candidate: Anatomy,
+    component: str,
+    plan: Plan,
+    tokens: TokenRows | None,
+    tests: Sequence[ExactTest],
+    number: int = 0,
+) -> Examination:
+    """Examine one component that both models have.
+
+    Stages, each run only when the ones before did not settle at least half of the layers: ``direct`` (same layer
+    numbers, same channels), ``aligned`` (layers matched by content), ``rebased`` (channels matched as well),
+    ``rotated`` (a rotation of the residual stream fitted on shared token rows).
+    """
+    walk = _Walk(suspect, candidate, component, plan, tokens, tests, number)
+    if walk.same_width:
+        if _direct(walk) or _aligned(walk):
+            return _finished(walk)
+    elif not walk.stages:
+        walk.residual = ()
+    if tokens is not None:
+        _rebased(walk)
+    return _finished(walk)
+
+
+def _finished(walk: _Walk) -> Examination:
+    cannot = None
+    if not any(t.applied for s in walk.stages for t in (*s.residual, *s.blocks)):
+        cannot = "different_widths_no_shared_tokens" if not walk.same_width else "no_testable_units"
+    return Examination(walk.component, tuple(walk.stages), tuple(walk.maps), cannot)
+
+
+def _direct(walk: _Walk) -> bool:
+    """Compare layer i with layer i in the given channels; return whether that settles it."""
+    s, c = walk.sides(bases.IDENTITY)
+    same_depth = s.geometry.n_layers == c.geometry.n_layers
+    layers = walk.plan.sampled_layers(s.geometry.n_layers) if same_depth else []
+    window = _test_window(walk)
+    pairing = Pairing(s, c, tuple((i, i) for i in layers), "direct", walk.number, window)
+    walk.residual = tuple(residual_label_sets(_gain_pairing(pairing), walk.plan, walk.tokens, walk.tests))
+    if layers and _same_ffn_width(s, c):
+        walk.shares = layer_shares(s, layers, window, walk.plan.rng("self"))
+        pairing = replace(pairing, shares=walk.shares)
+    stage = walk.add("direct", "stage.direct", pairing, heads=walk.plan.whole)
+    return stage.covers_half() and len(stage.carrying()) == len(stage.layer_log10_e())
+
+
+def _gain_pairing(pairing: Pairing) -> Pairing:
+    """Return the pairing that residual tests read gains from: layer numbers as far as both models have them."""
+    if pairing.layers:
+        return pairing
+    depth = min(pairing.suspect.geometry.n_layers, pairing.candidate.geometry.n_layers)
+    return replace(pairing, layers=tuple((i, i) for i in range(min(depth, 8))))
+
+
+def _test_window(walk: _Walk) -> Window | None:
+    if walk.plan.whole:
+        return None
+    s, _ = walk.sides(bases.IDENTITY)
+    width = s.geometry.d_ff or 0
+    return gather.seeded_windows(width, walk.plan.units, 1, walk.plan.rng("direct window"))[0] if width else None
+
+
+def _same_ffn_width(s: Side, c: Side) -> bool:
+    return s.geometry.d_ff is not None and s.geometry.d_ff == c.geometry.d_ff
+
+
+def _aligned(walk: _Walk) -> bool:
+    """Match layers by content in the given channels, on one window of neurons; test the path on another."""
+    return _match_layers(walk, bases.IDENTITY, "aligned", "stage.aligned", ("order",))
+
+
+def _rebased(walk: _Walk) -> bool:
+    """Match residual channels by shared token rows: a signed permutation or injection, then a rotation."""
+    s, c = walk.sides(bases.IDENTITY)
+    if walk.tokens is None:
+        return False
+    swapped = s.geometry.d_model > c.geometry.d_model
+    wanted = walk.tokens.sample(max(walk.plan.tokens, 4 * s.geometry.d_model), walk.plan.rng("basis tokens"))
+    mine, theirs = embedding_rows(s, wanted.suspect), embedding_rows(c, wanted.candidate)
+    if mine is None or theirs is None or swapped or len(mine) < 32:
+        return False
+    signed = s.anatomy.holds(Symmetry.RESIDUAL_SIGN, s.component).holds
+    found = bases.signed_permutation(mine, theirs, walk.plan.rng("basis"), signed)
+    if _match_layers(walk, found, "rebased", "stage.rebased", ("order", "sign")):
+        return True
+    if not walk.same_width or len(mine) < 2 * s.geometry.d_model:
+        return False
+    turned = bases.rotation(mine, theirs)
+    return _match_layers(walk, turned, "rotated", "stage.rotated", ("order", "sign"))
+
+
+def _match_layers(walk: _Walk, basis: bases.Basis, stage: str, why: str, ways: tuple[str, ...]) -> bool:
+    """Draw layer maps on one window until one shows a path; test that path on the other window."""
+    s, c = walk.sides(basis)
+    choose, check = walk.windows()
+    if choose is None or check is None:
+        return False
+    best: tuple[LayerMap, tuple[tuple[int, int], ...]] | None = None
+    for way in ways:
+        if way == "order" and not _same_ffn_width(s, c):
+            way = "subsequence"  # noqa: PLW2901 - unequal widths leave ascending order as the only order label
+        drawn = _draw(walk, s, c, choose, way)
+        walk.maps.append(drawn)
+        path = drawn.path()
+        if path and (best is None or len(path) > len(best[1])):
+            best = (drawn, path)
+        if best is not None and 2 * len(best[1]) >= len(drawn.suspect_layers):
+            break
+    if best is None:
+        return False
+    drawn, path = best
+    anywhere = drawn.by != "order"
+    shares = layer_shares(s, [i for i, _ in path], check, walk.plan.rng(f"self/{stage}"))
+    pairing = Pairing(s, c, path, stage, walk.number, check, match_anywhere=anywhere, shares=shares)
+    return walk.add(stage, why, pairing, heads=walk.plan.whole).covers_half()
+
+
+def _draw(walk: _Walk, s: Side, c: Side, choose: Window, way: str) -> LayerMap:
+    mine = contents(s, range(s.geometry.n_layers), choose)
+    theirs = contents(c, range(c.geometry.n_layers), choose if way == "order" else None)
+    return layer_map(mine, theirs, way, walk.plan.rng(f"map/{way}/{s.basis.kind}"))
+
+
+def bans(log_e: float) -> float:
+    """Return decimal logarithm from natural, with minus infinity kept out of records."""
+    return max(log_e / evalues.LOG10, -300.0) if math.isfinite(log_e) else -300.0

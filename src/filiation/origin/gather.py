@@ -1,0 +1,230 @@
+"""From anatomy to units: reading the contents of one label set, canonicalised and in a common basis.
+
+Canonicalisation commutes with every symmetry: norm gains are folded into the matrices that read them; nothing is
+sorted, no sign convention is imposed (evidence contract, section 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from filiation.anatomy.model import Anatomy, Geometry, Symmetry
+from filiation.origin.basis import IDENTITY, Basis
+from filiation.origin.units import Floats, Units
+
+Window = tuple[int, int]
+SKETCH = 24  # probe directions of a head's Gram sketch
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One of the two models of a pairing: its anatomy, a component, and how its rows reach the common basis."""
+
+    anatomy: Anatomy
+    component: str = "language"
+    basis: Basis = IDENTITY
+    is_suspect: bool = True
+
+    @property
+    def geometry(self) -> Geometry:
+        """The component's sizes."""
+        return self.anatomy.geometry[self.component]
+
+    def carry(self, rows: Floats) -> Floats:
+        """Carry rows over this model's residual channels into the common basis."""
+        return self.basis.suspect(rows) if self.is_suspect else self.basis.candidate(rows)
+
+    def matrix(
+        self, role: str, layer: int | None, expert: int | None = None, window: Window | None = None, axis: int = 0
+    ) -> Floats | None:
+        """Return the canonical matrix of a part (or its window along ``axis``), None where there is none."""
+        part = self.anatomy.part(role, layer, expert, self.component)
+        if part is None:
+            return None
+        start, stop = (None, None) if window is None else window
+        return self.anatomy.read(part, start, stop, axis)
+
+    def gain(self, role: str, layer: int | None) -> Floats | None:
+        """Return a norm's gain, None where this model has none there."""
+        return self.matrix(role, layer)
+
+    def reader(
+        self, role: str, layer: int, expert: int | None = None, window: Window | None = None
+    ) -> Floats | None:
+        """Return a reader's rows with the gain of the norm before it folded in, carried to the common basis."""
+        rows = self.matrix(role, layer, expert, window)
+        if rows is None:
+            return None
+        norm = "attn_norm" if role in {"q", "k", "v"} else "ffn_norm"
+        gain = self.gain(norm, layer) if self.geometry.norm_position != "post" else None
+        if gain is None and role in {"gate", "up", "router"} and self.geometry.norm_position == "pre":
+            gain = self._parallel_gain(layer)
+        return self.carry(rows if gain is None else rows * gain)
+
+    def _parallel_gain(self, layer: int) -> Floats | None:
+        """Parallel blocks (GPT-J, Falcon, Phi) read attention and FFN from one norm."""
+        return self.gain("attn_norm", layer)
+
+    def writer(
+        self, role: str, layer: int, expert: int | None = None, window: Window | None = None
+    ) -> Floats | None:
+        """Return a writer's columns as rows ``(units, d)``, carried to the common basis."""
+        matrix = self.matrix(role, layer, expert, window, axis=1)
+        return None if matrix is None else self.carry(np.ascontiguousarray(matrix.T))
+
+
+def ffn_units(
+    side: Side, layer: int, expert: int | None = None, window: Window | None = None, with_down: bool = True
+) -> Units | None:
+    """Return the neurons of one FFN (of one expert): matched by gate rows, signed by up rows and down columns.
+
+    An ungated FFN is matched by its up rows (and down columns, when read) and has no sign label.
+    """
+    up = side.reader("up", layer, expert, window)
+    if up is None:
+        return None
+    gate = side.reader("gate", layer, expert, window)
+    down = side.writer("down", layer, expert, window) if with_down else None
+    first = 0 if window is None else window[0]
+    position = np.arange(first, first + len(up))
+    signed: tuple[Floats, ...] = ()
+    if gate is None:
+        content = up if down is None else np.hstack([_scaled(up), _scaled(down)])
+    else:
+        content = gate
+        if side.anatomy.holds(Symmetry.FFN_SIGN, side.component).holds:
+            signed = (up,) if down is None else (up, down)
+    return Units("ffn", content, position, np.zeros(len(up), np.int64), signed)
+
+
+def _scaled(rows: Floats) -> Floats:
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return (rows / np.where(norms > 0, norms, 1.0)).astype(np.float32)
+
+
+def value_units(side: Side, layer: int, with_output: bool = True) -> Units | None:
+    """Return the value channels of a layer, one block a kv head: matched by ``|cos|`` of v rows."""
+    g = side.geometry
+    v = side.reader("v", layer)
+    if v is None or not g.n_kv_heads or not g.d_head or len(v) != g.n_kv_heads * g.d_head:
+        return None
+    signed: tuple[Floats, ...] = (v,)
+    output = _grouped_output(side, layer) if with_output else None
+    if output is not None:
+        signed = (v, output)
+    number = np.arange(len(v))
+    return Units("value", v, number % g.d_head, number // g.d_head, signed, sign_free=True)
+
+
+def _grouped_output(side: Side, layer: int) -> Floats | None:
+    """Return, for each kv channel, the output columns of its query heads side by side."""
+    g = side.geometry
+    o = side.writer("o", layer)
+    if o is None or not g.n_heads or not g.n_kv_heads or not g.d_head or len(o) != g.n_heads * g.d_head:
+        return None
+    group = g.n_heads // g.n_kv_heads
+    by_channel = o.reshape(g.n_kv_heads, group, g.d_head, -1).transpose(0, 2, 1, 3)
+    return np.ascontiguousarray(by_channel).reshape(g.n_kv_heads * g.d_head, -1)
+
+
+def _sketch(rows: Floats, heads: int, probe: Floats) -> Floats:
+    """Return each head's Gram sketch ``P' w' w P``: blind to the order, sign and basis of the head's channels."""
+    seen = (rows @ probe).reshape(heads, -1, probe.shape[1])
+    grams = np.einsum("hci,hcj->hij", seen, seen)
+    flat = grams[:, *np.triu_indices(probe.shape[1])]
+    flat = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-30)
+    return (flat - flat.mean(axis=0)).astype(np.float32)
+
+
+def probe_for(width: int, seed: int) -> Floats:
+    """Return the seeded probe directions ``(width, SKETCH)`` that both models' heads are sketched with."""
+    drawn = np.random.default_rng(seed).standard_normal((width, SKETCH)) / np.sqrt(width)
+    return drawn.astype(np.float32)
+
+
+def kv_group_units(side: Side, layer: int, seed: int) -> Units | None:
+    """Return the kv groups of a layer as units, compared by sketches of ``v' v``."""
+    g = side.geometry
+    v = side.reader("v", layer)
+    if v is None or not g.n_kv_heads or g.n_kv_heads < 2 or not g.d_head or len(v) != g.n_kv_heads * g.d_head:
+        return None
+    content = _sketch(v, g.n_kv_heads, probe_for(v.shape[1], seed))
+    number = np.arange(g.n_kv_heads)
+    return Units("kv_group", content, number, np.zeros_like(number))
+
+
+def query_head_units(side: Side, layer: int, seed: int) -> Units | None:
+    """Return the query heads, one block a kv group, compared by sketches of their output columns."""
+    g = side.geometry
+    if not g.n_heads or not g.n_kv_heads or not g.d_head or g.n_heads // g.n_kv_heads < 2:
+        return None
+    o = side.writer("o", layer)
+    if o is None or len(o) != g.n_heads * g.d_head:
+        return None
+    content = _sketch(o, g.n_heads, probe_for(o.shape[1], seed))
+    number, group = np.arange(g.n_heads), g.n_heads // g.n_kv_heads
+    return Units("query_head", content, number % group, number // group)
+
+
+def expert_units(side: Side, layer: int) -> Units | None:
+    """Return the experts of a layer, compared by their router rows."""
+    rows = side.reader("router", layer)
+    if rows is None or len(rows) < 2:
+        return None
+    number = np.arange(len(rows))
+    return Units("expert", rows, number, np.zeros_like(number))
+
+
+NORM_ROLES = ("attn_norm", "ffn_norm", "post_attn_norm", "post_ffn_norm")
+
+
+def gain_profile(side: Side, layers: Sequence[int | None]) -> Floats | None:
+    """Return the gains over the given layers (None: the final norm), ``(norms, d)``, each kept even if constant."""
+    rows = [
+        gain
+        for layer in layers
+        for role in (("final_norm",) if layer is None else NORM_ROLES)
+        if (gain := side.gain(role, layer)) is not None and gain.shape[-1] == side.geometry.d_model
+    ]
+    return np.stack(rows).astype(np.float32) if rows else None
+
+
+def gain_units(gains: Floats) -> Units:
+    """Return the residual channels as units with their gain profiles ``gains`` ``(norms, d)`` as contents.
+
+    Each norm's gains are standardised over channels, which no order changes; constant ones are dropped by the
+    caller for both models at once, so that profiles stay comparable.
+    """
+    centred = gains - gains.mean(axis=1, keepdims=True)
+    spread = np.sqrt(np.square(centred).mean(axis=1, keepdims=True))
+    profile = (centred / np.where(spread > 0, spread, 1.0)).T
+    number = np.arange(profile.shape[0])
+    return Units("residual", np.ascontiguousarray(profile), number, np.zeros_like(number))
+
+
+def embedding_units(side: Side, rows: Floats, window: Window | None = None) -> Units:
+    """Return residual channels (in ``window``) as units with their embedding columns over token ``rows``.
+
+    Args:
+        rows: ``(tokens, d)`` of tokens that both models share, in the same order for both.
+    """
+    columns = np.ascontiguousarray((rows - rows.mean(axis=0)).T)
+    first, last = window or (0, len(columns))
+    has_sign = side.anatomy.holds(Symmetry.RESIDUAL_SIGN, side.component).holds
+    number = np.arange(first, last)
+    content = columns[first:last]
+    signed = (content,) if has_sign else ()
+    return Units("residual", content, number, np.zeros_like(number), signed, sign_free=has_sign)
+
+
+def seeded_windows(n: int, size: int, count: int, rng: np.random.Generator) -> list[Window]:
+    """Return up to ``count`` disjoint windows of ``size`` units at seeded offsets; one whole window if ``n <= size``."""
+    if n <= size:
+        return [(0, n)]
+    slots = rng.permutation(n // size)[:count]
+    offset = int(rng.integers(0, n % size + 1))
+    return [(offset + int(s) * size, offset + int(s) * size + size) for s in sorted(slots)]
+

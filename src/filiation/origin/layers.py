@@ -1,0 +1,106 @@
+"""Which suspect layer matches which candidate layer: the layer x layer map and the path chosen from it.
+
+The path is chosen on one set of neurons and tested on another (evidence contract, section 3.6): the map reads the
+positions of its own window only, so the labels of every other position are still fresh.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from filiation.origin import evalues, gather
+from filiation.origin.copies import shares
+from filiation.origin.diagonal import Diagonal
+from filiation.origin.gather import Side, Window
+from filiation.origin.order import FixedPoints
+from filiation.origin.sign import Signs
+from filiation.origin.subsequence import Subsequence
+from filiation.origin.testing import Outcome
+from filiation.origin.units import Units
+
+#: log10 e at which a cell of the map is taken as a match; what is chosen is tested on fresh units afterwards.
+CHOOSE_AT = 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class LayerMap:
+    """Layer x layer evidence from the FFN units of one window.
+
+    ``log10_e[i, j]`` and ``matched[i, j]`` (units in place, or plus signs where the order is scrambled) are for the
+    ``i``-th of ``suspect_layers`` against the ``j``-th of ``candidate_layers``; ``units`` is how many were compared.
+    """
+
+    suspect_layers: tuple[int, ...]
+    candidate_layers: tuple[int, ...]
+    log10_e: np.ndarray
+    matched: np.ndarray
+    units: int
+    by: str
+
+    def path(self) -> tuple[tuple[int, int], ...]:
+        """Return each suspect layer with its best candidate layer, where the evidence for it is clear.
+
+        Among candidate layers of (nearly) equal evidence the one that continues the path is taken.
+        """
+        chosen: list[tuple[int, int]] = []
+        previous = -1
+        for row, layer in enumerate(self.suspect_layers):
+            scores = self.log10_e[row]
+            best = float(scores.max(initial=-np.inf))
+            if best < CHOOSE_AT:
+                continue
+            ties = np.flatnonzero(scores >= 0.9 * best)
+            column = int(min(ties, key=lambda j: abs(self.candidate_layers[int(j)] - previous - 1)))
+            previous = self.candidate_layers[column]
+            chosen.append((layer, previous))
+        return tuple(chosen)
+
+
+def contents(side: Side, layers: Sequence[int], window: Window | None, expert: int | None = None) -> dict[int, Units]:
+    """Return each layer's FFN units in ``window`` without the down columns (range reads only).
+
+    Layers made of experts are represented by ``expert`` (0 unless given).
+    """
+    found: dict[int, Units] = {}
+    for layer in layers:
+        dense = side.anatomy.part("up", layer, None, side.component) is not None
+        units = gather.ffn_units(side, layer, None if dense else (expert or 0), window, with_down=False)
+        if units is not None:
+            found[layer] = units
+    return found
+
+
+def layer_shares(side: Side, layers: Sequence[int], window: Window | None, rng: np.random.Generator) -> dict[int, float]:
+    """Test a model's layers against one another; return the exponent of each (1 where it is no copy)."""
+    return shares(contents(side, layers, window), rng)
+
+
+def layer_map(
+    suspect: dict[int, Units], candidate: dict[int, Units], by: str, rng: np.random.Generator
+) -> LayerMap:
+    """Compare every layer with every layer.
+
+    Args:
+        by: ``order`` (same positions), ``subsequence`` (the candidate is wider) or ``sign`` (order scrambled).
+    """
+    rows, columns = tuple(suspect), tuple(candidate)
+    log10_e, matched = np.zeros((len(rows), len(columns))), np.zeros((len(rows), len(columns)))
+    units = 0
+    for i, s in enumerate(rows):
+        for j, c in enumerate(columns):
+            log_e, count, n = _cell(suspect[s], candidate[c], by, rng)
+            log10_e[i, j], matched[i, j], units = log_e / evalues.LOG10, count, max(units, n)
+    return LayerMap(rows, columns, log10_e, matched, units, by)
+
+
+def _cell(s: Units, c: Units, by: str, rng: np.random.Generator) -> tuple[float, float, int]:
+    if s.content.shape[1] != c.content.shape[1]:
+        return 0.0, 0.0, 0
+    tests = {"order": (FixedPoints(), Diagonal()), "subsequence": (Subsequence(),), "sign": (Signs(),)}[by]
+    outcomes = [o for t in tests if isinstance(o := t.measure(s, c, rng), Outcome)]
+    if not outcomes:
+        return 0.0, 0.0, 0
+    return evalues.log_mean([o.log_e for o in outcomes]), outcomes[0].statistic, outcomes[0].n

@@ -1,0 +1,104 @@
+"""Plain tables of what the exact tests found where: for the report's maps, and for whoever reads the JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from filiation.origin.evalues import LOG10
+from filiation.origin.examine import LAYER_CARRIES, Examination, Stage
+from filiation.origin.labelset import Tested, combine
+from filiation.origin.layers import LayerMap
+
+
+def layer_map_tables(examination: Examination, number: int) -> list[dict[str, Any]]:
+    """Return each layer x layer map: log10 e and matched units of every cell."""
+    return [_layer_map(drawn, examination.component, number) for drawn in examination.layer_maps]
+
+
+def _layer_map(drawn: LayerMap, component: str, number: int) -> dict[str, Any]:
+    return {
+        "candidate": number,
+        "component": component,
+        "by": drawn.by,
+        "suspect_layers": list(drawn.suspect_layers),
+        "candidate_layers": list(drawn.candidate_layers),
+        "log10_e": [[round(float(v), 2) for v in row] for row in drawn.log10_e],
+        "matched": [[round(float(v)) for v in row] for row in drawn.matched],
+        "units": drawn.units,
+    }
+
+
+def inheritance_table(examination: Examination, number: int) -> list[dict[str, Any]]:
+    """Return one row for each (layer, role) of the best stage: inherited, not found, or not tested."""
+    stage = examination.best
+    if stage is None:
+        return []
+    rows: list[dict[str, Any]] = []
+    for (layer, role), members in _by_place(stage).items():
+        ran = [t for t in members if t.applied]
+        log10_e = combine(ran) / LOG10 if ran else None
+        top = max(ran, key=lambda t: t.log_e, default=None)
+        rows.append(
+            {
+                "candidate": number,
+                "component": examination.component,
+                "layer": layer,
+                "candidate_layer": members[0].subject.part.candidate_layer,
+                "role": role,
+                "state": _state(log10_e),
+                "log10_e": log10_e,
+                "matched": None if top is None else top.matched,
+                "n": None if top is None else top.n,
+                "expected": None if top is None else top.expected,
+                "by": None if top is None else str(top.subject.symmetry),
+            }
+        )
+    return rows
+
+
+def _by_place(stage: Stage) -> dict[tuple[int | None, str], list[Tested]]:
+    places: dict[tuple[int | None, str], list[Tested]] = {}
+    for tested in (*stage.residual, *stage.blocks):
+        key = (tested.subject.part.layer, tested.subject.part.role or "")
+        if tested.applied or tested.subject.symmetry.endswith("order"):
+            places.setdefault(key, []).append(tested)
+    return places
+
+
+def _state(log10_e: float | None) -> str:
+    if log10_e is None:
+        return "not_tested"
+    return "inherited" if log10_e >= LAYER_CARRIES else "not_found"
+
+
+def stage_tables(examinations: Sequence[Examination]) -> list[dict[str, Any]]:
+    """Return each stage: why it was run, what had been read by its end, and its e-value."""
+    return [
+        {
+            "component": x.component,
+            "name": s.name,
+            "why": s.why,
+            "basis": s.pairing.basis,
+            "layers": [list(p) for p in s.pairing.layers],
+            "bytes_read": s.bytes_read,
+            "log10_e": s.log_e / LOG10,
+        }
+        for x in examinations
+        for s in x.stages
+    ]
+
+
+def pairing_tables(examinations: Sequence[Examination], number: int) -> list[dict[str, Any]]:
+    """Return the pairing of the best stage of each component."""
+    return [
+        {
+            "candidate": number,
+            "component": x.component,
+            "layers": [list(p) for p in x.best.pairing.layers],
+            "basis": x.best.pairing.basis,
+            "basis_agreement": x.best.pairing.suspect.basis.agreement,
+        }
+        for x in examinations
+        if x.best is not None
+    ]

@@ -1,0 +1,335 @@
+"""Pairings: which layer against which, in which basis; and the label sets of one pairing, tested in reading order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from filiation.anatomy.model import Symmetry
+from filiation.evidence import Location, RestsOn
+from filiation.origin import gather
+from filiation.origin.copies import block_weights, clusters_of, ordered_by_size, repeated
+from filiation.origin.gather import Side, Window
+from filiation.origin.labelset import Subject, Tested, abstained, rng_for, run
+from filiation.origin.testing import ExactTest
+from filiation.origin.units import Floats, Integers, Units
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much to read. The same for both models; fixed before any weight is seen.
+
+    ``whole``: every unit of every layer; otherwise ``units`` neurons of ``layers`` layers and ``tokens`` token rows.
+    """
+
+    seed: str
+    whole: bool
+    units: int = 64
+    layers: int = 8
+    tokens: int = 256
+    map_units: int = 128
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        """Return the generator for one purpose, fixed by the models' digests."""
+        return rng_for(self.seed, purpose)
+
+    def sampled_layers(self, n_layers: int) -> list[int]:
+        """Return the layers to read: all, or a seeded sample in ascending order."""
+        if self.whole or n_layers <= self.layers:
+            return list(range(n_layers))
+        return sorted(int(i) for i in self.rng("layers").permutation(n_layers)[: self.layers])
+
+
+@dataclass(frozen=True, eq=False)
+class Pairing:
+    """Two components, layer against layer, in a common basis.
+
+    ``windows`` are the FFN positions to test (None: all of them); ``shares`` the exponent of each suspect layer
+    (below 1 where layers of the suspect are copies of one another).
+    """
+
+    suspect: Side
+    candidate: Side
+    layers: tuple[tuple[int, int], ...]
+    stage: str
+    number: int = 0
+    window: Window | None = None
+    match_anywhere: bool = False
+    shares: Mapping[int, float] = field(default_factory=dict[int, float])
+
+    @property
+    def basis(self) -> str:
+        """The kind of the common basis."""
+        return self.suspect.basis.kind
+
+    def subject(self, symmetry: Symmetry, pair: tuple[int, int] | None, detail: str = "") -> Subject:
+        """Return the subject of one label set of this pairing."""
+        layer, other = pair if pair is not None else (None, None)
+        part = Location(self.suspect.component, layer, ROLE[symmetry], other)
+        return Subject(symmetry, part, self.stage, detail, self.number)
+
+
+ROLE = {
+    Symmetry.RESIDUAL_ORDER: "residual",
+    Symmetry.RESIDUAL_SIGN: "residual",
+    Symmetry.KV_GROUP_ORDER: "heads",
+    Symmetry.QUERY_HEAD_ORDER: "heads",
+    Symmetry.VALUE_ORDER: "values",
+    Symmetry.VALUE_SIGN: "values",
+    Symmetry.EXPERT_ORDER: "experts",
+    Symmetry.FFN_ORDER: "ffn",
+    Symmetry.FFN_SIGN: "ffn",
+}
+
+
+def ruling(pairing: Pairing, symmetry: Symmetry) -> str | None:
+    """Return None where the symmetry holds for one of the two models, else the reason why for neither.
+
+    One model's uniform labels suffice: that model is the one that is randomised.
+    """
+    mine = pairing.suspect.anatomy.holds(symmetry, pairing.suspect.component)
+    theirs = pairing.candidate.anatomy.holds(symmetry, pairing.candidate.component)
+    return None if mine.holds or theirs.holds else mine.reason
+
+
+@dataclass(frozen=True, eq=False)
+class TokenRows:
+    """Rows of tokens that both models share: ``suspect[i]`` and ``candidate[i]`` are ids of one token string.
+
+    ``by_string`` is False where no tokenizer was found and equal ids were taken for equal tokens: a wrong guess
+    costs power, never exactness.
+    """
+
+    suspect: Integers
+    candidate: Integers
+    by_string: bool
+
+    def sample(self, count: int, rng: np.random.Generator) -> TokenRows:
+        """Return a contiguous run of ``count`` shared tokens at a seeded offset (one range read when ids agree)."""
+        if len(self.suspect) <= count:
+            return self
+        start = int(rng.integers(0, len(self.suspect) - count + 1))
+        return TokenRows(self.suspect[start : start + count], self.candidate[start : start + count], self.by_string)
+
+
+def embedding_rows(side: Side, ids: Integers) -> Floats | None:
+    """Return the token embedding rows ``(len(ids), d_model)``, read in as few ranges as the ids allow."""
+    part = side.anatomy.part("embedding", component=side.component)
+    if part is None or not len(ids):
+        return None
+    low, high = int(ids.min()), int(ids.max()) + 1
+    if high - low <= 4 * len(ids):
+        return side.anatomy.read(part, low, high)[ids - low]
+    order = np.argsort(ids, kind="stable")
+    breaks = np.flatnonzero(np.diff(ids[order]) > 64) + 1
+    rows = np.empty((len(ids), side.geometry.d_model), np.float32)
+    for run_of in np.split(order, breaks):
+        first, last = int(ids[run_of[0]]), int(ids[run_of[-1]]) + 1
+        rows[run_of] = side.anatomy.read(part, first, last)[ids[run_of] - first]
+    return rows
+
+
+def residual_label_sets(
+    pairing: Pairing, plan: Plan, tokens: TokenRows | None, tests: Sequence[ExactTest]
+) -> list[Tested]:
+    """Test the residual channels: order by norm gains and by embedding columns; sign by embedding columns."""
+    results = [_gain_label_set(pairing, plan, tests)]
+    rows = None if tokens is None else tokens.sample(plan.tokens, plan.rng("tokens"))
+    views: list[tuple[Units, Units]] = []
+    if rows is not None and len(rows.suspect) >= 16:
+        s_rows = embedding_rows(pairing.suspect, rows.suspect)
+        c_rows = embedding_rows(pairing.candidate, rows.candidate)
+        if s_rows is not None and c_rows is not None:
+            window = _channel_window(pairing, plan)
+            views = [
+                (
+                    gather.embedding_units(pairing.suspect, s_rows, window),
+                    gather.embedding_units(pairing.candidate, c_rows, window),
+                )
+            ]
+    for symmetry in (Symmetry.RESIDUAL_ORDER, Symmetry.RESIDUAL_SIGN):
+        subject = pairing.subject(symmetry, None, "embedding")
+        results.append(_guarded(pairing, subject, views, tests, plan, "no_shared_tokens"))
+    return results
+
+
+CHANNELS = 2048  # most residual channels compared at once: bounds memory at 32 MB a similarity matrix
+
+
+def _channel_window(pairing: Pairing, plan: Plan) -> Window | None:
+    width = min(pairing.suspect.geometry.d_model, pairing.candidate.geometry.d_model)
+    same = pairing.suspect.geometry.d_model == pairing.candidate.geometry.d_model
+    return gather.seeded_windows(width, CHANNELS, 1, plan.rng("channels"))[0] if same else None
+
+
+def paired_gains(pairing: Pairing) -> tuple[Floats, Floats]:
+    """Return the gains both models have, norm by norm, ``(norms, d_s)`` and ``(norms, d_c)``; constant ones dropped."""
+    mine, theirs = [], []
+    pairs: list[tuple[int | None, int | None]] = [*pairing.layers, (None, None)]
+    for i, j in pairs:
+        for role in ("final_norm",) if i is None else gather.NORM_ROLES:
+            a, b = pairing.suspect.gain(role, i), pairing.candidate.gain(role, j)
+            if a is None or b is None or a.ndim != 1 or b.ndim != 1 or a.std() == 0 or b.std() == 0:
+                continue
+            mine.append(a)
+            theirs.append(b)
+    if not mine:
+        return np.zeros((0, 0), np.float32), np.zeros((0, 0), np.float32)
+    return np.stack(mine), np.stack(theirs)
+
+
+def _gain_label_set(pairing: Pairing, plan: Plan, tests: Sequence[ExactTest]) -> Tested:
+    subject = replace(
+        pairing.subject(Symmetry.RESIDUAL_ORDER, None, "gains"), rests_on=RestsOn.CONSTANT
+    )
+    mine, theirs = paired_gains(pairing)
+    views: list[tuple[Units, Units]] = []
+    if len(mine) >= 3:
+        s, c = gather.gain_units(mine), gather.gain_units(theirs)
+        window = _channel_window(pairing, plan)
+        if window is not None:
+            keep = np.arange(*window)
+            s, c = s.take(keep), c.take(keep)
+        views = [(s, c)]
+    return _guarded(pairing, subject, views, tests, plan, "gains_constant_or_absent")
+
+
+def _guarded(
+    pairing: Pairing,
+    subject: Subject,
+    pairs: Sequence[tuple[Units, Units]],
+    tests: Sequence[ExactTest],
+    plan: Plan,
+    missing: str,
+    *,
+    share: float = 1.0,
+) -> Tested:
+    """Run a label set unless its symmetry fails, nothing is there to compare, or its order was not arbitrary."""
+    why = ruling(pairing, subject.symmetry)
+    if why is None and not pairs:
+        why = missing
+    is_order = not subject.symmetry.endswith("sign")
+    if why is None and is_order:
+        why = _order_is_no_label(pairs)
+    if why is not None:
+        return Tested(subject, 0.0, (abstained(subject, _plain_name(subject), why),), applied=False)
+    weights = None
+    first = pairs[0][0]
+    if subject.symmetry in {Symmetry.VALUE_ORDER, Symmetry.VALUE_SIGN}:
+        found = block_weights(first, plan.rng(f"copies/{subject.identity}"))
+        weights = found if clusters_of(found) else None
+    return run(subject, pairs, tests, plan.seed, weights, share)
+
+
+def _plain_name(subject: Subject) -> str:
+    return "sign" if subject.symmetry.endswith("sign") else "order"
+
+
+def _order_is_no_label(pairs: Sequence[tuple[Units, Units]]) -> str | None:
+    if all(ordered_by_size(s) and ordered_by_size(c) for s, c in pairs):
+        return "order_not_arbitrary"
+    small = pairs[0][0].kind in {"kv_group", "expert", "query_head"}
+    if small and any(repeated(s) or repeated(c) for s, c in pairs):
+        return "units_are_copies"
+    return None
+
+
+Builder = Callable[[Side, int], Units | None]
+
+
+def block_label_sets(
+    pairing: Pairing, plan: Plan, tests: Sequence[ExactTest], *, heads: bool = True
+) -> list[Tested]:
+    """Test every block label set of every paired layer, in reading order inside the layer."""
+    results: list[Tested] = []
+    for pair in pairing.layers:
+        if heads:
+            results += _head_label_sets(pairing, pair, plan, tests)
+        results += _ffn_label_sets(pairing, pair, plan, tests)
+    return results
+
+
+def _views(pairing: Pairing, pair: tuple[int, int], build: Builder) -> list[tuple[Units, Units]]:
+    s, c = build(pairing.suspect, pair[0]), build(pairing.candidate, pair[1])
+    return [] if s is None or c is None or s.content.shape[1] != c.content.shape[1] else [(s, c)]
+
+
+def _head_label_sets(
+    pairing: Pairing, pair: tuple[int, int], plan: Plan, tests: Sequence[ExactTest]
+) -> list[Tested]:
+    seed = int(plan.rng("probe").integers(0, 2**31))
+    groups = _views(pairing, pair, lambda side, i: gather.kv_group_units(side, i, seed))
+    queries = _views(pairing, pair, lambda side, i: gather.query_head_units(side, i, seed))
+    values = _views(pairing, pair, lambda side, i: gather.value_units(side, i))
+    values = [(s, c) for s, c in values if len(s.signed) == len(c.signed) and _same_widths(s, c)]
+    share = pairing.shares.get(pair[0], 1.0)
+    return [
+        _guarded(pairing, pairing.subject(symmetry, pair), views, tests, plan, "no_such_units", share=share)
+        for symmetry, views in (
+            (Symmetry.KV_GROUP_ORDER, groups),
+            (Symmetry.QUERY_HEAD_ORDER, queries),
+            (Symmetry.VALUE_ORDER, values),
+            (Symmetry.VALUE_SIGN, values),
+        )
+    ]
+
+
+def _same_widths(s: Units, c: Units) -> bool:
+    return all(a.shape[1] == b.shape[1] for a, b in zip(s.signed, c.signed, strict=True))
+
+
+def _ffn_label_sets(
+    pairing: Pairing, pair: tuple[int, int], plan: Plan, tests: Sequence[ExactTest]
+) -> list[Tested]:
+    share = pairing.shares.get(pair[0], 1.0)
+    views = ffn_views(pairing, pair, with_down=plan.whole)
+    results: list[Tested] = []
+    if pairing.suspect.anatomy.part("router", pair[0], component=pairing.suspect.component) is not None:
+        routers = _views(pairing, pair, gather.expert_units)
+        subject = pairing.subject(Symmetry.EXPERT_ORDER, pair)
+        results.append(_guarded(pairing, subject, routers, tests, plan, "no_such_units", share=share))
+    for symmetry in (Symmetry.FFN_ORDER, Symmetry.FFN_SIGN):
+        subject = pairing.subject(symmetry, pair, _window_word(pairing.window))
+        results.append(_guarded(pairing, subject, views, tests, plan, "no_such_units", share=share))
+    return results
+
+
+def _window_word(window: Window | None) -> str:
+    return "" if window is None else f"units={window[0]}-{window[1]}"
+
+
+def ffn_views(pairing: Pairing, pair: tuple[int, int], with_down: bool) -> list[tuple[Units, Units]]:
+    """Return the FFN units of a layer pair: one view, or one for each pair of experts that is compared."""
+    theirs_window = None if pairing.match_anywhere else pairing.window
+    views: list[tuple[Units, Units]] = []
+    for mine, theirs in expert_pairs(pairing, pair):
+        s = gather.ffn_units(pairing.suspect, pair[0], mine, pairing.window, with_down)
+        c = gather.ffn_units(pairing.candidate, pair[1], theirs, theirs_window, with_down)
+        if s is None or c is None or s.content.shape[1] != c.content.shape[1]:
+            continue
+        if len(s.signed) != len(c.signed) or not _same_widths(s, c):
+            s, c = replace(s, signed=()), replace(c, signed=())
+        views.append((s, c))
+    return views
+
+
+def expert_pairs(pairing: Pairing, pair: tuple[int, int]) -> list[tuple[int | None, int | None]]:
+    """Return which expert meets which: equal numbers where both have as many, every expert against a dense FFN."""
+    mine, theirs = experts_of(pairing.suspect, pair[0]), experts_of(pairing.candidate, pair[1])
+    if len(mine) == len(theirs):
+        return list(zip(mine, theirs, strict=True))
+    if len(mine) == 1 or len(theirs) == 1:
+        return [(a, b) for a in mine for b in theirs]
+    return [(a, b) for a in mine[:4] for b in theirs[:4]]
+
+
+def experts_of(side: Side, layer: int) -> list[int | None]:
+    """Return the layer's expert numbers, or ``[None]`` for a dense FFN."""
+    numbers = [
+        p.expert
+        for p in side.anatomy.parts
+        if p.component == side.component and p.layer == layer and p.role == "up" and p.expert is not None
+    ]
+    return sorted(numbers) if numbers else [None]  # pyright: ignore[reportReturnType]

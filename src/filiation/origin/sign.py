@@ -1,0 +1,71 @@
+"""Sign test: given who matches whom, are the signs of the matched units equal? (Evidence contract, section 3.3.)
+
+Signs of a gated FFN's (up row, down column) pairs are fair coins for independent models whatever else they
+share, and they survive permutation of the neurons and permutation and rotation of the residual stream, which defeat
+the published weight fingerprints.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from filiation.origin import evalues
+from filiation.origin.matching import nearest, same_position
+from filiation.origin.testing import KINDS_WITH_SIGN, Abstention, Outcome, Weights
+from filiation.origin.units import Units, signed_agreement
+
+
+class Signs:
+    """Signs of content-matched units: blind to the order of the units."""
+
+    name = "sign"
+    labels = "sign"
+    kinds = KINDS_WITH_SIGN
+    symmetric = False
+
+    def measure(
+        self, suspect: Units, candidate: Units, rng: np.random.Generator, weights: Weights | None = None
+    ) -> Outcome | Abstention:
+        """Abstain where the sign is no label or no unit has a defined agreement."""
+        return _measure(suspect, candidate, weights, lambda s, c: nearest(s, c, rng))
+
+
+class SignsInPlace:
+    """Signs of units at the same index: more power under drift; it reads the order label, so it comes second."""
+
+    name = "sign_in_place"
+    labels = "sign"
+    kinds = KINDS_WITH_SIGN
+    symmetric = True
+
+    def measure(
+        self, suspect: Units, candidate: Units, rng: np.random.Generator, weights: Weights | None = None
+    ) -> Outcome | Abstention:
+        """Abstain where the sign is no label or no unit has a defined agreement."""
+        return _measure(suspect, candidate, weights, same_position)
+
+
+def _measure(suspect: Units, candidate: Units, weights: Weights | None, matching: object) -> Outcome | Abstention:
+    if not suspect.signed or not candidate.signed:
+        return Abstention("sign_is_no_label")
+    s, c = suspect.alive(), candidate.alive()
+    if not len(s) or not len(c):
+        return Abstention("too_few_units")
+    assert callable(matching)
+    match = np.asarray(matching(s, c), np.int64)
+    found = np.flatnonzero(match >= 0)
+    values = signed_agreement(s.take(found), c, match[found])
+    defined = np.abs(values) > 1e-9
+    values, blocks = values[defined], s.block[found][defined]
+    if values.size < 2:
+        return Abstention("too_few_units")
+    positive = int((values > 0).sum())
+    return Outcome(_log_e(values, blocks, weights), positive, values.size / 2, values.size)
+
+
+def _log_e(values: evalues.Array, blocks: object, weights: Weights | None) -> float:
+    """Return the log e-value; blocks that are copies of one another enter as a weighted geometric mean."""
+    if not weights:
+        return evalues.signs(values)
+    numbers = np.asarray(blocks)
+    return sum(weights.get(int(b), 1.0) * evalues.signs(values[numbers == b]) for b in np.unique(numbers))

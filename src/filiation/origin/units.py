@@ -1,0 +1,106 @@
+"""Units: the things a symmetry permutes or flips, with the contents a matching may read.
+
+A test sees two :class:`Units` and nothing else: neither file nor family nor layer. That is what makes its null
+distribution checkable: relabel the suspect's units, and everything the test may not read has been randomised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """The units of one label set of one model.
+
+    Attributes:
+        kind: ``residual, ffn, value, kv_group, query_head`` or ``expert``.
+        content: ``(n, m)``; what a matching may read. It does not depend on the unit's position and, unless
+            ``sign_free`` is set, not on its sign either (gate rows do not change when up and down flip).
+        signed: arrays ``(n, m_k)`` that all flip with the unit's sign; empty where the sign is no label.
+        position: ``(n,)`` the index the unit carries: the order label.
+        block: ``(n,)`` units are exchangeable inside a block only (channels of one head; one sampled window).
+        sign_free: compare ``|cosine|`` of contents, because the contents flip with the sign.
+    """
+
+    kind: str
+    content: Floats
+    position: Integers
+    block: Integers
+    signed: tuple[Floats, ...] = ()
+    sign_free: bool = False
+
+    def __len__(self) -> int:
+        return len(self.position)
+
+    @cached_property
+    def normed(self) -> Floats:
+        """Contents scaled to unit length."""
+        return _unit_rows(self.content)
+
+    def take(self, chosen: Integers) -> Units:
+        """Return the units at these row numbers."""
+        return replace(
+            self,
+            content=self.content[chosen],
+            position=self.position[chosen],
+            block=self.block[chosen],
+            signed=tuple(s[chosen] for s in self.signed),
+        )
+
+    def alive(self) -> Units:
+        """Return the units that are neither zero nor constant (padded and dead ones carry no label)."""
+        spread = self.content.max(axis=1) - self.content.min(axis=1) if self.content.shape[1] else 0
+        return self.take(np.flatnonzero(spread > 0))
+
+    def blocks(self) -> Iterator[tuple[int, Integers]]:
+        """Yield each block number with its row numbers, ascending."""
+        for block in np.unique(self.block):
+            yield int(block), np.flatnonzero(self.block == block)
+
+
+def _unit_rows(matrix: Floats) -> Floats:
+    norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))
+    return (matrix / np.where(norms > 0, norms, 1.0)[:, None]).astype(np.float32)
+
+
+def similarity(suspect: Units, candidate: Units) -> Doubles:
+    """Return the ``(n_s, n_c)`` cosines of contents (absolute ones where contents flip with the sign)."""
+    cosines = (suspect.normed @ candidate.normed.T).astype(np.float64)
+    return np.abs(cosines) if suspect.sign_free else cosines
+
+
+def signed_agreement(suspect: Units, candidate: Units, match: Integers) -> Doubles:
+    """Return ``c_i``: the summed cosines of the signed contents of each suspect unit and its match.
+
+    Entries are 0 where nothing is defined; the caller drops them.
+    """
+    total = np.zeros(len(suspect))
+    for mine, theirs in zip(suspect.signed, candidate.signed, strict=True):
+        a, b = _unit_rows(mine), _unit_rows(theirs[match])
+        total += np.einsum("ij,ij->i", a, b, dtype=np.float64)
+    return total
+
+
+def relabelled(units: Units, rng: np.random.Generator) -> Units:
+    """Return the units after a uniformly random element of their symmetry group: what H0 makes equally likely.
+
+    Positions are permuted inside blocks; where signs are labels, each unit's signed contents (and, when they flip
+    with the sign, its contents) are flipped by a fair coin. Rows come back in ascending position, as from a file.
+    """
+    position = units.position.copy()
+    for _, rows in units.blocks():
+        position[rows] = rng.permutation(position[rows])
+    flips = rng.choice(np.array([-1.0, 1.0], np.float32), size=(len(units), 1))
+    content = units.content * flips if units.sign_free and units.signed else units.content
+    flipped = replace(units, content=content, position=position, signed=tuple(s * flips for s in units.signed))
+    return flipped.take(np.lexsort((position, units.block)))

@@ -1,0 +1,162 @@
+"""What a comparison adds to a report beside its evidence: maps, curves, stages, as records.
+
+The walk writes plain mappings into :attr:`filiation.evidence.Report.extra`; here they become typed. What is absent
+or malformed is left out: a report of another command simply has no map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from filiation.evidence import Report, plain
+
+
+@dataclass(frozen=True, slots=True)
+class LayerMap:
+    """``log10_e[i][j]``: evidence that layer ``suspect_layers[i]`` matches ``candidate_layers[j]``; None: not read."""
+
+    candidate: int
+    component: str
+    suspect_layers: tuple[int, ...]
+    candidate_layers: tuple[int, ...]
+    log10_e: tuple[tuple[float | None, ...], ...]
+    matched: tuple[tuple[int | None, ...], ...]
+    units: int | None
+    pairs: tuple[tuple[int, int], ...]
+    basis: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """One cell of the inheritance map: a role in a layer of the suspect (``layer`` None: the whole model)."""
+
+    candidate: int
+    component: str
+    layer: int | None
+    candidate_layer: int | None
+    role: str
+    state: str
+    log10_e: float | None
+    matched: int | None
+    n: int | None
+    expected: float | None
+    cosine: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A value per layer, for both models; the two may differ in depth. None: not measured at that layer."""
+
+    name: str
+    suspect: tuple[float | None, ...]
+    candidate: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step of the walk: what was read and why."""
+
+    name: str
+    why: str
+    bytes_read: int
+    log10_e: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """How far one tensor moved: ``|S - C| / |C|`` and the rank of the difference where it is low."""
+
+    tensor: str
+    role: str | None
+    layer: int | None
+    relative_delta: float | None
+    rank: int | None
+
+
+def _rows(report: Report, key: str) -> Iterator[Mapping[str, Any]]:
+    found = plain(report.extra.get(key, ()))
+    if isinstance(found, Sequence) and not isinstance(found, str):
+        for row in cast("Sequence[Any]", found):
+            if isinstance(row, Mapping):
+                yield cast("Mapping[str, Any]", row)
+
+
+def layer_maps(report: Report) -> tuple[LayerMap, ...]:
+    """Return the layer maps, each with the pairing that was found on it."""
+    pairings = {(p.get("candidate", 0), p.get("component")): p for p in _rows(report, "pairing")}
+    maps: list[LayerMap] = []
+    for row in _rows(report, "layer_map"):
+        key = (row.get("candidate", 0), row.get("component"))
+        pairing = pairings.pop(key, {})
+        maps.append(_layer_map(row, pairing))
+    maps.extend(_layer_map(pairing, pairing) for pairing in pairings.values())
+    return tuple(maps)
+
+
+def _layer_map(row: Mapping[str, Any], pairing: Mapping[str, Any]) -> LayerMap:
+    return LayerMap(
+        candidate=row.get("candidate", 0),
+        component=row.get("component") or "language",
+        suspect_layers=tuple(row.get("suspect_layers", ())),
+        candidate_layers=tuple(row.get("candidate_layers", ())),
+        log10_e=tuple(tuple(line) for line in row.get("log10_e", ())),
+        matched=tuple(tuple(line) for line in row.get("matched") or ()),
+        units=row.get("units"),
+        pairs=tuple((int(a), int(b)) for a, b in pairing.get("layers", ())),
+        basis=pairing.get("basis"),
+    )
+
+
+def inheritance(report: Report) -> tuple[Inherited, ...]:
+    """Return every cell of the inheritance map."""
+    return tuple(
+        Inherited(
+            candidate=row.get("candidate", 0),
+            component=row.get("component") or "language",
+            layer=row.get("layer"),
+            candidate_layer=row.get("candidate_layer"),
+            role=str(row.get("role", "")),
+            state=str(row.get("state", "not_tested")),
+            log10_e=row.get("log10_e"),
+            matched=row.get("matched"),
+            n=row.get("n"),
+            expected=row.get("expected"),
+            cosine=row.get("cosine"),
+        )
+        for row in _rows(report, "inheritance")
+    )
+
+
+def curves(report: Report) -> tuple[Curve, ...]:
+    """Return the curves over depth that have at least two points in either model."""
+    found = [
+        Curve(str(row.get("name", "")), tuple(row.get("suspect", ())), tuple(row.get("candidate", ())))
+        for row in _rows(report, "curves")
+    ]
+    return tuple(c for c in found if max(len(c.suspect), len(c.candidate)) >= 2)
+
+
+def stages(report: Report) -> tuple[Stage, ...]:
+    """Return the stages of the walk, in order."""
+    return tuple(
+        Stage(str(row.get("name", "")), str(row.get("why", "")), int(row.get("bytes_read", 0)), row.get("log10_e"))
+        for row in _rows(report, "stages")
+    )
+
+
+def deltas(report: Report) -> tuple[Delta, ...]:
+    """Return the change of each tensor that was measured."""
+    return tuple(
+        Delta(
+            str(row.get("tensor", "")), row.get("role"), row.get("layer"), row.get("relative_delta"), row.get("rank")
+        )
+        for row in _rows(report, "deltas")
+    )
+
+
+def architecture(report: Report) -> Mapping[str, Any] | None:
+    """Return ``{"added", "removed", "changed"}``, or None where architectures were not compared."""
+    found = plain(report.extra.get("architecture"))
+    return cast("Mapping[str, Any]", found) if isinstance(found, Mapping) else None

@@ -1,0 +1,75 @@
+"""The phrase files: every sentence a report says, one file per language, looked up by key.
+
+A key that no file knows is shown as it is: a report never fails for want of a phrase.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, cast
+
+from filiation.errors import UsageError
+
+LANGUAGES = ("en", "zh-CN")
+
+
+class _Gaps(dict[str, object]):
+    """Leaves a placeholder without a value as it stands instead of failing."""
+
+    def __missing__(self, key: str) -> str:
+        return "{" + key + "}"
+
+
+@dataclass(frozen=True)
+class Phrases:
+    """The wording of one language."""
+
+    language: str
+    tree: Mapping[str, Any]
+
+    def find(self, *path: str) -> str | None:
+        """Return the phrase at ``path`` (section, key, field), or None where there is none."""
+        node: Any = self.tree
+        for step in path:
+            if not isinstance(node, Mapping):
+                return None
+            node = cast("Mapping[str, Any]", node).get(step)
+        return node if isinstance(node, str) else None
+
+    def say(self, *path: str, **values: object) -> str:
+        """Return the phrase at ``path`` with its placeholders filled; the raw key where there is none."""
+        phrase = self.find(*path)
+        return path[-1] if phrase is None else self.fill(phrase, **values)
+
+    def name(self, section: str, key: str) -> str:
+        """Return ``section.key.name`` or ``section.key``; an unknown key is shown with spaces for underscores."""
+        return self.find(section, key, "name") or self.find(section, key) or key.replace("_", " ")
+
+    @staticmethod
+    def fill(phrase: str, **values: object) -> str:
+        """Fill the placeholders of ``phrase``; those without a value stay."""
+        return phrase.format_map(_Gaps(values))
+
+    def keys(self, section: str) -> tuple[str, ...]:
+        """Return the keys of one section, in the file's order."""
+        node = self.tree.get(section, {})
+        return tuple(cast("Mapping[str, Any]", node)) if isinstance(node, Mapping) else ()
+
+
+@cache
+def phrases(language: str = "en") -> Phrases:
+    """Return the phrases of ``language``.
+
+    Raises:
+        UsageError: there is no phrase file for it.
+    """
+    if language not in LANGUAGES:
+        raise UsageError(
+            f"There are no phrases for the language '{language}'.", next_step=f"Use one of: {', '.join(LANGUAGES)}."
+        )
+    text = (files("filiation.report") / "phrases" / f"{language}.toml").read_text(encoding="utf-8")
+    return Phrases(language, tomllib.loads(text))

@@ -1,0 +1,87 @@
+"""What `filiation --help` and `import filiation` may load; no import needs an optional package."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = (
+    "scipy",
+    "huggingface_hub",
+    "gguf",
+    "torch",
+    "transformers",
+    "pandas",
+    "pyarrow",
+    "onnx",
+    "s3fs",
+    "tokenizers",
+)
+OPTIONAL = ("onnx", "s3fs", "tokenizers", "pyarrow", "pandas", "torch", "transformers")
+
+HELP = """
+import contextlib, io, json, sys
+from filiation.cli import main
+out = io.StringIO()
+sys.argv = ["filiation", *json.loads(sys.argv[1])]
+with contextlib.redirect_stdout(out):
+    try:
+        main()
+        code = 0
+    except SystemExit as stop:
+        code = stop.code or 0
+modules = sorted({m.split(".")[0] for m in sys.modules})
+print(json.dumps({"code": code, "help": out.getvalue(), "modules": modules}))
+"""
+
+IMPORT_ALL = """
+import importlib, importlib.abc, json, pkgutil, sys
+
+class Refuse(importlib.abc.MetaPathFinder):
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname.split(".")[0] in json.loads(sys.argv[1]):
+            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
+        return None
+
+sys.meta_path.insert(0, Refuse())
+import filiation
+seen = []
+for module in pkgutil.walk_packages(filiation.__path__, "filiation."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+        seen.append(module.name)
+print(json.dumps(seen))
+"""
+
+
+def run(code: str, argument: object) -> object:
+    done = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(argument)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["compare", "--help"], ["lab", "--help"], ["--version"]])
+def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
+    seen = run(HELP, arguments)
+    assert isinstance(seen, dict)
+    assert seen["code"] == 0
+    assert "filiation" in seen["help"].lower()
+    assert not set(HEAVY) & set(seen["modules"])
+
+
+def test_import_loads_nothing_heavy() -> None:
+    code = "import filiation, json, sys; print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
+    modules = run(code, None)
+    assert isinstance(modules, list)
+    assert not set(HEAVY) & set(modules)
+
+
+def test_every_module_imports_without_any_extra() -> None:
+    seen = run(IMPORT_ALL, OPTIONAL)
+    assert isinstance(seen, list)
+    assert {"filiation.errors", "filiation.evidence", "filiation.cli"} <= set(seen)
