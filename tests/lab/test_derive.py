@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.lab.models import DIM, FFN, KV, LAYERS, VOCAB, WIDTH, llama, mixtral, tokens
 
 from filiation.errors import UsageError
 from filiation.lab import derive
 from filiation.lab.forward import logits
+from tests.lab.models import DIM, FFN, KV, LAYERS, VOCAB, WIDTH, llama, mixtral, tokens
 
 
 def _equal(one, other) -> bool:

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.lab.models import FFN, LAYERS, WIDTH, llama, mixtral, tokens
 
 from filiation.errors import UnknownAnatomyError, UsageError
 from filiation.lab import launder
 from filiation.lab.forward import logits
 from filiation.lab.layout import is_gain
+from tests.lab.models import FFN, LAYERS, WIDTH, llama, mixtral, tokens
 
 MOVES = [
     launder.permute_ffn,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.lab.models import DIM, FFN, HEADS, KV, LAYERS, llama
 
 from filiation.lab import recode
+from tests.lab.models import DIM, FFN, HEADS, KV, LAYERS, llama
 
 
 def test_renaming_is_one_to_one_and_leaves_no_old_name():

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
-from tests.lab.models import llama
 
 from filiation.errors import UnsupportedFormatError
 from filiation.lab import save
+from tests.lab.models import llama
 
 
 @given(st.lists(st.floats(-(2.0**127), 2.0**127, width=32)))

@@ -44,7 +44,8 @@ def find_stacks(names: Iterable[str]) -> tuple[dict[Path, Stack], dict[Path, str
     rest: dict[Path, str] = {}
     for name in names:
         path = path_of(name)
-        at = next((i for i, segment in enumerate(path) if segment.isdecimal()), None)
+        # A number at the very start is a module of a wrapper (sentence-transformers' "0.auto_model."), not a layer.
+        at = next((i for i, segment in enumerate(path) if i and segment.isdecimal()), None)
         if at is None or at == len(path) - 1:
             rest[path] = name
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,19 +24,27 @@ _FAR = 1 << 14  # a gap of this many bytes between wanted rows is skipped rather
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run of values of one kind in one file; ``offset`` is where it begins, in bytes."""
+    """A run of values of one kind in one file.
+
+    ``offset`` is where it begins, in bytes; where that is only known after another read, ``base`` finds out when
+    the run is first used, and ``offset`` counts from there.
+    """
 
     source: Source
     file: str
     offset: int
     encoding: Encoding
     tensor: str
+    base: Callable[[], int] | None = None
 
     def span(self, start: int, stop: int) -> Span:
         """Return the bytes of the blocks that hold the values ``start:stop``."""
         first, last = self._blocks(start, stop)
-        size = self.encoding.size
-        return Span(self.source, self.file, self.offset + first * size, self.offset + last * size)
+        size, begin = self.encoding.size, self._begin()
+        return Span(self.source, self.file, begin + first * size, begin + last * size)
+
+    def _begin(self) -> int:
+        return self.offset + (self.base() if self.base is not None else 0)
 
     def raw(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
         """Return the bytes of the blocks that hold the values ``start:stop``."""
@@ -51,7 +59,7 @@ class Run:
         block = self.encoding.block
         out = np.empty((last - first) * block, np.float32)
         if self.encoding.is_float32:
-            self._fill(self.offset + 4 * first, out.view(np.uint8))
+            self._fill(self._begin() + 4 * first, out.view(np.uint8))
         elif len(out):
             self._decode(first, last, out)
         return out[start - first * block : stop - first * block]
@@ -62,17 +70,17 @@ class Run:
         return start // self.encoding.block, -(-stop // self.encoding.block)
 
     def _decode(self, first: int, last: int, out: Floats) -> None:
-        size, block = self.encoding.size, self.encoding.block
+        size, block, begin = self.encoding.size, self.encoding.block, self._begin()
         step = max(1, CHUNK // size)
         local = _reader_into(self.source) is not None
         # A remote file is asked once for everything; a local one chunk by chunk, so that no second copy is held.
-        whole = None if local else self._bytes(self.offset + first * size, self.offset + last * size)
+        whole = None if local else self._bytes(begin + first * size, begin + last * size)
         buffer = np.empty(min(step, last - first) * size, np.uint8) if local else None
         for low in range(first, last, step):
             high = min(low + step, last)
             if buffer is not None:
                 raw = buffer[: (high - low) * size]
-                self._fill(self.offset + low * size, raw)
+                self._fill(begin + low * size, raw)
             else:
                 assert whole is not None
                 raw = whole[(low - first) * size : (high - first) * size]

@@ -188,9 +188,12 @@ def breed_experts(breeder: Breeder) -> None:
         breeder.models["base"], SHAPE.config(), experts=4, active=2, noise=0.05, seed=UPCYCLE_SEED
     )
     both = Stream(np.concatenate([text.stream("prose").tokens, text.stream("code").tokens]))
-    held_out = text.held_out("prose")
+    prose, code = text.held_out("prose"), text.held_out("code")
+    held_out = (np.concatenate([prose[0], code[0]]), np.concatenate([prose[1], code[1]]))
     experts = breeder.train("moe-upcycled", start, config, both, held_out, UPCYCLING)
     breeder.save("moe-upcycled", experts, config)
+    # Measured one expert at a time: only a dense model has base's shape.
+    del breeder.models["moe-upcycled"]
     for expert in range(4):
         breeder.models[f"moe-upcycled expert {expert}"], _ = extract_dense(experts, config, expert=expert)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from filiation.origin.diagonal import Diagonal
 from filiation.origin.order import FixedPoints
+from filiation.origin.overall import history_evidence, over_components, strength, word_verdict
 from filiation.origin.sign import Signs, SignsInPlace
 from filiation.origin.subsequence import Subsequence
 from filiation.origin.testing import Abstention, ExactTest, Outcome
@@ -12,4 +13,14 @@ from filiation.origin.units import Units
 #: The exact tests, in reading order: order tests read sign-free contents and come before sign tests in place.
 TESTS: tuple[ExactTest, ...] = (FixedPoints(), Diagonal(), Subsequence(), Signs(), SignsInPlace())
 
-__all__ = ["TESTS", "Abstention", "ExactTest", "Outcome", "Units"]
+__all__ = [
+    "TESTS",
+    "Abstention",
+    "ExactTest",
+    "Outcome",
+    "Units",
+    "history_evidence",
+    "over_components",
+    "strength",
+    "word_verdict",
+]

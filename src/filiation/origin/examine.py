@@ -29,6 +29,8 @@ from filiation.origin.testing import ExactTest
 
 #: Prior weights of the stages; they add up to 1 and were fixed before any model was seen.
 STAGES = {"direct": 0.5, "aligned": 0.2, "rebased": 0.15, "rotated": 0.15}
+#: Mean |correlation| of matched embedding columns from which on no rotation is looked for.
+CLEAR_BASIS = 0.8
 #: log10 e at which one layer's blocks count as carrying the candidate's labels.
 LAYER_CARRIES = 3.0
 
@@ -42,6 +44,7 @@ class Stage:
     pairing: Pairing
     residual: tuple[Tested, ...]
     blocks: tuple[Tested, ...]
+    considered: int
     bytes_read: int = 0
 
     @property
@@ -62,9 +65,11 @@ class Stage:
         return [i for i, value in self.layer_log10_e().items() if value >= LAYER_CARRIES]
 
     def covers_half(self) -> bool:
-        """Return whether at least half of the tested layers carry the candidate's labels."""
-        tested = self.layer_log10_e()
-        return bool(tested) and 2 * len(self.carrying()) >= len(tested)
+        """Return whether at least half of the layers that were looked at carry the candidate's labels.
+
+        A layer that the map looked at and left without a partner counts as looked at.
+        """
+        return self.considered > 0 and 2 * len(self.carrying()) >= self.considered
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +101,8 @@ class Examination:
 
     @property
     def best(self) -> Stage | None:
-        """The stage with the largest e-value: the one maps and derivations are drawn from."""
-        return max(self.stages, key=lambda s: s.log_e, default=None)
+        """The stage that explains most layers (then: with most evidence); maps and derivations are drawn from it."""
+        return max(self.stages, key=lambda s: (len(s.carrying()), s.log_e), default=None)
 
     def evidence(self) -> tuple[Evidence, ...]:
         """Return the records of all stages; residual label sets, which stages share, once."""
@@ -146,10 +151,10 @@ class _Walk:
         found = gather.seeded_windows(width, size, 2, self.plan.rng("windows"))
         return (found[0], found[1]) if len(found) == 2 else (None, None)
 
-    def add(self, name: str, why: str, pairing: Pairing, *, heads: bool) -> Stage:
+    def add(self, name: str, why: str, pairing: Pairing, considered: int, *, heads: bool) -> Stage:
         blocks = tuple(block_label_sets(pairing, self.plan, self.tests, heads=heads))
         read = self.suspect.checkpoint.bytes_read + self.candidate.checkpoint.bytes_read
-        stage = Stage(name, why, pairing, self.residual, blocks, read)
+        stage = Stage(name, why, pairing, self.residual, blocks, considered, read)
         self.stages.append(stage)
         return stage
 
@@ -198,8 +203,8 @@ def _direct(walk: _Walk) -> bool:
     if layers and _same_ffn_width(s, c):
         walk.shares = layer_shares(s, layers, window, walk.plan.rng("self"))
         pairing = replace(pairing, shares=walk.shares)
-    stage = walk.add("direct", "stage.direct", pairing, heads=walk.plan.whole)
-    return stage.covers_half() and len(stage.carrying()) == len(stage.layer_log10_e())
+    stage = walk.add("direct", "stage.direct", pairing, len(layers), heads=walk.plan.whole)
+    return bool(layers) and len(stage.carrying()) == len(layers)
 
 
 def _gain_pairing(pairing: Pairing) -> Pairing:
@@ -239,7 +244,8 @@ def _rebased(walk: _Walk) -> bool:
         return False
     signed = s.anatomy.holds(Symmetry.RESIDUAL_SIGN, s.component).holds
     found = bases.signed_permutation(mine, theirs, walk.plan.rng("basis"), signed)
-    if _match_layers(walk, found, "rebased", "stage.rebased", ("order", "sign")):
+    settled = _match_layers(walk, found, "rebased", "stage.rebased", ("order", "sign"))
+    if settled and found.agreement >= CLEAR_BASIS:
         return True
     if not walk.same_width or len(mine) < 2 * s.geometry.d_model:
         return False
@@ -270,7 +276,8 @@ def _match_layers(walk: _Walk, basis: bases.Basis, stage: str, why: str, ways: t
     anywhere = drawn.by != "order"
     shares = layer_shares(s, [i for i, _ in path], check, walk.plan.rng(f"self/{stage}"))
     pairing = Pairing(s, c, path, stage, walk.number, check, match_anywhere=anywhere, shares=shares)
-    return walk.add(stage, why, pairing, heads=walk.plan.whole).covers_half()
+    considered = len(drawn.suspect_layers)
+    return walk.add(stage, why, pairing, considered, heads=walk.plan.whole).covers_half()
 
 
 def _draw(walk: _Walk, s: Side, c: Side, choose: Window, way: str) -> LayerMap:

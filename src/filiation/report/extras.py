@@ -141,7 +141,12 @@ def curves(report: Report) -> tuple[Curve, ...]:
 def stages(report: Report) -> tuple[Stage, ...]:
     """Return the stages of the walk, in order."""
     return tuple(
-        Stage(str(row.get("name", "")), str(row.get("why", "")), int(row.get("bytes_read", 0)), row.get("log10_e"))
+        Stage(
+            str(row.get("name", "")),
+            str(row.get("why", "")),
+            int(row.get("bytes_read", 0)),
+            row.get("log10_e"),
+        )
         for row in _rows(report, "stages")
     )
 
@@ -150,7 +155,11 @@ def deltas(report: Report) -> tuple[Delta, ...]:
     """Return the change of each tensor that was measured."""
     return tuple(
         Delta(
-            str(row.get("tensor", "")), row.get("role"), row.get("layer"), row.get("relative_delta"), row.get("rank")
+            str(row.get("tensor", "")),
+            row.get("role"),
+            row.get("layer"),
+            row.get("relative_delta"),
+            row.get("rank"),
         )
         for row in _rows(report, "deltas")
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -28,10 +29,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class TestGroup:
-    """All rows of one test on one component: a summary and the range of their ``log10 e``."""
+    """All rows of one test at one stage of the walk: a summary and the range of their ``log10 e``."""
 
     test: str
     name: str
+    stage: str | None
     question: str
     plain: str
     low: float | None
@@ -79,7 +81,25 @@ def kind_of(test: str) -> str:
 
 def form_of(test: str) -> str | None:
     """Return the form of a test: order, subsequence, sign, diagonal, or None."""
-    return next((form for form in FORMS if test.endswith(f"_{form}")), None)
+    return next((form for form in FORMS if test.removesuffix("_in_place").endswith(f"_{form}")), None)
+
+
+def canonical(test: str) -> str:
+    """Return the name under which the phrase files know a test: ``ffn_order_diagonal`` is ``ffn_diagonal``."""
+    return re.sub(r"_(?:order|sign)_(diagonal|subsequence)$", r"_\1", test)
+
+
+def name_of_test(phrases: Phrases, test: str) -> str:
+    """Return what a test is called."""
+    known = phrases.find("test", test, "name") or phrases.find("test", canonical(test), "name")
+    return known or clean(test).replace("_", " ")
+
+
+def parameters(identity: str) -> tuple[dict[str, str], list[str]]:
+    """Split an evidence id into its named parameters and its other words (without test and component)."""
+    words = identity.split("/")[1:]
+    named = dict(word.split("=", 1) for word in words if "=" in word)
+    return named, [word for word in words[1:] if "=" not in word]
 
 
 def strength(log10_e: float | None) -> str:
@@ -128,7 +148,9 @@ def plain_text(phrases: Phrases, e: Evidence) -> str:
         "unit": unit(phrases, e.test),
         "where": where,
         "expected": expected_text(phrases, e.expected),
-        "name": phrases.name("statistic", e.statistic_name) if e.statistic_name else phrases.name("test", e.test),
+        "name": phrases.name("statistic", e.statistic_name)
+        if e.statistic_name
+        else name_of_test(phrases, e.test),
     }
     form = form_of(e.test)
     if form == "diagonal":
@@ -165,26 +187,27 @@ def summary_text(phrases: Phrases, test: str, rows: Iterable[Evidence]) -> str:
         "in_all_diagonal" if form == "diagonal" else "in_all_other",
         layers=layers,
         unit=unit(phrases, test),
-        name=phrases.name("statistic", name) if name else phrases.name("test", test),
+        name=phrases.name("statistic", name) if name else name_of_test(phrases, test),
         low=f"{min(statistics):,.3g}",
         high=f"{max(statistics):,.3g}",
     )
 
 
 def groups(phrases: Phrases, evidence: Iterable[Evidence]) -> tuple[KindGroup, ...]:
-    """Return the applied evidence that is not likeness, grouped; the order is that of the records."""
-    found: dict[tuple[int, str, str], dict[str, list[Evidence]]] = {}
+    """Return the applied evidence that is not likeness, grouped; tests and stages in the order of the records."""
+    found: dict[tuple[int, str, str], dict[tuple[str, str | None], list[Evidence]]] = {}
     for e in evidence:
         if e.status is Status.APPLIED and not is_likeness(e):
             key = (e.candidate, e.part.component, kind_of(e.test))
-            found.setdefault(key, {}).setdefault(e.test, []).append(e)
+            stage = parameters(e.id)[0].get("stage")
+            found.setdefault(key, {}).setdefault((e.test, stage), []).append(e)
     return tuple(
         KindGroup(
             candidate=candidate,
             component=component,
             kind=kind,
             name=phrases.name("kind", kind),
-            tests=tuple(_test_group(phrases, test, rows) for test, rows in tests.items()),
+            tests=tuple(_test_group(phrases, test, stage, rows) for (test, stage), rows in tests.items()),
         )
         for (candidate, component, kind), tests in sorted(found.items(), key=lambda item: _rank(item[0]))
     )
@@ -196,15 +219,16 @@ def _rank(key: tuple[int, str, str]) -> tuple[int, bool, str, int]:
     return candidate, component != "language", component, order.index(kind) if kind in order else len(order)
 
 
-def _test_group(phrases: Phrases, test: str, rows: list[Evidence]) -> TestGroup:
+def _test_group(phrases: Phrases, test: str, stage: str | None, rows: list[Evidence]) -> TestGroup:
     strengths = [e.log10_e for e in rows if e.log10_e is not None]
     high = max(strengths, default=None)
     limits = dict.fromkeys(key for e in rows for key in e.cannot_show)
     shows = next((e.shows for e in rows if e.shows), None)
     return TestGroup(
         test=test,
-        name=clean(phrases.name("test", test)),
-        question=phrases.find("test", test, "question") or clean(rows[0].question),
+        name=name_of_test(phrases, test),
+        stage=phrases.name("stage", stage) if stage else None,
+        question=question_text(phrases, rows[0]),
         plain=clean(summary_text(phrases, test, rows)),
         low=min(strengths, default=None),
         high=high,
@@ -215,10 +239,17 @@ def _test_group(phrases: Phrases, test: str, rows: list[Evidence]) -> TestGroup:
     )
 
 
+def question_text(phrases: Phrases, e: Evidence) -> str:
+    """Return what a test asks."""
+    known = phrases.find("test", canonical(e.test), "question") or phrases.resolve(e.question, "question")
+    return known or clean(e.question)
+
+
 def _shown(phrases: Phrases, test: str, key: str | None) -> str | None:
-    if key and (known := phrases.find("shows", key) or phrases.find("test", key, "shows")):
+    known = phrases.find("test", canonical(test), "shows")
+    if known or not key:
         return known
-    return phrases.find("test", test, "shows") or (clean(key) if key else None)
+    return phrases.resolve(key, "shows") or clean(key)
 
 
 def _place_rank(e: Evidence) -> tuple[int, int, int]:
@@ -230,8 +261,8 @@ def _place_rank(e: Evidence) -> tuple[int, int, int]:
 
 def _row(phrases: Phrases, e: Evidence) -> Row:
     where = place(phrases, e)
-    if e.part.role and e.part.layer is None:
-        where += phrases.say("where", "role", role=role_name(phrases, e.part.role))
+    for detail in parameters(e.id)[1]:
+        where += phrases.say("where", "role", role=phrases.resolve(detail, "detail", "role") or clean(detail))
     return Row(
         where=clean(where),
         plain=clean(plain_text(phrases, e)),
@@ -250,15 +281,15 @@ def role_name(phrases: Phrases, role: str) -> str:
 
 
 def limit_text(phrases: Phrases, key: str) -> str:
-    """Return the wording of a limit; an unknown key is shown as it is."""
-    return phrases.find("limit", key) or phrases.find("note", key) or phrases.find("reason", key) or clean(key)
+    """Return the wording of a limit, note or reason; a key that no file knows is shown as it is."""
+    return phrases.resolve(key, "limit", "cannot_show", "note", "reason") or clean(key)
 
 
 def reason_text(phrases: Phrases, reason: str | None) -> str:
     """Return the wording of a reason; one that is no key is a sentence already."""
     if not reason:
         return MISSING
-    return phrases.find("reason", reason) or limit_text(phrases, reason)
+    return phrases.resolve(reason, "reason", "limit", "note") or clean(reason)
 
 
 def untested(phrases: Phrases, evidence: Iterable[Evidence]) -> tuple[Untested, ...]:
@@ -274,7 +305,7 @@ def untested(phrases: Phrases, evidence: Iterable[Evidence]) -> tuple[Untested, 
             candidate=candidate,
             component=component,
             test=test,
-            name=clean(phrases.name("test", test)),
+            name=name_of_test(phrases, test),
             where=phrases.say("where", "label_layers", layers=ranges(layers))
             if layers
             else phrases.say("where", "label_model"),

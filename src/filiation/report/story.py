@@ -20,7 +20,9 @@ from filiation.report.groups import (
     is_likeness,
     limit_text,
     plain_text,
+    question_text,
     reason_text,
+    name_of_test,
     untested,
 )
 from filiation.report.numbers import MISSING, bans, bound, clean, figure, ranges, share, size
@@ -187,7 +189,7 @@ def _candidate_heading(phrases: Phrases, number: int, total: int) -> str:
 def _answer(phrases: Phrases, verdict: Verdict, names: tuple[str, ...]) -> Answer:
     relation = str(verdict.relation)
     number = verdict.candidate + 1
-    scope = phrases.say("ui", "list_comma").join(scope_text(phrases, s) for s in verdict.scope)
+    scope = scope_text(phrases, verdict.scope)
     values = {
         "suspect": names[0],
         "candidate": names[number] if number < len(names) else phrases.say("ui", "candidate_short"),
@@ -232,17 +234,28 @@ def _answer_facts(phrases: Phrases, verdict: Verdict, scope: str) -> Figures:
     return tuple(facts)
 
 
-def scope_text(phrases: Phrases, scope: str) -> str:
-    """Return the wording of one entry of ``verdict.scope``: ``embeddings``, ``layers 0-3``, ``vision/layers 2``."""
-    component, _, rest = scope.rpartition("/")
-    if component:
-        return f"{phrases.name('component', component)}: {scope_text(phrases, rest)}"
-    if layers := re.fullmatch(r"layers?[ =:]+([\d,\s–-]+)", scope):
+def scope_text(phrases: Phrases, scope: Sequence[str]) -> str:
+    """Return the wording of ``verdict.scope``: entries such as ``language: layers 0-3`` or ``vision``.
+
+    The component is named only where it is not the language model alone.
+    """
+    entries = [(head, rest) if rest else (None, head) for head, _, rest in (s.partition(": ") for s in scope)]
+    alone = {head for head, _ in entries} <= {None, "language"}
+    texts: list[str] = []
+    for component, what in entries:
+        text = _scope_entry(phrases, what)
+        if component and not alone:
+            text = phrases.say("ui", "label_colon", label=phrases.name("component", component), value=text)
+        texts.append(text)
+    return phrases.say("ui", "list_comma").join(texts)
+
+
+def _scope_entry(phrases: Phrases, what: str) -> str:
+    if layers := re.fullmatch(r"layers?[ =]+([\d,\s–-]+)", what):
         return phrases.say("scope", "layers", layers=layers[1].strip().replace("-", "–"))
-    for section in ("scope", "role", "component"):
-        if known := phrases.find(section, scope):
-            return known
-    return clean(scope).replace("_", " ")
+    return phrases.resolve(what.replace(" ", "_"), "scope", "role", "component") or clean(what).replace(
+        "_", " "
+    )
 
 
 def _step(phrases: Phrases, kind: str, numbers: Mapping[str, Any]) -> Step:
@@ -349,8 +362,8 @@ def _likeness_view(phrases: Phrases, e: Evidence) -> Likeness:
         said = phrases.fill(template, x=f"{e.statistic:.3f}")
     text, rate, source = _background(phrases, e.background)
     return Likeness(
-        name=clean(phrases.name("test", e.test)),
-        question=phrases.find("test", e.test, "question") or clean(e.question),
+        name=name_of_test(phrases, e.test),
+        question=question_text(phrases, e),
         plain=clean(said),
         background=text,
         rate=rate,
@@ -370,11 +383,18 @@ def _background(phrases: Phrases, background: Background | None) -> tuple[str, s
         pairs=figure(background.n_pairs),
         families=figure(background.n_families),
     )
-    known = {key: f"{named[level]:.3g}" for key, level in (("median", 0.5), ("q95", 0.95), ("max", 1.0)) if level in named}
+    known = {
+        key: f"{named[level]:.3g}"
+        for key, level in (("median", 0.5), ("q95", 0.95), ("max", 1.0))
+        if level in named
+    }
     if len(known) == 3:
         text = phrases.say("ui", "background_text", **known)
     else:
-        text = ", ".join(f"{clean(k)} {v:.3g}" for k, v in background.quantiles.items()) or clean(background.description)
+        listed = ", ".join(f"{clean(k)} {v:.3g}" for k, v in background.quantiles.items())
+        text = listed or clean(background.description)
+            background.description
+        )
     rate = background.false_positive_rate
     return (
         f"{text} ({pairs})",
@@ -401,7 +421,8 @@ def quantiles(background: Background) -> dict[float, float]:
 
 
 def _stage(phrases: Phrases, stage: extras.Stage) -> StageView:
-    why = phrases.find("why", stage.why) or limit_text(phrases, stage.why)
+    key = stage.why.rpartition(".")[2]
+    why = phrases.find("stage", key, "why") or phrases.find("why", key) or limit_text(phrases, stage.why)
     return StageView(phrases.name("stage", stage.name), why, size(stage.bytes_read), bans(stage.log10_e))
 
 

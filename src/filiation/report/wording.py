@@ -49,6 +49,13 @@ class Phrases:
         """Return ``section.key.name`` or ``section.key``; an unknown key is shown with spaces for underscores."""
         return self.find(section, key, "name") or self.find(section, key) or key.replace("_", " ")
 
+    def resolve(self, key: str, *sections: str) -> str | None:
+        """Return the phrase of a record's key: a dotted path (``shows.ffn_order``), or a key of one of ``sections``."""
+        if "." in key and (known := self.find(*key.split("."))):
+            return known
+        last = key.rpartition(".")[2]
+        return next((known for section in sections if (known := self.find(section, last))), None)
+
     @staticmethod
     def fill(phrase: str, **values: object) -> str:
         """Fill the placeholders of ``phrase``; those without a value stay."""
@@ -69,7 +76,8 @@ def phrases(language: str = "en") -> Phrases:
     """
     if language not in LANGUAGES:
         raise UsageError(
-            f"There are no phrases for the language '{language}'.", next_step=f"Use one of: {', '.join(LANGUAGES)}."
+            f"There are no phrases for the language '{language}'.",
+            next_step=f"Use one of: {', '.join(LANGUAGES)}.",
         )
     text = (files("filiation.report") / "phrases" / f"{language}.toml").read_text(encoding="utf-8")
     return Phrases(language, tomllib.loads(text))

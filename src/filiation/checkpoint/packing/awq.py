@@ -1,8 +1,9 @@
 """AWQ's GEMM layout: 4-bit integers in 32-bit words along the output axis, in an order made for tensor cores.
 
-Stored per module: ``qweight`` int32 ``[in, out / 8]``, ``qzeros`` int32 ``[groups, out / 8]``, ``scales`` ``[groups, out]``. The
-eight nibbles of a word, low first, are the output columns 0, 2, 4, 6, 1, 3, 5, 7 of its eight. The logical weight is
-``scales[g, o] * (q[i, o] - z[g, o])``, with nothing added to the zero point. Quantiser: arXiv 2306.00978.
+Stored per module: ``qweight`` int32 ``[in, out / 8]``, ``qzeros`` int32 ``[groups, out / 8]``, ``scales``
+``[groups, out]``. The eight nibbles of a word, low first, are the output columns 0, 2, 4, 6, 1, 3, 5, 7 of
+its eight. The logical weight is ``scales[g, o] * (q[i, o] - z[g, o])``, with nothing added to the zero point.
+Quantiser: arXiv 2306.00978.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from filiation.checkpoint.packing.base import Finding, Parts, Stored, Unpacked, 
 from filiation.checkpoint.packing.bits import Codes, nibbles
 from filiation.checkpoint.packing.window import LazyTensor, Range, positions
 
-NAME = "AWQ"
-METHODS = frozenset({"awq", "auto-round", "intel/auto-round"})
+NAME: str = "AWQ"
+METHODS: frozenset[str] = frozenset({"awq", "auto-round", "intel/auto-round"})
 
 _BITS = 4
 _PER_WORD = 8

@@ -1,7 +1,8 @@
 """What packing schemes share: how a scheme looks, what it finds, and the companions of a packed tensor.
 
-A scheme is one module with ``NAME: str``, ``METHODS: frozenset[str]`` (the ``quant_method`` values of config.json
-that mean it) and ``find(stored, quantization) -> Finding``; the list is ``filiation.checkpoint.packing.SCHEMES``.
+A scheme is one module with ``NAME: str``, ``METHODS: frozenset[str]`` (the ``quant_method`` values of
+config.json that mean it) and ``find(stored, quantization) -> Finding``; the list is
+``filiation.checkpoint.packing.SCHEMES``.
 """
 
 from __future__ import annotations
@@ -92,7 +93,9 @@ class Parts:
         if kinds and tensor.info.dtype not in kinds:
             raise self.fail(f"{name} is stored as {tensor.info.dtype}; {' or '.join(kinds)} was expected.")
         if ndim is not None and len(tensor.info.shape) != ndim:
-            raise self.fail(f"{name} has the shape {list(tensor.info.shape)}; {ndim} dimensions were expected.")
+            raise self.fail(
+                f"{name} has the shape {list(tensor.info.shape)}; {ndim} dimensions were expected."
+            )
         return tensor
 
     def maybe(self, suffix: str, *kinds: str, ndim: int | None = None) -> RawTensor | None:

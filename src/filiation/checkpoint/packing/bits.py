@@ -13,6 +13,7 @@ from filiation.checkpoint.model import Floats
 
 Codes = npt.NDArray[np.uint8]
 
+
 def _table(kind: Any, codes: int) -> Floats:
     return np.arange(codes, dtype=np.uint8).view(kind).astype(np.float32)
 

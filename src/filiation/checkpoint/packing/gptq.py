@@ -1,9 +1,9 @@
 """GPTQ and its relatives (AutoGPTQ, GPTQModel, AutoRound): integers in 32-bit words along the input axis.
 
-Stored per module: ``qweight`` int32 ``[in * bits / 32, out]``, ``qzeros`` int32 ``[groups, out * bits / 32]``, ``scales``
-``[groups, out]`` and, where columns were quantised in order of activation, ``g_idx`` int32 ``[in]``. The logical weight is
-``scales[g, o] * (q[i, o] - z[g, o])``. The first checkpoint format stores ``z - 1`` and the second, ``gptq_v2``, stores ``z``.
-Quantiser: arXiv 2210.17323.
+Stored per module: ``qweight`` int32 ``[in * bits / 32, out]``, ``qzeros`` int32 ``[groups, out * bits / 32]``,
+``scales`` ``[groups, out]`` and, where columns were quantised in order of activation, ``g_idx`` int32 ``[in]``.
+The logical weight is ``scales[g, o] * (q[i, o] - z[g, o])``. The first checkpoint format stores ``z - 1`` and
+the second, ``gptq_v2``, stores ``z``. Quantiser: arXiv 2210.17323.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from filiation.checkpoint.packing.base import Finding, Parts, Stored, Unpacked, 
 from filiation.checkpoint.packing.bits import Codes, block, unpack_stream, word_range
 from filiation.checkpoint.packing.window import LazyTensor, Range
 
-NAME = "GPTQ"
-METHODS = frozenset({"gptq", "auto-round", "intel/auto-round"})
+NAME: str = "GPTQ"
+METHODS: frozenset[str] = frozenset({"gptq", "auto-round", "intel/auto-round"})
 
 _SUFFIXES = (".qweight", ".qzeros", ".scales", ".g_idx")
 # AutoRound's names for the layouts that store the zero point itself.
@@ -149,9 +149,13 @@ def _build(parts: Parts, quantization: Mapping[str, Any], offset: int) -> Unpack
     width, rest = divmod(height * 32, bits)
     groups = scales.info.shape[0]
     parts.check(rest == 0, f"{height} rows of words do not hold whole {bits}-bit weights.")
-    parts.check(qzeros.info.shape[0] == groups, f"{qzeros.info.shape[0]} rows of zero points, {groups} of scales.")
+    parts.check(
+        qzeros.info.shape[0] == groups, f"{qzeros.info.shape[0]} rows of zero points, {groups} of scales."
+    )
     if g_idx is not None:
-        parts.check(g_idx.info.shape == (width,), f"g_idx has {g_idx.info.shape[0]} entries for {width} columns.")
+        parts.check(
+            g_idx.info.shape == (width,), f"g_idx has {g_idx.info.shape[0]} entries for {width} columns."
+        )
     names = parts.names(*_SUFFIXES)
     info = parts.info(f"{parts.stem}.weight", (out, width), f"GPTQ{bits}", names)
     group = _group(parts, quantization, width, groups)
@@ -163,7 +167,10 @@ def _bits(parts: Parts) -> int:
     out = parts.need(".scales", ndim=2).info.shape[1]
     packed = parts.need(".qzeros", "I32", ndim=2).info.shape[1]
     bits, rest = divmod(packed * 32, out)
-    parts.check(rest == 0 and 1 <= bits <= 8, f"{packed} words of zero points do not hold {out} values of 1 to 8 bits.")
+    parts.check(
+        rest == 0 and 1 <= bits <= 8,
+        f"{packed} words of zero points do not hold {out} values of 1 to 8 bits.",
+    )
     return bits
 
 
@@ -192,7 +199,9 @@ def _zero_offset(parts: Parts, quantization: Mapping[str, Any]) -> tuple[int, tu
     middle = 1 << (bits - 1)
     seen = 1 if (row == middle - 1).all() else 0 if (row == middle).all() else None
     if seen is not None and stated not in (None, seen):
-        return seen, (f"GPTQ: config.json says '{layout}', but the stored zero points say otherwise; they were believed.",)
+        return seen, (
+            f"GPTQ: config.json says '{layout}', but the stored zero points say otherwise; they were believed.",
+        )
     if seen is None and stated is None:
         return 1, ("GPTQ: nothing says how zero points are stored; the first format (less one) was assumed.",)
     return (seen if seen is not None else stated or 0), ()

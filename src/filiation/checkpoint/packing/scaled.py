@@ -16,7 +16,7 @@ from filiation.checkpoint.formats.base import RawTensor
 from filiation.checkpoint.model import Floats, Index, StoredTensor
 from filiation.checkpoint.packing.base import Parts
 from filiation.checkpoint.packing.bits import E2M1, E2M3, Codes, e8m0, nibbles, sextets
-from filiation.checkpoint.packing.window import LazyTensor, Range, positions, to_index
+from filiation.checkpoint.packing.window import LazyTensor, Range, lengths, positions, to_index
 
 Need = tuple[StoredTensor, Index]
 
@@ -87,7 +87,10 @@ class Small:
 
     def _stored(self, ranges: tuple[Range, ...]) -> Index:
         start, stop = ranges[-1]
-        return (*to_index(ranges[:-1]), slice(start // self.values * self.size, -(-stop // self.values) * self.size))
+        return (
+            *to_index(ranges[:-1]),
+            slice(start // self.values * self.size, -(-stop // self.values) * self.size),
+        )
 
 
 def fp4(tensor: RawTensor) -> Small:
@@ -102,103 +105,107 @@ def fp6(tensor: RawTensor) -> Small:
 
 @dataclass(frozen=True)
 class Grid:
-    """A tensor of scales (or zero points) of which each covers ``blocks`` logical positions along each axis.
+    """Scales (or zero points) of which each covers ``blocks[axis]`` positions of the weight along each axis.
 
-    ``exponents`` says that they are stored as biased powers of two in uint8.
+    The stored axes are the weight's first ones; ``exponents`` says that biased powers of two are stored.
     """
 
     tensor: RawTensor
-    shape: tuple[int, ...]
     blocks: tuple[int, ...]
     exponents: bool = False
 
     def needs(self, ranges: tuple[Range, ...]) -> Need:
-        """Say what is read for ``ranges``."""
-        return self.tensor, self._stored(ranges)
+        """Say what is read for ``ranges`` of the weight."""
+        return self.tensor, to_index(self._covering(ranges)[: len(self.tensor.info.shape)])
 
     def window(self, ranges: tuple[Range, ...]) -> Floats:
-        """Return the scales of the box of ``ranges``; axes that one scale covers keep the length 1."""
-        index = self._stored(ranges)
+        """Return what applies to the box of ``ranges``; an axis that one scale covers keeps the length 1."""
+        _, index = self.needs(ranges)
         values = e8m0(self.tensor.read_raw(index)) if self.exponents else self.tensor.read(index)
-        counts = [-(-stop // block) - start // block for (start, stop), block in zip(ranges, self.blocks, strict=True)]
-        values = values.reshape(counts)
+        values = values.reshape(lengths(self._covering(ranges)))
         for axis, (span, block) in enumerate(zip(ranges, self.blocks, strict=True)):
             if values.shape[axis] > 1:
                 values = np.take(values, positions(span) // block - span[0] // block, axis=axis)
         return values
 
-    def _stored(self, ranges: tuple[Range, ...]) -> Index:
-        if len(self.tensor.info.shape) < len(self.shape):
-            return ()  # one scale for everything, stored without axes
-        return tuple(
-            slice(start // block, -(-stop // block)) for (start, stop), block in zip(ranges, self.blocks, strict=True)
-        )
+    def _covering(self, ranges: tuple[Range, ...]) -> tuple[Range, ...]:
+        pairs = zip(ranges, self.blocks, strict=True)
+        return tuple((start // block, -(-stop // block)) for (start, stop), block in pairs)
 
 
 def grid(parts: Parts, tensor: RawTensor, shape: tuple[int, ...], stated: Sequence[int] = ()) -> Grid:
-    """Lay a tensor of scales over a logical ``shape``.
+    """Lay a tensor of scales over a weight of ``shape``; uint8 scales are exponents.
 
     Args:
         parts: the module, for errors.
-        tensor: the scales; uint8 ones are exponents.
-        shape: the logical shape of the weight.
+        tensor: the scales: as many axes as the weight, or fewer (one a tensor, one a row).
+        shape: the weight's logical shape.
         stated: the block size that the config states for the last axes, used where it fits.
 
     Raises:
         UnsupportedFormatError: the scales' shape does not fit the weight's.
     """
     stored = tensor.info.shape
-    exponents = tensor.info.dtype == "U8"
-    if all(size == 1 for size in stored):
-        return Grid(tensor, shape, shape, exponents) if len(stored) < len(shape) else _fit(parts, tensor, shape, stated)
-    if len(stored) == len(shape):
-        return _fit(parts, tensor, shape, stated)
     parts.check(
-        len(stored) == 1 and stored[0] == shape[0],
-        f"The scales {tensor.info.name} have the shape {list(stored)}, the weight {list(shape)}.",
+        len(stored) <= len(shape),
+        f"{tensor.info.name} has the shape {list(stored)}, more axes than the weight {list(shape)}.",
     )
-    return Grid(Column(tensor, len(shape)), shape, (1, *shape[1:]), exponents)
+    hints = (*(0,) * (len(shape) - len(stated)), *stated)[-len(shape) :]
+    blocks = list(shape)
+    for axis, count in enumerate(stored):
+        whole = len(stored) == len(shape)
+        blocks[axis] = _block(parts, tensor, shape[axis], count, hints[axis] if whole else 1, guess=whole)
+    return Grid(tensor, tuple(blocks), tensor.info.dtype == "U8")
 
 
-def _fit(parts: Parts, tensor: RawTensor, shape: tuple[int, ...], stated: Sequence[int]) -> Grid:
-    wanted = (0,) * (len(shape) - len(stated)) + tuple(stated) if len(stated) <= len(shape) else (0,) * len(shape)
-    blocks = tuple(
-        _block(parts, tensor, size, count, hint)
-        for size, count, hint in zip(shape, tensor.info.shape, wanted, strict=True)
-    )
-    return Grid(tensor, shape, blocks, tensor.info.dtype == "U8")
-
-
-def _block(parts: Parts, tensor: RawTensor, size: int, count: int, stated: int) -> int:
+def _block(parts: Parts, tensor: RawTensor, size: int, count: int, stated: int, *, guess: bool) -> int:
     """Return how many positions one of ``count`` scales covers along an axis of ``size`` positions."""
     if count == 1:
         return max(1, size)
-    for guess in (stated, size // count if count and size % count == 0 else 0, 128):
-        if guess > 0 and -(-size // guess) == count:
-            return guess
-    raise parts.fail(f"{count} scales of {tensor.info.name} do not divide an axis of {size} positions into blocks.")
+    even = size // count if count and size % count == 0 else 0
+    for length in (stated, even, 128) if guess else (stated,):
+        if length > 0 and -(-size // length) == count:
+            return length
+    raise parts.fail(
+        f"{count} scales of {tensor.info.name} do not divide an axis of {size} positions into blocks."
+    )
 
 
 @dataclass(frozen=True)
-class Column:
-    """A one-dimensional tensor seen as one value per position of the first axis, ``[n, 1, ...]``."""
+class ScaledTensor(LazyTensor):
+    """``(number - zero) * scale * factor``.
 
-    tensor: RawTensor
-    ndim: int
+    Attributes:
+        numbers: the small numbers.
+        scales: one a block.
+        zeros: zero points, laid out like the scales, or None.
+        factor: a stored scalar that multiplies everything (divides it with ``divide``), or None.
+        constant: a number that multiplies everything.
+    """
 
-    @property
-    def info(self) -> Any:
-        """The stored tensor's description, with the added axes."""
-        return _Described(self.tensor, (*self.tensor.info.shape, *(1,) * (self.ndim - 1)))
+    numbers: Numbers
+    scales: Grid
+    zeros: Grid | None = None
+    factor: StoredTensor | None = None
+    divide: bool = False
+    constant: float = 1.0
 
-    def read(self, index: Index = ()) -> Floats:
-        """Decode the first axis's part of ``index``."""
-        return self.tensor.read(index[:1])
+    def needs(self, ranges: tuple[Range, ...]) -> Sequence[Need]:
+        """Say what :meth:`window` reads."""
+        zeros = [] if self.zeros is None else [self.zeros.needs(ranges)]
+        factor: list[Need] = [] if self.factor is None else [(self.factor, ())]
+        return [self.numbers.needs(ranges), self.scales.needs(ranges), *zeros, *factor]
 
-    def read_raw(self, index: Index = ()) -> npt.NDArray[Any]:
-        """Return the first axis's part of ``index`` as stored."""
-        return self.tensor.read_raw(index[:1])
+    def window(self, ranges: tuple[Range, ...]) -> Floats:
+        """Decode the box of ``ranges``, float32."""
+        values = self.numbers.window(ranges)
+        if self.zeros is not None:
+            values = values - self.zeros.window(ranges)
+        return values * self._scale(ranges)
 
-    def spans(self, index: Index = ()) -> Any:
-        """Say which bytes :meth:`read` would read."""
-        return self.tensor.spans(index[:1])
+    def _scale(self, ranges: tuple[Range, ...]) -> Floats:
+        scale = self.scales.window(ranges)
+        if self.factor is not None:
+            factor = self.factor.read(()).reshape(())
+            scale = scale / factor if self.divide else scale * factor
+        return scale if self.constant == 1.0 else scale * np.float32(self.constant)

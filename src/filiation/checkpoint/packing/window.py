@@ -1,4 +1,4 @@
-"""Lazily decoded tensors: a numpy index is split into the contiguous ranges to decode and what numpy does after.
+"""Lazily decoded tensors: an index becomes the contiguous ranges to decode and what numpy does after.
 
 Every packing scheme decodes whole ranges (a word holds several weights, a block shares a scale), so a scheme
 implements one method, :meth:`LazyTensor.window`, over ``(start, stop)`` ranges, one per axis.

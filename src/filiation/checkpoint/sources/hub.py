@@ -14,25 +14,26 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 from urllib.parse import quote
 
 from filiation.checkpoint.sources.http_client import HttpClient, Version
-from filiation.checkpoint.sources.http_link import Link, StatusError
+from filiation.checkpoint.sources.http_link import Link, StatusError, may_carry_token
 from filiation.checkpoint.sources.http_retry import Patience
-from filiation.checkpoint.sources.hub_cache import COMMIT, HubCache, Listed
+from filiation.checkpoint.sources.hub_cache import COMMIT, HubCache, Listed, read_cached
 from filiation.checkpoint.sources.hub_errors import (
     incomplete_cache,
     no_such_path,
     not_cached,
     not_like_the_hub,
     refusal,
+    storage_refusal,
 )
 from filiation.checkpoint.sources.hub_locator import HubLocator, parse, recognises
 from filiation.checkpoint.sources.ranges import Piece, RangeReader, Span, safe_name
-from filiation.errors import NetworkError
+from filiation.errors import InputError, NetworkError
 from filiation.evidence import FileRecord
 
 __all__ = ["HubSettings", "HubSource", "open_source", "recognises"]
@@ -78,6 +79,8 @@ def open_source(locator: str, *, settings: HubSettings | None = None) -> HubSour
         UnsafeCheckpointError: the listing holds a name that leads out of the repository.
     """
     settings = settings or HubSettings.from_environment()
+    if not may_carry_token(Link(settings.endpoint)):
+        settings = replace(settings, token=None)
     place = parse(locator, settings.endpoint)
     cache = HubCache(settings.cache, place.repo)
     client = HttpClient(settings.patience, trusted=_trusted_hosts())
@@ -97,7 +100,7 @@ def open_source(locator: str, *, settings: HubSettings | None = None) -> HubSour
 
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
-    """A commit and what it holds; ``complete`` if the cache has all of it (never set for what the hub listed)."""
+    """A commit and what it holds; ``complete`` if the cache is known to have all of it."""
 
     repo: str
     commit: str
@@ -133,8 +136,10 @@ def _cached(place: HubLocator, cache: HubCache, *, needed: bool) -> _Snapshot | 
         complete = False
     else:
         complete = all(name in present and present[name].size == file.size for name, file in listing.items())
-    if needed and not present:
-        raise not_cached(place)
+    if not present:
+        if needed:
+            raise not_cached(place)
+        return None
     return _Snapshot(place.repo, commit, {**present, **(listing or {})}, complete)
 
 
@@ -243,9 +248,7 @@ class HubSource:
             self._require_network(name)
             return self._reader.read(name, start, stop)
         start, stop = self._reader.bounds(name, start, stop)
-        with path.open("rb") as file:
-            file.seek(start)
-            data = file.read(stop - start)
+        data = read_cached(path, name, start, stop)
         with self._lock:
             self._local_bytes += len(data)
         return data
@@ -270,34 +273,47 @@ class HubSource:
     def _fetch(self, name: str, start: int, stop: int) -> Piece:
         """Fetch a span; if the storage refuses a link that was used before, it has expired: ask for a new one."""
         expected = Version(self._listing[name].size)
-        for fresh in (False, True):
+        stale: Link | None = None
+        while True:
+            link = self._link(name, stale)
             try:
-                link = self._link(name, fresh=fresh)
                 return self._client.read_range(link, start, stop, expected)[0]
             except StatusError as error:
-                expired = (
-                    error.status in (401, 403, 404, 410) and error.link.site != self._hub_link(name).site
-                )
-                if fresh or not expired:
-                    raise refusal(error, self._place, self._settings.token is not None, name) from error
-        raise AssertionError("unreachable")
+                elsewhere = error.link.site != self._hub_link(name).site
+                if elsewhere and stale is None and error.status in (400, 401, 403, 404, 410):
+                    stale = link
+                elif elsewhere:
+                    raise storage_refusal(error, name) from error
+                else:
+                    raise self._refusal(error, name) from error
+
+    def _refusal(self, error: StatusError, name: str) -> InputError:
+        return refusal(error, self._place, self._settings.token is not None, name)
 
     def _hub_link(self, name: str) -> Link:
         path = quote(self._folder + name)
         url = f"{self._settings.endpoint}/{self._snapshot.repo}/resolve/{self._snapshot.commit}/{path}"
         return Link(url, self._settings.token)
 
-    def _link(self, name: str, *, fresh: bool) -> Link:
-        """Return where the bytes of a file are; large files are not on the hub's own site.
+    def _link(self, name: str, stale: Link | None = None) -> Link:
+        """Return where the bytes of a file are, asking anew if that was ``stale``; large files lie on another site.
 
         The redirect is asked for without a range: the storage may bind a link to the range it was asked with.
         """
         if not self._listing[name].large:
             return self._hub_link(name)
         with self._resolving[name]:
-            if fresh or name not in self._links:
-                self._links[name] = self._client.head(self._hub_link(name)).link
+            if self._links.get(name) == stale:  # None, or what failed and nobody has renewed since
+                self._links[name] = self._resolve(name)
             return self._links[name]
+
+    def _resolve(self, name: str) -> Link:
+        try:
+            return self._client.head(self._hub_link(name)).link
+        except StatusError as error:
+            if error.status in (405, 501):  # a mirror that knows no HEAD serves the bytes itself
+                return self._hub_link(name)
+            raise self._refusal(error, name) from error
 
 
 def _split_path(place: HubLocator, snapshot: _Snapshot) -> tuple[str, str | None]:

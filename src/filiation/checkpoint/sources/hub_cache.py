@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from filiation.checkpoint.sources.ranges import safe_name
-from filiation.errors import UnsafeCheckpointError
+from filiation.errors import AccessDeniedError, CorruptCheckpointError, UnsafeCheckpointError
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -90,6 +90,33 @@ class HubCache:
                 next_step="Remove the snapshot from the cache and fetch the model again.",
             )
         return real
+
+
+def read_cached(path: Path, name: str, start: int, stop: int) -> bytes:
+    """Return bytes ``start:stop`` of a cached file.
+
+    Raises:
+        AccessDeniedError: not readable. CorruptCheckpointError: it has become shorter.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            data = file.read(stop - start)
+    except OSError as error:
+        raise AccessDeniedError(
+            "A cached file cannot be read.",
+            file=name,
+            reason=f"{path}: {error.strerror}.",
+            next_step="Check its permissions, or remove the snapshot from the cache and fetch it again.",
+        ) from error
+    if len(data) < stop - start:
+        raise CorruptCheckpointError(
+            "A cached file has become shorter.",
+            file=name,
+            reason=f"Bytes {start:,} to {stop:,} were to be read; {len(data):,} came.",
+            next_step="Remove the snapshot from the cache and fetch the model again.",
+        )
+    return data
 
 
 def _listed(entry: Mapping[str, Any]) -> Listed:

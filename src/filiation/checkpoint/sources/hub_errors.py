@@ -34,6 +34,16 @@ def refusal(error: StatusError, place: HubLocator, with_token: bool, file: str |
     )
 
 
+def storage_refusal(error: StatusError, file: str) -> NetworkError:
+    """Return the error for the hub's storage refusing a link that the hub gave a moment ago."""
+    return NetworkError(
+        "The hub's storage refuses a file.",
+        file=file,
+        reason=f"It answers with status {error.status} to a fresh link from the hub ({error.link}).",
+        next_step="Try again later, or download the model and pass its folder.",
+    )
+
+
 def not_like_the_hub(link: Link, reason: str) -> NetworkError:
     """Return the error for an endpoint that speaks something else."""
     return NetworkError(

@@ -203,6 +203,13 @@ class RangeReader:
             held += self._fetch_all([(name, span) for span in self._widen(name, missing)], unread=False)
         return _join(held, start, stop)
 
+    def prime(self, name: str, piece: Piece) -> None:
+        """Keep a piece that was fetched by other means: the head of a file, which told its size."""
+        with self._lock:
+            self._cache.add(name, piece, unread=True)
+            if piece.start == 0:
+                self._head_stop[name] = piece.stop
+
     def prefetch(self, name: str, ranges: Sequence[Span]) -> None:
         """Fetch these ranges now, several at once, as far as there is room; the rest when it is read."""
         size = self._size(name)

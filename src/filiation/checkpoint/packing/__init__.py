@@ -1,0 +1,152 @@
+"""Quantised safetensors: packed tensors become logical ones under plain names, dequantised as they are read.
+
+A scheme is one file here and one entry of :data:`SCHEMES`. The tensors decide which scheme it is;
+config.json's ``quantization_config`` may be missing or wrong, and where it disagrees the notes say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from filiation.checkpoint.model import StoredTensor
+from filiation.checkpoint.packing import awq, bitsandbytes, fp4, fp8, gptq, mxfp4, wna16
+from filiation.checkpoint.packing.base import Finding, Scheme, Stored, Unpacked
+from filiation.errors import UnsupportedFormatError
+
+SCHEMES: tuple[Scheme, ...] = (gptq, awq, bitsandbytes, wna16, fp4, fp8, mxfp4)
+
+# Companions that speak of activations or the KV cache, not of weights.
+_ACTIVATION = (
+    *("input_scale", "input_global_scale", "input_zero_point", "activation_scale"),
+    *("output_scale", "output_global_scale", "output_zero_point"),
+    *("k_scale", "v_scale", "q_scale", "prob_scale"),
+)
+
+# Names that only packings use which are not read: (ending, what it is).
+_UNREAD = (
+    (".W_q", "HQQ"),
+    (".codebooks", "AQLM"),
+    (".Qidxs", "QuIP#"),
+    (".trellis", "EXL3"),
+    (".q_weight", "EXL2"),
+    (".B", "Marlin"),
+    (".bitmask", "a compressed-tensors sparse format"),
+    (".scale_packed", "compressed-tensors marlin-24"),
+)
+_PACKED_KINDS = frozenset({"I8", "U8", "I16", "U16", "I32", "U32"})
+
+
+def unpack(tensors: Stored, config: Mapping[str, Any] | None) -> tuple[Stored, tuple[str, ...]]:
+    """Replace packed tensors by logical ones.
+
+    Args:
+        tensors: what the format loaded, in stored order.
+        config: the parsed config.json, or None.
+
+    Returns:
+        The tensors under plain names (``...q_proj.weight``) and notes on what was recognised or assumed. Where
+        nothing is packed, the tensors as they came.
+
+    Raises:
+        UnsupportedFormatError: a packed tensor is incomplete, its shapes contradict each other, or the packing is
+            not one that is read.
+    """
+    quantization = quantization_of(config)
+    method = method_of(quantization)
+    findings = [(scheme, scheme.find(tensors, quantization)) for scheme in SCHEMES]
+    found = [(scheme, finding) for scheme, finding in findings if finding.tensors]
+    _refuse_unread(tensors, method, known=any(method in scheme.METHODS for scheme in SCHEMES))
+    if not found:
+        plain = f"config.json says the weights are quantised ('{method}'), but no tensor is; they are read as they are."
+        return tensors, (plain,) if method is not None else ()
+    notes = [note for scheme, finding in found for note in _notes(scheme, finding, method)]
+    return _merged(tensors, [finding for _, finding in found]), tuple(notes)
+
+
+def quantization_of(config: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return config.json's quantization_config, of the model or of its text part, or an empty mapping."""
+    if config is None:
+        return {}
+    for holder in (config, config.get("text_config")):
+        for key in ("quantization_config", "compression_config"):
+            value: Any = cast("Mapping[str, Any]", holder).get(key) if isinstance(holder, Mapping) else None
+            if isinstance(value, Mapping):
+                return cast("Mapping[str, Any]", value)
+    return {}
+
+
+def method_of(quantization: Mapping[str, Any]) -> str | None:
+    """Return the ``quant_method``, as config.json says it or as older configs imply it."""
+    method = quantization.get("quant_method")
+    if isinstance(method, str):
+        return method.lower()
+    if quantization.get("load_in_4bit") or quantization.get("load_in_8bit"):
+        return "bitsandbytes"
+    return None
+
+
+def _notes(scheme: Scheme, finding: Finding, method: str | None) -> list[str]:
+    kinds = ", ".join(sorted({item.tensor.info.dtype for item in finding.tensors}))
+    notes = [
+        f"{len(finding.tensors)} tensors are packed ({scheme.NAME}: {kinds}) and are dequantised as they are read."
+    ]
+    if method is None:
+        notes.append(
+            f"config.json has no quantization_config; {scheme.NAME} was recognised from the tensors."
+        )
+    elif method not in scheme.METHODS:
+        notes.append(
+            f"config.json says '{method}', the tensors are packed as {scheme.NAME}; the tensors were believed."
+        )
+    return [*notes, *finding.notes]
+
+
+def _merged(tensors: Stored, findings: Sequence[Finding]) -> Stored:
+    """Put every logical tensor where the first of its parts stood, and leave out the rest of them."""
+    place = {name: i for i, name in enumerate(tensors)}
+    at: dict[str, Unpacked] = {}
+    gone: set[str] = set()
+    for finding in findings:
+        for item in finding.tensors:
+            at[min(item.parts, key=place.__getitem__)] = item
+            gone.update(item.parts)
+    out: dict[str, StoredTensor] = {}
+    for name, tensor in tensors.items():
+        if name in at:
+            unpacked = at[name].tensor
+            _refuse_twice(out, unpacked)
+            out[unpacked.info.name] = unpacked
+        elif name not in gone and not name.endswith(_ACTIVATION):
+            out[name] = tensor
+    return out
+
+
+def _refuse_twice(seen: Mapping[str, StoredTensor], tensor: StoredTensor) -> None:
+    name = tensor.info.name
+    if name in seen:
+        raise UnsupportedFormatError(
+            "A weight is stored twice, packed and plain.",
+            file=tensor.info.file,
+            tensor=name,
+            reason=f"{seen[name].info.dtype} and {tensor.info.dtype} tensors both stand for this name.",
+            next_step="Remove one of them; the two need not hold the same weights.",
+        )
+
+
+def _refuse_unread(tensors: Stored, method: str | None, *, known: bool) -> None:
+    """Refuse packings that are not read, by the names that only they use or by a method that is not known."""
+    for name, tensor in tensors.items():
+        packed = tensor.info.dtype in _PACKED_KINDS
+        packing = next((what for ending, what in _UNREAD if name.endswith(ending) and packed), None)
+        if packing is None and method is not None and not known and packed and len(tensor.info.shape) >= 2:
+            packing = f"'{method}' (quant_method of config.json)"
+        if packing is not None:
+            raise UnsupportedFormatError(
+                f"The weights are packed in a way that cannot be read: {packing}.",
+                file=tensor.info.file,
+                tensor=name,
+                reason=f"Readable are: {', '.join(scheme.NAME for scheme in SCHEMES)}.",
+                next_step="Compare the unquantised model, or convert this one to bf16 safetensors with the tool "
+                "that quantised it.",
+            )

@@ -1,0 +1,164 @@
+"""From components and candidates to one verdict: whole models, several candidates, history as a record."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from filiation.evidence import (
+    Derivation,
+    Effect,
+    Evidence,
+    Location,
+    Relation,
+    RestsOn,
+    Scale,
+    Status,
+    Verdict,
+    Wing,
+)
+from filiation.origin import evalues
+from filiation.origin.examine import Examination
+from filiation.origin.history import History
+from filiation.origin.verdict import SUGGEST_AT, Finding
+
+#: From the strongest statement to the weakest.
+RANK = (
+    Relation.IDENTICAL,
+    Relation.COMMON_ORIGIN,
+    Relation.SHARED_PARTS,
+    Relation.SHARED_INITIALISATION,
+    Relation.SUGGESTIVE,
+    Relation.NONE_FOUND,
+    Relation.CANNOT_TEST,
+)
+_SHARED = (Relation.COMMON_ORIGIN, Relation.SHARED_PARTS, Relation.SHARED_INITIALISATION)
+
+
+def over_components(findings: Mapping[str, Finding], components: Sequence[str]) -> Finding:
+    """Return one finding for a whole model of several components (towers).
+
+    When some components share an origin and others (of the suspect) do not, the models share parts. E-values of
+    different components are of different label sets and multiply.
+    """
+    testable = {c: f for c, f in findings.items() if f.relation is not Relation.CANNOT_TEST}
+    if not testable:
+        reasons = tuple(dict.fromkeys(r for f in findings.values() for r in f.reasons))
+        return Finding(Relation.CANNOT_TEST, None, (), reasons or ("no_common_component",), 0, 0)
+    if len(testable) == 1 and len(components) == 1:
+        return next(iter(testable.values()))
+    logs = [(f.log10_e or 0.0) * evalues.LOG10 for f in testable.values()]
+    together = logs[0] if len(logs) == 1 else evalues.product(evalues.insured(x) for x in logs)
+    relations = {f.relation for f in testable.values()}
+    top = min(relations, key=RANK.index)
+    alone = len(relations) > 1 or len(testable) < len([c for c in components if c != "projector"])
+    relation = Relation.SHARED_PARTS if alone and top in _SHARED else top
+    return Finding(
+        relation,
+        together / evalues.LOG10,
+        tuple(s for f in testable.values() if f.relation in _SHARED for s in f.scope),
+        tuple(dict.fromkeys(r for f in testable.values() for r in f.reasons)),
+        sum(f.inherited for f in testable.values()),
+        sum(f.tested for f in testable.values()),
+    )
+
+
+def strength(finding: Finding, *, identical: bool) -> tuple[int, float]:
+    """Return a key that orders candidates by the strength of the finding."""
+    rank = 0 if identical else RANK.index(finding.relation)
+    return -rank, finding.log10_e if finding.log10_e is not None else -1.0
+
+
+def word_verdict(
+    finding: Finding,
+    candidate: int,
+    candidates: int,
+    derivation: tuple[Derivation, ...],
+    identical: bool,
+    suggestive: bool = False,
+    notes: tuple[str, ...] = (),
+) -> Verdict:
+    """Return the verdict record.
+
+    The largest of K e-values is divided by K. ``suggestive`` says that a similarity statistic stands out from
+    its background: that can raise "none found" to "suggestive", nothing more.
+    """
+    if identical:
+        return Verdict(
+            Relation.IDENTICAL,
+            _paid(finding.log10_e, candidates),
+            ("all tensors",),
+            None if finding.log10_e is not None else "no_exact_test_needed",
+            candidate,
+            _bound(_paid(finding.log10_e, candidates)),
+            1.0,
+            derivation,
+            notes,
+        )
+    log10_e = _paid(finding.log10_e, candidates)
+    relation = finding.relation
+    if relation is Relation.NONE_FOUND and suggestive:
+        relation = Relation.SUGGESTIVE
+    if relation is Relation.SUGGESTIVE and log10_e is not None and log10_e < SUGGEST_AT and not suggestive:
+        relation = Relation.NONE_FOUND
+    return Verdict(
+        relation,
+        log10_e,
+        finding.scope,
+        finding.reasons[0] if finding.reasons else None,
+        candidate,
+        _bound(log10_e),
+        finding.inherited / finding.tested if finding.tested else None,
+        derivation,
+        (*finding.reasons[1:], *notes),
+    )
+
+
+def _paid(log10_e: float | None, candidates: int) -> float | None:
+    if log10_e is None:
+        return None
+    return log10_e - math.log10(candidates)
+
+
+def _bound(log10_e: float | None) -> float | None:
+    """Return ``1/e`` capped at 1; below the smallest double it is 0 in the record, and log10_e says more."""
+    return None if log10_e is None else min(1.0, 10.0 ** max(-300.0, -log10_e))
+
+
+def history_evidence(examination: Examination | None, history: History | None, number: int) -> tuple[Evidence, ...]:
+    """Return the record of the effect sizes that tell shared training from a shared initialisation."""
+    component = "language" if examination is None else examination.component
+    stage = None if examination is None or examination.best is None else examination.best.name
+    identity = f"origin.history/{component}" + (f"/stage={stage}" if stage else "")
+    identity += f"/candidate={number}" if number else ""
+    question, part = "question.history", Location(component)
+    if history is None or (history.gain_correlation is None and history.weight_cosine is None):
+        return (
+            Evidence(
+                identity, Wing.ORIGIN, question, part, Status.NOT_MEASURED, "no_paired_layers", test="history", candidate=number
+            ),
+        )
+    measured = (
+        ("gain_correlation", history.gain_correlation),
+        ("gains_in_place", history.gains_in_place),
+        ("weight_cosine", history.weight_cosine),
+    )
+    effects = tuple(Effect(name, value) for name, value in measured if value is not None)
+    return (
+        Evidence(
+            identity,
+            Wing.ORIGIN,
+            question,
+            part,
+            scale=Scale.CALIBRATED,
+            test="history",
+            statistic_name=effects[0].name,
+            statistic=effects[0].value,
+            n=history.norms or history.units,
+            effect=effects,
+            rests_on=RestsOn.CONSTANT,
+            candidate=number,
+            shows=f"shows.history_{history.shared}",
+            cannot_show=("cannot_show.early_stopped_same_seed",),
+        ),
+    )
