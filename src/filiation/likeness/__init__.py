@@ -1,1 +1,75 @@
-"""Room: likeness."""
+"""Room likeness: published similarity statistics, each beside what it shows on unrelated pairs.
+
+People will ask for them, so they are computed and put in their place: a similarity statistic has no null
+distribution that holds for models of one recipe, and none of them moves the verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from filiation.evidence import Evidence
+from filiation.likeness.cka import UnbiasedCka
+from filiation.likeness.embeddings import EmbeddingGeometry
+from filiation.likeness.gains import NormCorrelation
+from filiation.likeness.neurons import NeuronMatch
+from filiation.likeness.sigma import SigmaCurve
+from filiation.likeness.spectra import Spectra
+from filiation.likeness.subject import Measured, Statistic, Subject, record, spread_layers
+from filiation.origin.examine import Examination
+from filiation.origin.pairing import Plan, TokenRows
+
+STATISTICS: tuple[Statistic, ...] = (
+    SigmaCurve(),
+    NormCorrelation(),
+    Spectra(),
+    UnbiasedCka(),
+    NeuronMatch(),
+    EmbeddingGeometry(),
+)
+
+#: Rows of a matrix that a sampled comparison reads for a statistic, and the most layers it decomposes.
+SAMPLED_ROWS = 64
+MOST_LAYERS = 6
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """The published statistics of one pair: records, and the curves the report draws."""
+
+    evidence: tuple[Evidence, ...]
+    curves: tuple[Mapping[str, Any], ...]
+
+
+def measure(
+    examination: Examination | None, plan: Plan, tokens: TokenRows | None, *, full: bool, number: int
+) -> Likeness:
+    """Measure every published statistic on the best pairing of a component; what cannot be measured says why."""
+    best = None if examination is None else examination.best
+    if best is None:
+        return Likeness((), ())
+    subject = Subject(
+        best.pairing,
+        plan,
+        tokens,
+        number,
+        None if plan.whole or full else SAMPLED_ROWS,
+        spread_layers(best.pairing.layers, MOST_LAYERS if plan.whole or full else 2),
+    )
+    outcomes = [(s, _affordable(s, subject)) for s in STATISTICS]
+    return Likeness(
+        tuple(record(s, m, subject) for s, m in outcomes),
+        tuple({**curve, "candidate": number} for _, m in outcomes for curve in m.curves),
+    )
+
+
+def _affordable(statistic: Statistic, subject: Subject) -> Measured:
+    """Measure, unless a byte budget is set: then bytes go to the exact tests."""
+    if subject.plan.budget is not None and statistic.name not in {"norm_correlation", "neuron_match"}:
+        return Measured(None, reason="kept_for_exact_tests")
+    return statistic.measure(subject)
+
+
+__all__ = ["STATISTICS", "Likeness", "Statistic", "Subject", "measure"]

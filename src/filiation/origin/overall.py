@@ -75,13 +75,11 @@ def word_verdict(
     candidates: int,
     derivation: tuple[Derivation, ...],
     identical: bool,
-    suggestive: bool = False,
     notes: tuple[str, ...] = (),
 ) -> Verdict:
     """Return the verdict record.
 
-    The largest of K e-values is divided by K. ``suggestive`` says that a similarity statistic stands out from
-    its background: that can raise "none found" to "suggestive", nothing more.
+    The largest of K e-values is divided by K.
     """
     if identical:
         return Verdict(
@@ -97,9 +95,7 @@ def word_verdict(
         )
     log10_e = _paid(finding.log10_e, candidates)
     relation = finding.relation
-    if relation is Relation.NONE_FOUND and suggestive:
-        relation = Relation.SUGGESTIVE
-    if relation is Relation.SUGGESTIVE and log10_e is not None and log10_e < SUGGEST_AT and not suggestive:
+    if relation is Relation.SUGGESTIVE and log10_e is not None and log10_e < SUGGEST_AT:
         relation = Relation.NONE_FOUND
     return Verdict(
         relation,

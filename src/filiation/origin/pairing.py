@@ -22,6 +22,7 @@ class Plan:
     """How much to read. The same for both models; fixed before any weight is seen.
 
     ``whole``: every unit of every layer; otherwise ``units`` neurons of ``layers`` layers and ``tokens`` token rows.
+    ``budget`` is the most bytes to read from each model, None where reading costs nothing.
     """
 
     seed: str
@@ -30,6 +31,7 @@ class Plan:
     layers: int = 8
     tokens: int = 256
     map_units: int = 128
+    budget: int | None = None
 
     def rng(self, purpose: str) -> np.random.Generator:
         """Return the generator for one purpose, fixed by the models' digests."""
