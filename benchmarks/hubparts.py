@@ -11,12 +11,23 @@ class ServedFile(Protocol):
     """What the server can send: a size, a digest, and bytes by range. Large files are sent by the storage."""
 
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """Length in bytes."""
+        ...
+
     @property
-    def large(self) -> bool: ...
+    def large(self) -> bool:
+        """Whether the storage sends it."""
+        ...
+
     @property
-    def sha256(self) -> str: ...
-    def read(self, start: int, stop: int) -> bytes: ...
+    def sha256(self) -> str:
+        """The digest that the hub lists."""
+        ...
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Return bytes `start:stop`."""
+        ...
 
 
 @dataclass
@@ -40,7 +51,7 @@ class Fault:
     body), `truncate` (the body claims to be complete after `after` bytes), `ignore_range` (200 and the whole file),
     `wrong_range`, `slow` (`after` bytes at a time, `delay` seconds apart), `silent` (no answer for `delay`
     seconds), `changed` (another ETag), `packed` (Content-Encoding), `body` (200 with `body` instead), `redirect`
-    (302 to `location`).
+    (302 to `location`). The kinds that concern the body can be joined by `+`.
     """
 
     kind: str

@@ -14,7 +14,7 @@ import struct
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -83,11 +83,12 @@ class Weights:
     def values(self, tensor: int, gain: bool, block: int) -> npt.NDArray[np.float32]:
         """Return a block of a tensor before it is rounded to bf16; `gain` for the norms."""
         key = np.array([self.seed, (tensor << 32) | block], dtype=np.uint64)
-        draw = np.random.Generator(np.random.Philox(key=key)).standard_normal(BLOCK, dtype=np.float32)
-        scale = 0.1 if gain else STD
+        generator = np.random.Generator(np.random.Philox(key=key))
+        draw: npt.NDArray[np.float32] = generator.standard_normal(BLOCK, dtype=np.float32)
+        draw *= np.float32((0.1 if gain else STD) * (self.noise if self.base else 1.0))
         if self.base is not None:
-            return self.base.values(tensor, gain, block) + np.float32(self.noise * scale) * draw
-        return np.float32(0.5 if gain else 0.0) + np.float32(scale) * draw
+            return self.base.values(tensor, gain, block) + draw
+        return draw + np.float32(0.5) if gain else draw
 
 
 @lru_cache(maxsize=128)
@@ -97,22 +98,14 @@ def _stored(weights: Weights, tensor: int, gain: bool, block: int) -> bytes:
     return rounded.astype("<u2").tobytes()
 
 
-@dataclass(frozen=True)
 class BytesFile:
     """A file that lies in memory."""
 
-    data: bytes
-    large: bool = False
-
-    @property
-    def size(self) -> int:
-        """Its length in bytes."""
-        return len(self.data)
-
-    @cached_property
-    def sha256(self) -> str:
-        """The digest of its bytes."""
-        return hashlib.sha256(self.data).hexdigest()
+    def __init__(self, data: bytes, large: bool = False) -> None:
+        self.data = data
+        self.large = large
+        self.size = len(data)
+        self.sha256 = hashlib.sha256(data).hexdigest()
 
     def read(self, start: int, stop: int) -> bytes:
         """Return bytes `start:stop`."""

@@ -73,4 +73,6 @@ def shape_checkpoint(
 ) -> Checkpoint:
     """Return a checkpoint of zeros with these shapes; it takes no memory, whatever the sizes."""
     zero = np.zeros((), np.float32)
-    return memory_checkpoint({k: np.broadcast_to(zero, tuple(s)) for k, s in shapes.items()}, config, **options)
+    return memory_checkpoint(
+        {k: np.broadcast_to(zero, tuple(s)) for k, s in shapes.items()}, config, **options
+    )

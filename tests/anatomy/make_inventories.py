@@ -120,7 +120,11 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "gemma3": (
         "Gemma3ForConditionalGeneration",
         "Gemma3Config",
-        {"text_config": GEMMA, "vision_config": VISION | {"vision_use_head": False}, "mm_tokens_per_image": 4},
+        {
+            "text_config": GEMMA,
+            "vision_config": VISION | {"vision_use_head": False},
+            "mm_tokens_per_image": 4,
+        },
     ),
     "phi": ("PhiForCausalLM", "PhiConfig", MHA),
     "phi3": ("Phi3ForCausalLM", "Phi3Config", LLAMA),
@@ -154,7 +158,11 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
         "OPTConfig",
         MHA | {"ffn_dim": 80, "word_embed_proj_dim": 32, "do_layer_norm_before": False},
     ),
-    "bloom": ("BloomForCausalLM", "BloomConfig", {"hidden_size": 48, "n_layer": 2, "n_head": 6, "vocab_size": 96}),
+    "bloom": (
+        "BloomForCausalLM",
+        "BloomConfig",
+        {"hidden_size": 48, "n_layer": 2, "n_head": 6, "vocab_size": 96},
+    ),
     "falcon_7b": (
         "FalconForCausalLM",
         "FalconConfig",
@@ -180,7 +188,14 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "mpt": (
         "MptForCausalLM",
         "MptConfig",
-        {"d_model": 48, "n_layers": 2, "n_heads": 6, "expansion_ratio": 2, "vocab_size": 96, "max_seq_len": 64},
+        {
+            "d_model": 48,
+            "n_layers": 2,
+            "n_heads": 6,
+            "expansion_ratio": 2,
+            "vocab_size": 96,
+            "max_seq_len": 64,
+        },
     ),
     "stablelm": ("StableLmForCausalLM", "StableLmConfig", LLAMA),
     "stablelm_12b": (
@@ -254,7 +269,14 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "distilbert": (
         "DistilBertForMaskedLM",
         "DistilBertConfig",
-        {"dim": 48, "hidden_dim": 80, "n_layers": 2, "n_heads": 6, "vocab_size": 96, "max_position_embeddings": 64},
+        {
+            "dim": 48,
+            "hidden_dim": 80,
+            "n_layers": 2,
+            "n_heads": 6,
+            "vocab_size": 96,
+            "max_position_embeddings": 64,
+        },
     ),
     "electra": ("ElectraModel", "ElectraConfig", BERT | {"embedding_size": 32}),
     "mpnet": ("MPNetModel", "MPNetConfig", BERT),
@@ -375,7 +397,9 @@ def _shapes(file: Path) -> dict[str, list[int]]:
 
 def _pack(record: dict[str, Any]) -> str:
     """JSON with one line a tensor, so that a diff shows what changed."""
-    shapes = ",\n".join(f"  {json.dumps(name)}: {json.dumps(shape)}" for name, shape in record["shapes"].items())
+    shapes = ",\n".join(
+        f"  {json.dumps(name)}: {json.dumps(shape)}" for name, shape in record["shapes"].items()
+    )
     head = {key: value for key, value in record.items() if key != "shapes"}
     return json.dumps(head, sort_keys=True)[:-1] + ',\n "shapes": {\n' + shapes + "\n }}\n"
 

@@ -53,7 +53,7 @@ def test_shapes_are_the_promised_ones(name: str) -> None:
         1024,
     )
     count = sum(value.size for value in tensors.values())
-    assert count == {"moe-upcycled": 1025856, "laundered": 426816}.get(name, 361280)
+    assert count == {"moe-upcycled": 1026368, "laundered": 426816}.get(name, 361280)
     assert all(np.isfinite(value).all() for value in tensors.values())
 
 

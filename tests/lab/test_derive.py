@@ -19,7 +19,7 @@ def _equal(one, other) -> bool:
 
 @settings(max_examples=25, deadline=None)
 @given(path=st.lists(st.integers(0, LAYERS - 1), min_size=1, max_size=6))
-def test_layers_follow_the_path(path):
+def test_layers_follow_the_path(path) -> None:
     tensors, config = llama()
     out, new = derive.take_layers(tensors, config, path)
     assert new["num_hidden_layers"] == len(path)
@@ -30,7 +30,7 @@ def test_layers_follow_the_path(path):
     assert logits(out, new, tokens()).shape == (2, 11, VOCAB)
 
 
-def test_the_identity_path_changes_nothing():
+def test_the_identity_path_changes_nothing() -> None:
     tensors, config = llama()
     out, new = derive.take_layers(tensors, config, range(LAYERS))
     assert _equal(out, tensors)
@@ -38,13 +38,13 @@ def test_the_identity_path_changes_nothing():
 
 
 @pytest.mark.parametrize("path", [[], [0, LAYERS], [-1]])
-def test_layers_that_do_not_exist_are_refused(path):
+def test_layers_that_do_not_exist_are_refused(path) -> None:
     with pytest.raises(UsageError, match="cannot take layers"):
         derive.take_layers(*llama(), path)
 
 
 @pytest.mark.parametrize("model", [llama, mixtral])
-def test_inserted_blocks_are_silent(model):
+def test_inserted_blocks_are_silent(model) -> None:
     tensors, config = model()
     out, new = derive.insert_blocks(tensors, config, [0, 2])
     assert new["num_hidden_layers"] == LAYERS + 2
@@ -55,7 +55,7 @@ def test_inserted_blocks_are_silent(model):
     assert out["model.layers.2.self_attn.o_proj.weight"].any()
 
 
-def test_pruned_units_are_a_subsequence():
+def test_pruned_units_are_a_subsequence() -> None:
     tensors, config = llama()
     out, new = derive.prune_ffn(tensors, config, units=13, seed=3)
     assert new["intermediate_size"] == 13
@@ -67,7 +67,7 @@ def test_pruned_units_are_a_subsequence():
         assert np.array_equal(out[down], tensors[down][:, places])
 
 
-def test_pruned_channels_are_taken_from_every_tensor_alike():
+def test_pruned_channels_are_taken_from_every_tensor_alike() -> None:
     tensors, config = llama()
     out, new = derive.prune_residual(tensors, config, channels=10, seed=3)
     norm = "model.norm.weight"
@@ -81,12 +81,12 @@ def test_pruned_channels_are_taken_from_every_tensor_alike():
 
 
 @pytest.mark.parametrize(("units", "where"), [(0, "units"), (FFN + 1, "units")])
-def test_pruning_to_nothing_or_to_more_is_refused(units, where):
+def test_pruning_to_nothing_or_to_more_is_refused(units, where) -> None:
     with pytest.raises(UsageError, match=where):
         derive.prune_ffn(*llama(), units=units, seed=0)
 
 
-def test_noise_has_the_level_asked_for():
+def test_noise_has_the_level_asked_for() -> None:
     tensors, config = llama()
     out, _ = derive.add_noise(tensors, config, level=0.3, seed=1)
     noise = np.concatenate([((out[n] - t) / t.std()).ravel() for n, t in tensors.items() if t.ndim == 2])
@@ -94,7 +94,7 @@ def test_noise_has_the_level_asked_for():
     assert all(np.array_equal(out[n], t) for n, t in tensors.items() if t.ndim == 1)
 
 
-def test_low_rank_updates_have_that_rank_and_level():
+def test_low_rank_updates_have_that_rank_and_level() -> None:
     tensors, config = llama()
     out, _ = derive.low_rank_update(tensors, config, rank=2, level=0.1, seed=1)
     changed = [name for name in tensors if not np.array_equal(out[name], tensors[name])]
@@ -106,7 +106,7 @@ def test_low_rank_updates_have_that_rank_and_level():
         assert abs(np.linalg.norm(delta) / np.linalg.norm(tensors[name]) - 0.1) < 1e-4
 
 
-def test_sparsified_matrices_lose_their_smallest_values():
+def test_sparsified_matrices_lose_their_smallest_values() -> None:
     tensors, config = llama()
     out, _ = derive.sparsify(tensors, config, fraction=0.5)
     for name, value in tensors.items():
@@ -118,14 +118,14 @@ def test_sparsified_matrices_lose_their_smallest_values():
             assert np.abs(value[zero]).max() <= np.abs(value[~zero]).min()
 
 
-def test_a_merge_is_the_weighted_sum():
+def test_a_merge_is_the_weighted_sum() -> None:
     (a, config), (b, _) = llama(1), llama(2)
     out, _ = derive.merge([a, b], config, weights=[0.25, 0.75])
     for name in a:
         np.testing.assert_allclose(out[name], 0.25 * a[name] + 0.75 * b[name], rtol=1e-5, atol=1e-6)
 
 
-def test_unlike_parents_are_not_merged():
+def test_unlike_parents_are_not_merged() -> None:
     tensors, config = llama()
     with pytest.raises(UsageError, match="cannot be merged"):
         derive.merge([tensors, {}], config, weights=[0.5, 0.5])
@@ -133,7 +133,7 @@ def test_unlike_parents_are_not_merged():
         derive.merge([tensors, tensors], config, weights=[1.0])
 
 
-def test_grafts_come_from_the_donor_and_the_rest_from_the_receiver():
+def test_grafts_come_from_the_donor_and_the_rest_from_the_receiver() -> None:
     (receiver, config), (donor, _) = llama(1), llama(2)
     out, _ = derive.graft(receiver, donor, config, layers=[1])
     for name in out:
@@ -141,7 +141,7 @@ def test_grafts_come_from_the_donor_and_the_rest_from_the_receiver():
         assert np.array_equal(out[name], source[name])
 
 
-def test_upcycled_experts_are_noisy_copies_and_extraction_undoes_them():
+def test_upcycled_experts_are_noisy_copies_and_extraction_undoes_them() -> None:
     tensors, config = llama()
     exact = derive.upcycle(tensors, config, experts=4, active=2, noise=0.0, seed=1)
     assert exact[1]["model_type"] == "mixtral"
@@ -159,7 +159,7 @@ def test_upcycled_experts_are_noisy_copies_and_extraction_undoes_them():
     assert abs((first - source).std() / source.std() - 0.1) < 0.02
 
 
-def test_vocabularies_shrink_grow_and_are_replaced():
+def test_vocabularies_shrink_grow_and_are_replaced() -> None:
     tensors, config = llama()
     name = "model.embed_tokens.weight"
     kept, small = derive.take_tokens(tensors, config, np.array([5, 1, 2]))
@@ -172,7 +172,7 @@ def test_vocabularies_shrink_grow_and_are_replaced():
     assert other[name].shape == (31, WIDTH)
 
 
-def test_kv_heads_are_repeated_without_change_and_pooled_back():
+def test_kv_heads_are_repeated_without_change_and_pooled_back() -> None:
     tensors, config = llama(biases=True)
     wide = derive.repeat_kv_heads(tensors, config, kv_heads=4)
     np.testing.assert_allclose(
@@ -188,3 +188,12 @@ def test_kv_heads_are_repeated_without_change_and_pooled_back():
     )
     with pytest.raises(UsageError, match="kv heads"):
         derive.pool_kv_heads(tensors, config, kv_heads=3)
+
+
+def test_changes_that_do_not_fit_the_model_are_refused() -> None:
+    with pytest.raises(UsageError, match="feed-forward block"):
+        derive.upcycle(*mixtral(), experts=2, active=1, noise=0.0, seed=0)
+    with pytest.raises(UsageError, match="feed-forward block"):
+        derive.extract_dense(*llama(), expert=0)
+    with pytest.raises(UsageError, match="graft layer 7"):
+        derive.graft(llama(1)[0], llama(2)[0], llama()[1], layers=[7])

@@ -9,7 +9,7 @@ from filiation.lab import recode
 from tests.lab.models import DIM, FFN, HEADS, KV, LAYERS, llama
 
 
-def test_renaming_is_one_to_one_and_leaves_no_old_name():
+def test_renaming_is_one_to_one_and_leaves_no_old_name() -> None:
     tensors, config = llama()
     out, settings = recode.rename(tensors, config)
     assert len(out) == len(tensors)
@@ -22,7 +22,7 @@ def test_renaming_is_one_to_one_and_leaves_no_old_name():
     assert config["model_type"] == "llama"
 
 
-def test_own_patterns_rename_what_they_match():
+def test_own_patterns_rename_what_they_match() -> None:
     tensors, config = llama()
     out, _ = recode.rename(
         tensors, config, names={r"^model\.": "language_model.model."}, model_type="wrapper"
@@ -30,7 +30,7 @@ def test_own_patterns_rename_what_they_match():
     assert {"language_model." + name for name in tensors} == set(out)
 
 
-def test_fused_projections_stack_their_parts():
+def test_fused_projections_stack_their_parts() -> None:
     tensors, config = llama()
     out, settings = recode.fuse_projections(tensors, config)
     assert settings["model_type"] == "phi3"
@@ -46,7 +46,7 @@ def test_fused_projections_stack_their_parts():
 
 
 @pytest.mark.parametrize("bits", [4, 8])
-def test_lattice_values_are_whole_steps_within_half_a_step(bits):
+def test_lattice_values_are_whole_steps_within_half_a_step(bits) -> None:
     matrix = np.random.default_rng(0).standard_normal((5, 70)).astype(np.float32)
     out = recode.round_to_lattice(matrix, bits, 32)
     for first in (0, 32, 64):
@@ -57,11 +57,11 @@ def test_lattice_values_are_whole_steps_within_half_a_step(bits):
     np.testing.assert_allclose(recode.round_to_lattice(out, bits, 32), out, rtol=1e-6)
 
 
-def test_zero_groups_stay_zero():
+def test_zero_groups_stay_zero() -> None:
     assert not recode.round_to_lattice(np.zeros((2, 32), dtype=np.float32), 4, 32).any()
 
 
-def test_quantisation_rounds_matrices_alone():
+def test_quantisation_rounds_matrices_alone() -> None:
     tensors, config = llama()
     for out, _ in (recode.quantise(tensors, config, bits=8), recode.quantise_nf4(tensors, config)):
         for name, value in tensors.items():
@@ -69,7 +69,7 @@ def test_quantisation_rounds_matrices_alone():
             assert out[name].shape == value.shape
 
 
-def test_nf4_takes_the_nearest_of_sixteen_levels():
+def test_nf4_takes_the_nearest_of_sixteen_levels() -> None:
     row = np.linspace(-2, 2, 64, dtype=np.float32)[None]
     out, _ = recode.quantise_nf4({"m": row}, {})
     levels = 2 * recode.NF4_LEVELS

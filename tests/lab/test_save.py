@@ -17,7 +17,7 @@ from tests.lab.models import llama
 
 
 @given(st.lists(st.floats(-(2.0**127), 2.0**127, width=32)))
-def test_rounding_agrees_with_ml_dtypes(values):
+def test_rounding_agrees_with_ml_dtypes(values) -> None:
     array = np.array(values, dtype=np.float32)
     expected = array.astype(ml_dtypes.bfloat16)
     assert np.array_equal(save.to_bfloat16(array), expected.view(np.uint16))
@@ -25,7 +25,7 @@ def test_rounding_agrees_with_ml_dtypes(values):
 
 
 @pytest.mark.parametrize("shards", [1, 3])
-def test_folders_read_back_and_open_with_safetensors(tmp_path, shards):
+def test_folders_read_back_and_open_with_safetensors(tmp_path, shards) -> None:
     tensors, config = llama()
     save.save_model(tmp_path, tensors, config, b"{}", shards=shards)
     back, settings = save.load_model(tmp_path)
@@ -46,7 +46,7 @@ def test_folders_read_back_and_open_with_safetensors(tmp_path, shards):
     assert seen == tensors.keys()
 
 
-def test_the_index_names_every_tensor_and_its_file(tmp_path):
+def test_the_index_names_every_tensor_and_its_file(tmp_path) -> None:
     tensors, config = llama()
     save.save_model(tmp_path, tensors, config, shards=2)
     index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
@@ -58,7 +58,7 @@ def test_the_index_names_every_tensor_and_its_file(tmp_path):
     assert not list(tmp_path.glob("*.partial"))
 
 
-def test_other_dtypes_are_refused_by_name(tmp_path):
+def test_other_dtypes_are_refused_by_name(tmp_path) -> None:
     from safetensors.numpy import save_file
 
     save_file({"a": np.zeros(2, dtype=np.float32)}, tmp_path / "x.safetensors")

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
+
 Config = Mapping[str, Any]
 
 SPELLINGS: Mapping[str, tuple[str, ...]] = {
@@ -27,14 +29,27 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
         "multi_query_group_num",
     ),
     "d_head": ("head_dim", "kv_channels", "attention_head_dim", "d_kv"),
-    "d_ff": ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size", "d_ff", "hidden_dim", "encoder_ffn_dim"),
+    "d_ff": (
+        "intermediate_size",
+        "ffn_dim",
+        "n_inner",
+        "ffn_hidden_size",
+        "d_ff",
+        "hidden_dim",
+        "encoder_ffn_dim",
+    ),
     "vocab": ("vocab_size", "padded_vocab_size"),
     "n_experts": ("num_local_experts", "n_routed_experts", "num_experts", "moe_num_experts"),
     "expert_groups": ("n_group", "num_expert_groups", "num_groups"),
-    "activation": ("hidden_act", "hidden_activation", "activation_function", "feed_forward_proj", "activation"),
+    "activation": (
+        "hidden_act",
+        "hidden_activation",
+        "activation_function",
+        "feed_forward_proj",
+        "activation",
+    ),
     "rope_theta": ("rope_theta", "rotary_emb_base"),
     "tied": ("tie_word_embeddings", "tie_embeddings"),
-    "draft_layers": ("num_nextn_predict_layers",),
 }
 """Setting -> the keys it goes by in config.json files, in order of trust."""
 
@@ -52,7 +67,6 @@ GGUF_KEYS: Mapping[str, str] = {
     "n_group": "expert_group_count",
     "rope_theta": "rope.freq_base",
     "kv_lora_rank": "attention.kv_lora_rank",
-    "num_nextn_predict_layers": "nextn_predict_layers",
     "max_alibi_bias": "attention.max_alibi_bias",
 }
 """config.json key -> GGUF key, after the architecture's name."""
@@ -81,7 +95,6 @@ class Settings:
     activation: str | None = None
     rope_theta: float | None = None
     tied: bool | None = None
-    draft_layers: int | None = None
 
 
 def settings_of(config: Config, keys: Mapping[str, str], ignore: Sequence[str]) -> Settings:
@@ -103,8 +116,8 @@ def settings_of(config: Config, keys: Mapping[str, str], ignore: Sequence[str]) 
     return Settings(**values)
 
 
-_KINDS: Mapping[str, type] = {"activation": str, "rope_theta": float, "tied": bool}
-_KINDS = {field.name: _KINDS.get(field.name, int) for field in fields(Settings)}
+_SPECIAL: Mapping[str, type] = {"activation": str, "rope_theta": float, "tied": bool}
+_KINDS = {field.name: _SPECIAL.get(field.name, int) for field in fields(Settings)}
 
 
 def _first(config: Config, spellings: Sequence[str], kind: type) -> Any:
@@ -117,6 +130,8 @@ def _first(config: Config, spellings: Sequence[str], kind: type) -> Any:
 
 def _as(value: Any, kind: type) -> Any:
     """Return ``value`` as ``kind`` where it is one; a config is written by strangers and may hold anything."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        value = value.tolist()
     if isinstance(value, (list, tuple)) and value and all(item == value[0] for item in value):
         value = value[0]  # one number for each layer, all alike
     if kind is bool:

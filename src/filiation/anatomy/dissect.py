@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from filiation.anatomy import config as configs
 from filiation.anatomy.geometry import measure
 from filiation.anatomy.model import Anatomy, Geometry, Inference, Part, Ruling
-from filiation.anatomy.names import Hit, Path, find_stacks, path_of
+from filiation.anatomy.names import find_stacks, path_of
 from filiation.anatomy.parts import Splitter
+from filiation.anatomy.roles import axes_of
 from filiation.anatomy.rulings import Case, rule_on
-from filiation.anatomy.tables import Config, Rule
-from filiation.anatomy.towers import Found, Tower, component_of, raise_towers
+from filiation.anatomy.tables import Config, Hit, Path, Rule
+from filiation.anatomy.towers import Clues, Found, Tower, component_of, raise_towers, shared_depth
 from filiation.checkpoint.model import Checkpoint, TensorInfo
 from filiation.errors import UnknownAnatomyError
 
@@ -45,13 +46,14 @@ def dissect(checkpoint: Checkpoint) -> Anatomy:
     if not work.towers:
         raise _nothing(checkpoint)
     _place_loose(work)
-    return _assemble(checkpoint, work, config)
+    return _assemble(checkpoint, work)
 
 
 def _raise(checkpoint: Checkpoint, config: Config | None, architecture: str | None) -> _Work:
     tensors = checkpoint.tensors
     stacks, loose = find_stacks(tensors)
-    towers = raise_towers(stacks.values(), tensors, config, architecture)
+    shapes = {name: info.shape for name, info in tensors.items()}
+    towers = raise_towers(stacks.values(), tensors, Clues(shapes, list(loose), config, architecture))
     used = {tower.stack.container for tower in towers}
     for container, stack in stacks.items():
         if container not in used:
@@ -59,7 +61,9 @@ def _raise(checkpoint: Checkpoint, config: Config | None, architecture: str | No
     work = _Work(tensors, towers, loose)
     if config is None and towers:
         work.inferences.append(
-            Inference(f"family {towers[0].family.name}", "no config: the table that explains most of the names")
+            Inference(
+                f"family {towers[0].family.name}", "no config: the table that explains most of the names"
+            )
         )
     return work
 
@@ -82,36 +86,34 @@ def _place_loose(work: _Work) -> None:
         said = component_of(path)
         if tower is not None and hit is not None:
             tower.found.append(Found(work.tensors[name], hit, None))
-        elif said == "projector" or (said and hit is None and work.towers):
-            role = ".".join(path[:-1]) if path[-1] in ("weight", "bias") else ".".join(path)
-            bias = path[-1] == "bias"
-            work.projector.append(Found(work.tensors[name], Hit(Rule((role,)), bias), None))
+        elif said == "projector":
+            work.projector.append(Found(work.tensors[name], _projector_hit(path), None))
         else:
             work.unnamed.append(name)
     for tower in work.towers:
         work.unnamed += tower.stray.values()
 
 
+def _projector_hit(path: Path) -> Hit:
+    """A projector keeps its own names as roles, from the word that says it is one: ``merger.mlp.0``."""
+    start = next(i for i in range(len(path)) if component_of(path[i : i + 1]) == "projector")
+    role = path[start:-1] if path[-1] in ("weight", "bias") and start < len(path) - 1 else path[start:]
+    return Hit(Rule((".".join(role),)), path[-1] == "bias")
+
+
 def _owner(work: _Work, path: Path) -> tuple[Tower | None, Hit | None]:
-    choices = [(depth, tower) for tower in work.towers for depth in range(_shared(path, tower.root), -1, -1)]
+    choices = [
+        (depth, tower) for tower in work.towers for depth in range(shared_depth(path, tower.root), -1, -1)
+    ]
     choices.sort(key=lambda choice: -choice[0])
     for depth, tower in choices:
-        hit = tower.outside.find(path[depth:])
+        hit = tower.family.beside.find(path[depth:])
         if hit is not None:
             return tower, hit
     return None, None
 
 
-def _shared(path: Path, root: Path) -> int:
-    count = 0
-    for a, b in zip(path, root, strict=False):
-        if a != b:
-            break
-        count += 1
-    return count
-
-
-def _assemble(checkpoint: Checkpoint, work: _Work, config: Config | None) -> Anatomy:
+def _assemble(checkpoint: Checkpoint, work: _Work) -> Anatomy:
     geometry: dict[str, Geometry] = {}
     rulings: dict[str, tuple[Ruling, ...]] = {}
     parts: list[Part] = []
@@ -119,9 +121,11 @@ def _assemble(checkpoint: Checkpoint, work: _Work, config: Config | None) -> Ana
         sizes, settings = measure(tower)
         splitter = Splitter(tower.component, tower.family, sizes, tower.notes, _is_narrow(tower))
         own = _unique([part for found in tower.found for part in splitter.parts(found)], sizes, tower)
-        geometry[tower.component] = sizes
-        rulings[tower.component] = rule_on(Case(tower.family, sizes, settings, own))
-        parts += own
+        for name, its_sizes, its_parts in _without_drafts(tower, own, sizes):
+            geometry[name] = its_sizes
+            shared = _shares_residual(name, work)
+            rulings[name] = rule_on(Case(tower.family, its_sizes, settings, its_parts, shared))
+            parts += its_parts
         work.inferences += tower.notes
     if work.projector:
         parts += _projector_parts(work.projector)
@@ -141,6 +145,28 @@ def _assemble(checkpoint: Checkpoint, work: _Work, config: Config | None) -> Ana
     )
 
 
+DRAFT = "draft"
+"""The component of layers that only predict further tokens (arXiv 2412.19437); they are not layers of the model."""
+
+
+def _without_drafts(
+    tower: Tower, parts: list[Part], sizes: Geometry
+) -> Iterator[tuple[str, Geometry, list[Part]]]:
+    drafts = sorted({p.layer for p in parts if p.layer is not None and p.role.startswith(f"{DRAFT}.")})
+    moved = [replace(p, component=DRAFT) for p in parts if p.layer in drafts]
+    yield tower.component, sizes, [p for p in parts if p.layer is None or p.layer not in drafts]
+    if moved:
+        yield DRAFT, replace(sizes, n_layers=len(drafts), vocab=None), moved
+
+
+def _shares_residual(component: str, work: _Work) -> str | None:
+    """T5's encoder reads its decoder's embedding; a draft layer continues the model's own residual stream."""
+    other = work.towers[0].component
+    if component == DRAFT or (component == "encoder" and other != component):
+        return other
+    return None
+
+
 def _is_narrow(tower: Tower) -> bool:
     return any(found.hit.rule.roles == ("embedding_in",) for found in tower.found)
 
@@ -150,7 +176,9 @@ def _unique(parts: list[Part], sizes: Geometry, tower: Tower) -> list[Part]:
     kept: dict[tuple[str, int | None, int | None], Part] = {}
     for part in parts:
         if part.role == "head" and sizes.tied_embeddings:
-            tower.notes.append(Inference(f"{part.tensor} is the embedding", "the config ties them: counted once"))
+            tower.notes.append(
+                Inference(f"{part.tensor} is the embedding", "the config ties them: counted once")
+            )
             part = replace(part, role="tied_head")
         key = (part.role, part.layer, part.expert)
         number = 1
@@ -165,9 +193,15 @@ def _projector_parts(found: list[Found]) -> list[Part]:
     parts: list[Part] = []
     for item in found:
         role = item.hit.rule.roles[0] + (".bias" if item.hit.bias else "")
-        from filiation.anatomy.roles import axes_of
-
         parts.append(
-            Part("projector", role, None, None, item.info.name, item.info.shape, axes_of("", len(item.info.shape)))
+            Part(
+                "projector",
+                role,
+                None,
+                None,
+                item.info.name,
+                item.info.shape,
+                axes_of("", len(item.info.shape)),
+            )
         )
     return parts

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from filiation.anatomy.config import Settings, settings_of
 from filiation.anatomy.model import Geometry, Inference
 from filiation.anatomy.roles import NORMS
-from filiation.anatomy.tables import Layout
 from filiation.anatomy.towers import Found, Tower
 from filiation.errors import CorruptCheckpointError
 
@@ -106,18 +105,18 @@ def _residual_size(found: Found) -> int | None:
     if found.hit.bias or len(shape) - rule.stacked != 2:
         return None
     if role in ("q", "k", "v", "gate", "up", "kv_a"):
-        return shape[-2] if rule.transpose else shape[-1]
-    return (shape[-1] if rule.transpose else shape[-2]) if role in ("o", "down") else None
+        return columns_of(found)
+    return rows_of(found) if role in ("o", "down") else None
 
 
 def _n_layers(tower: Tower, settings: Settings) -> int:
-    present = len(tower.stack.layers)
-    draft = settings.draft_layers or 0
-    if settings.n_layers is not None and draft and present == settings.n_layers + draft:
-        present = settings.n_layers
-    if settings.n_layers is not None and settings.n_layers != present:
+    drafts = {f.layer for f in tower.found if f.hit.rule.roles[0].startswith("draft.")}
+    present = len(tower.stack.layers) - len(drafts)
+    if settings.n_layers is not None and settings.n_layers not in (present, present + len(drafts)):
         tower.notes.append(
-            Inference(f"{present} layers", f"counted; the config says {settings.n_layers} for {tower.component}")
+            Inference(
+                f"{present} layers", f"counted; the config says {settings.n_layers} for {tower.component}"
+            )
         )
     return present
 
@@ -137,7 +136,9 @@ def columns_of(found: Found) -> int:
 def _heads(tower: Tower, settings: Settings, d_model: int) -> Heads:
     if _first(tower.found, "kv_a"):
         return _latent_heads(tower, settings)
-    fused = next((f for f in tower.found if set(f.hit.rule.roles) == {"q", "k", "v"} and not f.hit.bias), None)
+    fused = next(
+        (f for f in tower.found if set(f.hit.rule.roles) == {"q", "k", "v"} and not f.hit.bias), None
+    )
     q, k, o = (_first(tower.found, role) for role in ("q", "k", "o"))
     n_heads, d_head = settings.n_heads, settings.d_head
     q_rows = rows_of(q) if q else columns_of(o) if o and fused else None
@@ -175,20 +176,26 @@ def _heads_from_norms(tower: Tower, q_rows: int | None, d_head: int | None) -> t
         else:
             return None, None
         if q_rows is not None and q_rows % d_head == 0:
-            tower.notes.append(Inference(f"heads of {d_head} channels in {tower.component}", f"length of {source}"))
+            tower.notes.append(
+                Inference(f"heads of {d_head} channels in {tower.component}", f"length of {source}")
+            )
     if q_rows is None or q_rows % d_head:
         return None, None
     return q_rows // d_head, d_head
 
 
-def _kv_heads(k: Found | None, fused: Found | None, q_rows: int, d_head: int, settings: Settings) -> int | None:
+def _kv_heads(
+    k: Found | None, fused: Found | None, q_rows: int, d_head: int, settings: Settings
+) -> int | None:
     source = k or fused
     if source is None:
         return settings.n_kv_heads
     kv_rows = rows_of(source) if source is k else (rows_of(source) - q_rows) // 2
     said = settings.n_kv_heads
     if kv_rows % d_head or kv_rows <= 0 or (said is not None and said * d_head != kv_rows):
-        words = _said(said, d_head).replace("heads", "key-value heads") if said else f"heads of {d_head} channels"
+        words = (
+            _said(said, d_head).replace("heads", "key-value heads") if said else f"heads of {d_head} channels"
+        )
         raise contradiction(source, words, f"{kv_rows} key channels")
     return kv_rows // d_head
 
@@ -222,7 +229,11 @@ def _n_experts(tower: Tower) -> int | None:
 
 def _norm(tower: Tower) -> str:
     """A norm with a bias subtracts the mean, whatever the table says."""
-    return "layer" if any(f.hit.bias and f.hit.rule.roles[0] in NORMS for f in tower.found) else tower.family.kinds.norm
+    return (
+        "layer"
+        if any(f.hit.bias and f.hit.rule.roles[0] in NORMS for f in tower.found)
+        else tower.family.kinds.norm
+    )
 
 
 def _gated(tower: Tower) -> bool:
@@ -246,10 +257,8 @@ def _check_vocabulary(embedding: Found | None, settings: Settings, tower: Tower)
         raise contradiction(embedding, f"a vocabulary of {settings.vocab}", f"{rows} rows")
     if rows > settings.vocab:
         tower.notes.append(
-            Inference(f"{rows - settings.vocab} padding rows", f"the embedding has {rows}, the config {settings.vocab}")
+            Inference(
+                f"{rows - settings.vocab} padding rows",
+                f"the embedding has {rows}, the config {settings.vocab}",
+            )
         )
-
-
-def layouts(found: Sequence[Found]) -> set[Layout]:
-    """Return the layouts of the fused tensors, to say which could not be split."""
-    return {f.hit.rule.layout for f in found if len(f.hit.rule.roles) > 1}

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from filiation.anatomy.geometry import contradiction, rows_of
+from filiation.anatomy.geometry import contradiction
 from filiation.anatomy.model import Axis, Geometry, Inference, Part, View
 from filiation.anatomy.roles import NORMS, axes_of
 from filiation.anatomy.tables import Family, Layout, Rule
@@ -64,7 +64,15 @@ class Splitter:
                     offset=self.family.kinds.norm_offset if self._shifted(role, found) else 0.0,
                 )
                 yield Part(
-                    self.component, named, found.layer, number, found.info.name, part_shape, axes, view, blocked
+                    self.component,
+                    named,
+                    found.layer,
+                    number,
+                    found.info.name,
+                    part_shape,
+                    axes,
+                    view,
+                    blocked,
                 )
 
     def _role(self, role: str, found: Found) -> str:
@@ -87,7 +95,9 @@ class Splitter:
             split = _even(roles, total, found.hit.rule.layout)
         if split is None:
             sizes = f"{geometry.n_heads} heads of {geometry.d_head}" if geometry.n_heads else "no head count"
-            self.notes.append(Inference(f"{found.info.name} left fused", f"{sizes}: its rows cannot be told apart"))
+            self.notes.append(
+                Inference(f"{found.info.name} left fused", f"{sizes}: its rows cannot be told apart")
+            )
             return [("".join(roles), None)]
         return [(role, self._undo_pairs(role, rows, len(rows))) for role, rows in split]
 
@@ -110,14 +120,18 @@ class Splitter:
             return rows
         d_head = self.geometry.d_head
         if not d_head or total % d_head or d_head % 2:
-            self.notes.append(Inference(f"{role} rows in stored order", "no head size: rotary pairs not undone"))
+            self.notes.append(
+                Inference(f"{role} rows in stored order", "no head size: rotary pairs not undone")
+            )
             return rows
         order = pair_order(total, d_head)
         return order if rows is None else rows[order]
 
     def _axes(self, role: str, found: Found, shape: tuple[int, ...]) -> tuple[Axis, ...]:
         name = f"{role}.bias" if found.hit.bias else role
-        axes = [self._exact(role, axis, size) for axis, size in zip(axes_of(name, len(shape)), shape, strict=True)]
+        axes = [
+            self._exact(role, axis, size) for axis, size in zip(axes_of(name, len(shape)), shape, strict=True)
+        ]
         for axis, size in zip(axes, shape, strict=True):
             if axis is Axis.RESIDUAL and size != self.geometry.d_model:
                 raise contradiction(found, f"{self.geometry.d_model} residual channels", f"{size}")
@@ -185,22 +199,24 @@ def _even(roles: tuple[str, ...], total: int, layout: Layout) -> tuple[tuple[str
     return tuple(zip(roles, pieces, strict=True))
 
 
-_PLAIN = frozenset({"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL"})
-_BOTH = ("F8_BLOCK", "FP8_BLOCK")
+_UNBLOCKED = frozenset({"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL"})
+"""Kinds with no scales; the FP8 and int8 kinds with one scale a tensor or a row are told by their names."""
+
+_FLAT = ("NF4", "FP4")
+"""bitsandbytes' 4-bit kinds run over the tensor as it is stored, row after row."""
 
 
 def blocked_axes(dtype: str, rule: Rule, ndim: int) -> tuple[int, ...]:
     """Return the canonical axes along which stored values share scales in blocks.
 
-    Block formats (GGUF's Q and IQ types, GPTQ, AWQ, NF4) run along the inputs of a row as it is stored.
+    GGUF's Q and IQ types, GPTQ, AWQ, MXFP4 and their like group the inputs of a row; FP8 with block scales groups
+    both axes. What is not known to be unblocked is taken to be blocked along the inputs.
     """
-    if dtype in _PLAIN or ndim < 2 or dtype.startswith(("F8_E", "F8E", "INT8")):
+    plain = (
+        dtype in _UNBLOCKED or dtype.startswith("F8_E") or dtype in ("FP8_CHANNEL", "FP8_TENSOR", "BNB_INT8")
+    )
+    if plain or ndim < 2:
         return ()
-    if dtype.startswith(_BOTH):
+    if dtype == "FP8_BLOCK":
         return (0, 1)
-    return (0,) if rule.transpose else (1,)
-
-
-def stored_rows(found: Found) -> int:
-    """Return the rows of a stored tensor along canonical axis 0."""
-    return rows_of(found)
+    return (0,) if rule.transpose and dtype in _FLAT else (1,)

@@ -45,11 +45,14 @@ _MATRICES: dict[str, tuple[Axis, ...]] = {
     "k_b": (_OTHER, _OTHER, _OTHER),
     "v_b": (_OTHER, _OTHER, _OTHER),
     "cross.q": (_QUERY, _RESIDUAL),
-    "cross.k": (_KV, _RESIDUAL),
-    "cross.v": (_KV, _RESIDUAL),
+    "cross.k": (_KV, _OTHER),  # the other tower's channels
+    "cross.v": (_KV, _OTHER),
     "cross.o": (_RESIDUAL, _QUERY),
     "rel_bias": (_OTHER, _OTHER),
-    "embedding_in": (_RESIDUAL, _OTHER),  # a narrower embedding table is widened to d_model (OPT-350M, ELECTRA)
+    "embedding_in": (
+        _RESIDUAL,
+        _OTHER,
+    ),  # a narrower embedding table is widened to d_model (OPT-350M, ELECTRA)
     "embedding_out": (_OTHER, _RESIDUAL),
     "narrow_embedding": (_VOCAB, _OTHER),
     "head_dense": (_OTHER, _RESIDUAL),
@@ -58,7 +61,7 @@ _MATRICES: dict[str, tuple[Axis, ...]] = {
 }
 
 _VECTORS: dict[str, tuple[Axis, ...]] = {
-    **{norm: (_RESIDUAL,) for norm in NORMS},
+    **dict.fromkeys(NORMS, (_RESIDUAL,)),
     "q_norm": (Axis.HEAD_DIM,),
     "k_norm": (Axis.HEAD_DIM,),
     "q_a_norm": (_LATENT,),

@@ -42,7 +42,10 @@ def rule_on(case: Case) -> tuple[Ruling, ...]:
 
 def _residual_order(case: Case) -> Verdict:
     if case.shares_residual_with:
-        return False, f"its channels are those of '{case.shares_residual_with}' (one embedding): counted there"
+        return (
+            False,
+            f"its channels are those of '{case.shares_residual_with}' (one embedding): counted there",
+        )
     if case.geometry.positions == "sinusoidal":
         return False, "fixed sinusoidal positions are added to the channels, which gives each its own meaning"
     if not case.geometry.n_layers:
@@ -52,7 +55,10 @@ def _residual_order(case: Case) -> Verdict:
 
 def _residual_sign(case: Case) -> Verdict:
     if case.geometry.norm != "rms":
-        return False, "LayerNorm subtracts the mean over the channels, so one channel cannot change sign alone"
+        return (
+            False,
+            "LayerNorm subtracts the mean over the channels, so one channel cannot change sign alone",
+        )
     holds, reason = _residual_order(case)
     return holds, "RMSNorm does not see the sign of a channel" if holds else reason
 
@@ -133,7 +139,10 @@ def _expert_order(case: Case) -> Verdict:
         return False, "no router was named: experts may be chosen by a fixed hash"
     groups = case.settings.expert_groups
     if groups is not None and groups > 1:
-        return False, f"routing is limited to groups ({groups} of them): experts may only be permuted inside a group"
+        return (
+            False,
+            f"routing is limited to groups ({groups} of them): experts may only be permuted inside a group",
+        )
     return True, "experts may be permuted together with the router's rows"
 
 

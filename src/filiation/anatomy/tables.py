@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from filiation.anatomy.model import Symmetry
@@ -41,6 +42,10 @@ class Rule:
 
 
 Names = Mapping[str, "str | Rule"]
+Path = tuple[str, ...]
+
+LEAVES = {"weight": "", "gamma": "", "g": "", "bias": ".bias", "beta": ".bias", "b": ".bias"}
+"""The last segment of a name -> what it adds to the role."""
 Config = Mapping[str, Any]
 
 
@@ -80,6 +85,51 @@ class Kinds:
     def alibi(self) -> bool:
         """Whether attention is biased by distance with a slope for each head (arXiv 2108.12409)."""
         return self.positions == "alibi"
+
+
+def mask(path: Path) -> Path:
+    """Return the path with every number replaced by ``#``."""
+    return tuple("#" if segment.isdecimal() else segment for segment in path)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A name found in a table: its rule, whether it is the bias, the expert number, another number."""
+
+    rule: Rule
+    bias: bool = False
+    expert: int | None = None
+    number: int | None = None
+
+
+class Lookup:
+    """A table of names made ready for looking up paths."""
+
+    def __init__(self, names: Names) -> None:
+        self._rules: dict[Path, tuple[Rule, str]] = {}
+        for pattern, entry in names.items():
+            rule = entry if isinstance(entry, Rule) else Rule((entry,))
+            kind = "{N}" if "{N}" in pattern else "{E}"
+            self._rules[tuple(pattern.replace(kind, "#").split("."))] = (rule, kind)
+
+    def find(self, path: Path) -> Hit | None:
+        """Return what ``path`` (with its leaf) is, or None."""
+        numbers = [int(segment) for segment in path if segment.isdecimal()]
+        forms = [path] if not numbers else [path, mask(path)]
+        for form in forms:
+            if form in self._rules:  # a name that is spelled out, leaf and all
+                return self._hit(form, path, False)
+            leaf = LEAVES.get(form[-1]) if form else None
+            if leaf is not None and form[:-1] in self._rules:
+                return self._hit(form[:-1], path, leaf == ".bias")
+        return None
+
+    def _hit(self, key: Path, path: Path, bias: bool) -> Hit:
+        rule, kind = self._rules[key]
+        number = next((int(s) for s, k in zip(path, key, strict=False) if k == "#" and s.isdecimal()), None)
+        if kind == "{N}":
+            return Hit(rule, bias, number=number)
+        return Hit(rule, bias, expert=number)
 
 
 @dataclass(frozen=True)
@@ -132,3 +182,13 @@ class Family:
     def with_kinds(self, **changes: Any) -> Family:
         """Return the family with some kinds changed."""
         return replace(self, kinds=replace(self.kinds, **changes))
+
+    @cached_property
+    def inside(self) -> Lookup:
+        """The names inside a layer, ready for looking up."""
+        return Lookup(self.layer)
+
+    @cached_property
+    def beside(self) -> Lookup:
+        """The names beside the layers, ready for looking up."""
+        return Lookup(self.outside)

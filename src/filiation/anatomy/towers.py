@@ -10,9 +10,9 @@ from filiation.anatomy import config as configs
 from filiation.anatomy.families import families
 from filiation.anatomy.families.gguf import UNKNOWN, as_gguf
 from filiation.anatomy.model import Inference
-from filiation.anatomy.names import Hit, Lookup, Path, Stack
+from filiation.anatomy.names import Stack, stem
 from filiation.anatomy.roles import NORMS
-from filiation.anatomy.tables import Config, Family
+from filiation.anatomy.tables import Config, Family, Hit, Path
 from filiation.checkpoint.model import TensorInfo
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -34,7 +34,10 @@ _COMPONENT_WORDS: Mapping[str, tuple[str, ...]] = {
         "adapter",
         "mlp1",
         "mm",
+        "logit_scale",
+        "logit_bias",
     ),
+    "language": ("text", "language", "llm"),
 }
 
 
@@ -65,13 +68,10 @@ class Tower:
     stray: dict[tuple[int, Path], str] = field(default_factory=dict[tuple[int, Path], str])
     notes: list[Inference] = field(default_factory=list[Inference])
 
-    def __post_init__(self) -> None:
-        self.outside = Lookup(self.family.outside)
-
 
 def component_of(path: Path) -> str | None:
     """Return the component that the words of a path speak of, or None."""
-    for component in ("projector", "audio", "vision"):
+    for component in ("projector", "audio", "vision", "language"):
         words = _COMPONENT_WORDS[component]
         for segment in path:
             if segment in words or (component != "projector" and segment.startswith(words)):
@@ -79,14 +79,21 @@ def component_of(path: Path) -> str | None:
     return None
 
 
-def raise_towers(
-    stacks: Iterable[Stack], tensors: Mapping[str, TensorInfo], config: Config | None, architecture: str | None
-) -> list[Tower]:
+@dataclass(frozen=True, slots=True)
+class Clues:
+    """What tables are chosen by: shapes, the names outside the layers, and what the config calls the model."""
+
+    shapes: Shapes
+    loose: Sequence[Path]
+    config: Config | None
+    architecture: str | None
+
+
+def raise_towers(stacks: Iterable[Stack], tensors: Mapping[str, TensorInfo], clues: Clues) -> list[Tower]:
     """Return a tower for every stack that a table explains in part, the largest language tower first."""
-    shapes = {name: info.shape for name, info in tensors.items()}
     towers: list[Tower] = []
     for stack in stacks:
-        tower = _raise(stack, shapes, config, architecture)
+        tower = _raise(stack, clues)
         if tower is not None:
             _name_layers(tower, tensors)
             towers.append(tower)
@@ -95,54 +102,73 @@ def raise_towers(
     return towers
 
 
-def _raise(stack: Stack, shapes: Shapes, config: Config | None, architecture: str | None) -> Tower | None:
+def _raise(stack: Stack, clues: Clues) -> Tower | None:
     said = component_of(stack.container)
-    best = max(
-        (_score(stack, shapes, candidate, said, config) for candidate in _candidates(config, architecture)),
-        key=lambda score: score[0],
-    )
-    (explained, *_), family, tower_config = best
-    if said == "projector" or explained < 3 or not _is_layered(stack, family):
+    scores = [_score(stack, candidate, said, clues) for candidate in _candidates(clues)]
+    best = max(scores, key=lambda score: score.rank)
+    if said == "projector" or best.explained < 3 or not _is_layered(stack, best.family):
         return None
-    root = _root(stack.container, family)
-    component = family.component if family.component != "language" else said or "language"
-    known = 2 * explained > len(stack.stems)
-    return Tower(component, family, root, stack, tower_config, known)
+    root = _root(stack.container, best.family)
+    known = 2 * best.explained > len(stack.stems)
+    return Tower(_component(best.family, said), best.family, root, stack, best.config, known)
 
 
-def _candidates(config: Config | None, architecture: str | None) -> Sequence[Family]:
-    if architecture is None:
+def _component(family: Family, said: str | None) -> str:
+    return family.component if family.component != "language" else said or "language"
+
+
+def _candidates(clues: Clues) -> Sequence[Family]:
+    if clues.architecture is None:
         return families()
-    named = [family for family in families() if architecture in family.gguf]
-    return [as_gguf(family.under(config or {})) for family in named] or [UNKNOWN]
+    named = [family for family in families() if clues.architecture in family.gguf]
+    return [as_gguf(family.under(clues.config or {})) for family in named] or [UNKNOWN]
 
 
-def _score(
-    stack: Stack, shapes: Shapes, family: Family, said: str | None, config: Config | None
-) -> tuple[tuple[int, int, int, int, int], Family, Config]:
+@dataclass(frozen=True, slots=True)
+class _Score:
+    family: Family
+    config: Config
+    explained: int
+    rank: tuple[int, ...]
+
+
+def _score(stack: Stack, family: Family, said: str | None, clues: Clues) -> _Score:
     """Rank a table: what it explains, does it fit the shapes, does the config name it, is the container its own."""
-    component = family.component if family.component != "language" else said or "language"
-    own = configs.tower_config(config, component)
+    component = _component(family, said)
+    own = configs.tower_config(clues.config, component)
     family = family.under(own)
-    lookup = Lookup(family.layer)
-    layer = _typical_layer(stack)
-    hits = {path: hit for path in layer if (hit := lookup.find(path)) is not None}
-    explained = len({path for path in _masked_stems(stack) if lookup.find((*path, "weight"))})
-    agrees = int(said is None or said == component) + int(_ends_with(stack.container, family.container))
-    types = {*configs.types_of(own), *configs.types_of(config or {})}
-    named = int(bool(types & {*family.model_types, *family.architectures, *family.gguf}))
-    misfits = _misfits(hits, layer, shapes, family)
-    depth = len(family.container) if _ends_with(stack.container, family.container) else 0
-    return (explained, -misfits, named, agrees, depth), family, own
+    lookup = family.inside
+    hits = [
+        (stem(kind), hit, name) for kind, (path, name) in stack.examples.items() if (hit := lookup.find(path))
+    ]
+    explained = len({kind for kind, _, _ in hits})
+    if not explained:
+        return _Score(family, own, 0, (0,))
+    contained = _ends_with(stack.container, family.container)
+    beside = _explained_beside(clues.loose, _root(stack.container, family), family)
+    types = {*configs.types_of(own), *configs.types_of(clues.config or {})}
+    named = bool(types & {*family.model_types, *family.architectures, *family.gguf})
+    agrees = (said is None or said == component) + contained
+    misfits = _misfits(hits, clues.shapes, family)
+    depth = family.container.count(".") + 1 if contained else 0
+    rank = (explained, -misfits, named, beside, agrees, depth)
+    return _Score(family, own, explained, rank)
 
 
-def _masked_stems(stack: Stack) -> frozenset[Path]:
-    return stack.stems
+def _explained_beside(loose: Sequence[Path], root: Path, family: Family) -> int:
+    """Count the names outside the layers that the table explains, looking up from the tower's root."""
+    lookup = family.beside
+    return sum(any(lookup.find(path[d:]) for d in range(shared_depth(path, root) + 1)) for path in loose)
 
 
-def _typical_layer(stack: Stack) -> Mapping[Path, str]:
-    """The layer that holds the most names: in a mixture the first layers may be dense."""
-    return max(stack.layers.items(), key=lambda item: (len(item[1]), -item[0]))[1]
+def shared_depth(path: Path, root: Path) -> int:
+    """Return how many leading segments two paths share."""
+    count = 0
+    for a, b in zip(path, root, strict=False):
+        if a != b:
+            break
+        count += 1
+    return count
 
 
 def _ends_with(path: Path, container: str) -> bool:
@@ -156,22 +182,21 @@ def _root(path: Path, family: Family) -> Path:
 
 
 def _is_layered(stack: Stack, family: Family) -> bool:
-    lookup = Lookup(family.layer)
-    hits = [hit for path in _typical_layer(stack) if (hit := lookup.find(path))]
+    """Whether what the table explained has a writer or reader of a residual stream, not only norms."""
+    lookup = family.inside
+    hits = [hit for path, _ in stack.examples.values() if (hit := lookup.find(path))]
     return any(role in ("o", "v", "up", "down", "kv_a") for hit in hits for role in hit.rule.roles)
 
 
-def _misfits(hits: Mapping[Path, Hit], layer: Mapping[Path, str], shapes: Shapes, family: Family) -> int:
-    """Count the names of a layer whose shape or bias speaks against the table."""
+def _misfits(hits: Sequence[tuple[Path, Hit, str]], shapes: Shapes, family: Family) -> int:
+    """Count the kinds of names whose shape or bias speaks against the table."""
     sizes = Counter(
-        shapes[layer[path]][0]
-        for path, hit in hits.items()
-        if hit.rule.roles[0] in NORMS and len(shapes[layer[path]]) == 1
+        shapes[name][0] for _, hit, name in hits if hit.rule.roles[0] in NORMS and len(shapes[name]) == 1
     )
     width = sizes.most_common(1)[0][0] if sizes else None
     wrong = 0
-    for path, hit in hits.items():
-        shape, rule = shapes[layer[path]], hit.rule
+    for _, hit, name in hits:
+        shape, rule = shapes[name], hit.rule
         if hit.bias:
             wrong += rule.roles[0] in NORMS and family.kinds.norm == "rms"
         elif width and len(shape) == 2 and not rule.stacked:
@@ -182,7 +207,7 @@ def _misfits(hits: Mapping[Path, Hit], layer: Mapping[Path, str], shapes: Shapes
 
 
 def _name_layers(tower: Tower, tensors: Mapping[str, TensorInfo]) -> None:
-    lookup = Lookup(tower.family.layer)
+    lookup = tower.family.inside
     for number, layer in sorted(tower.stack.layers.items()):
         for path, name in layer.items():
             hit = lookup.find(path)

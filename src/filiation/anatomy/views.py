@@ -8,26 +8,38 @@ import numpy.typing as npt
 from filiation.anatomy.model import Part
 from filiation.checkpoint.model import Checkpoint, Floats
 
+Rows = npt.NDArray[np.int64]
+
 
 def read_view(checkpoint: Checkpoint, part: Part, start: int | None, stop: int | None, axis: int) -> Floats:
-    """Return ``part``'s canonical matrix sliced along ``axis``; see :meth:`filiation.anatomy.Anatomy.read`."""
-    view = part.view
-    lead: tuple[int, ...] = () if view.expert is None else (view.expert,)
+    """Return ``part``'s canonical matrix sliced along ``axis``; see :meth:`filiation.anatomy.Anatomy.read`.
+
+    Raises:
+        IndexError: the part has no such axis.
+    """
+    if not part.shape:
+        return _shifted(checkpoint.read(part.tensor, *_lead(part)), part)
     window = slice(*slice(start, stop).indices(part.shape[axis])[:2])
-    if axis == 0 and not view.transpose:
-        matrix = _take_rows(checkpoint, part, lead, _row_numbers(view.rows, window))
-    elif axis == 1 and view.transpose:
+    everything = slice(0, part.shape[0])
+    if not part.view.transpose:
+        matrix = _take_rows(checkpoint, part, window if axis == 0 else everything)
+        matrix = matrix if axis == 0 else matrix[:, window]
+    elif axis == 1:
         # The stored leading axis is the canonical second one: the slice is a range read.
-        matrix = checkpoint.read(part.tensor, *lead, window).T
-        matrix = matrix if view.rows is None else matrix[view.rows]
+        matrix = checkpoint.read(part.tensor, *_lead(part), window).T
+        matrix = matrix if part.view.rows is None else matrix[part.view.rows]
     else:
-        whole = checkpoint.read(part.tensor, *lead)
-        whole = whole.T if view.transpose else whole
-        whole = whole if view.rows is None else whole[view.rows]
-        matrix = whole[window] if axis == 0 else whole[:, window]
-    if view.offset:
-        matrix = matrix + np.float32(view.offset)
-    return matrix.reshape(_sliced_shape(part.shape, axis, window))
+        whole = checkpoint.read(part.tensor, *_lead(part)).T
+        matrix = whole[_row_numbers(part.view.rows, window)]
+    return _shifted(matrix.reshape(_sliced_shape(part.shape, axis, window)), part)
+
+
+def _lead(part: Part) -> tuple[int, ...]:
+    return () if part.view.expert is None else (part.view.expert,)
+
+
+def _shifted(matrix: Floats, part: Part) -> Floats:
+    return matrix + np.float32(part.view.offset) if part.view.offset else matrix
 
 
 def _sliced_shape(shape: tuple[int, ...], axis: int, window: slice) -> tuple[int, ...]:
@@ -35,20 +47,31 @@ def _sliced_shape(shape: tuple[int, ...], axis: int, window: slice) -> tuple[int
     return (*shape[:axis], length, *shape[axis + 1 :])
 
 
-def _row_numbers(rows: npt.NDArray[np.int64] | None, window: slice) -> slice | npt.NDArray[np.int64]:
+def _row_numbers(rows: Rows | None, window: slice) -> slice | Rows:
     return window if rows is None else rows[window]
 
 
-def _take_rows(
-    checkpoint: Checkpoint, part: Part, lead: tuple[int, ...], rows: slice | npt.NDArray[np.int64]
-) -> Floats:
+def _take_rows(checkpoint: Checkpoint, part: Part, window: slice) -> Floats:
+    lead, rows = _lead(part), _row_numbers(part.view.rows, window)
     if isinstance(rows, slice):
         return checkpoint.read(part.tensor, *lead, rows)
     if not len(rows):
         return np.zeros((0, *part.shape[1:]), np.float32)
     low, high = int(rows.min()), int(rows.max()) + 1
     if high - low <= 2 * len(rows):  # dense enough: one read, then pick
-        return checkpoint.read(part.tensor, *lead, slice(low, high))[rows - low]
+        block = checkpoint.read(part.tensor, *lead, slice(low, high))
+        return block if _is_run(rows) else block[rows - low]
+    return _take_runs(checkpoint, part, rows)
+
+
+def _is_run(rows: Rows) -> bool:
+    """Whether the rows are consecutive: then what was read is what was asked for."""
+    return bool(np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))))
+
+
+def _take_runs(checkpoint: Checkpoint, part: Part, rows: Rows) -> Floats:
+    """Read scattered rows run by run, then put them into the order asked for."""
+    lead = _lead(part)
     order = np.argsort(rows, kind="stable")
     ordered = rows[order]
     breaks = np.flatnonzero(np.diff(ordered) > 1) + 1

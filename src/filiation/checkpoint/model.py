@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +58,34 @@ class Span:
     stop: int
 
 
+@runtime_checkable
+class RawTensor(Protocol):
+    """A tensor whose stored values can be had unrounded; the tensors of every built-in format are of this kind.
+
+    Packed formats need it: a float32 cannot hold every int32.
+    """
+
+    @property
+    def info(self) -> TensorInfo:
+        """Name, shape, stored dtype, size and file."""
+        ...
+
+    def read(self, index: Index) -> Floats:
+        """Decode ``tensor[index]`` to float32."""
+        ...
+
+    def read_raw(self, index: Index = ()) -> npt.NDArray[Any]:
+        """Return ``tensor[index]`` in its stored kind (``int32``, ``uint8``, ml_dtypes' ``float8_e4m3fn`` ...).
+
+        Kinds that have no numpy type of whole bytes (``F4``, ``F6_*``, GGUF's quantised ones) come as float32.
+        """
+        ...
+
+    def spans(self, index: Index = ()) -> Sequence[Span]:
+        """Say which bytes of which files :meth:`read` would read for ``index``."""
+        ...
+
+
 class ByteCounter(Protocol):
     """The part of a source that knows how many bytes were read so far."""
 
@@ -80,6 +108,7 @@ class Checkpoint:
         metadata: the format's own key-value data (GGUF KV, safetensors ``__metadata__``).
         revision: the commit a hub id was resolved to.
         notes: what was assumed while opening (e.g. "no config.json: geometry inferred").
+        is_local: whether the weights lie on this machine (then reading them costs no network).
         side_files: the text files beside the weights (tokenizer.json, generation_config.json ...); each is read
             when it is first asked for. Binary ones (sentencepiece models) come through :meth:`read_file`.
     """
@@ -94,6 +123,7 @@ class Checkpoint:
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
     revision: str | None = None
     notes: tuple[str, ...] = ()
+    is_local: bool = True
     side_files: Mapping[str, str] = field(default_factory=dict[str, str])
     file_reader: Callable[[str], bytes] | None = field(default=None, repr=False, compare=False)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,10 @@ class Run:
         first, last = self._blocks(start, stop)
         size, begin = self.encoding.size, self._begin()
         return Span(self.source, self.file, begin + first * size, begin + last * size)
+
+    def shifted(self, values: int) -> Run:
+        """Return the run that begins ``values`` values further on (a kind with one value a block)."""
+        return replace(self, offset=self.offset + values * self.encoding.size) if values else self
 
     def _begin(self) -> int:
         return self.offset + (self.base() if self.base is not None else 0)
@@ -104,7 +108,7 @@ class Run:
         if not len(out):
             return
         if into is not None:
-            into(self.file, start, memoryview(out))
+            into(self.file, start, out.data)
         else:
             out[...] = self._bytes(start, start + len(out))
 
@@ -136,8 +140,12 @@ class RangeTensor:
         native = self.run.encoding.native
         if native is None:
             return self.read(index)
+
+        def read(start: int, stop: int) -> npt.NDArray[Any]:
+            return self.run.raw(start, stop).view(native)
+
         wanted = plan(self.info.shape, index)
-        return _gather(wanted, self._gaps(wanted), lambda start, stop: self.run.raw(start, stop).view(native))
+        return _gather(wanted, self._gaps(wanted), read)
 
     def spans(self, index: Index = ()) -> Sequence[Span]:
         """Return the bytes that :meth:`read` would read."""
@@ -157,7 +165,7 @@ def _row_starts(wanted: Plan) -> range:
     return range(wanted.start, wanted.stop, wanted.step * row)
 
 
-def _gather(wanted: Plan, gaps: bool, read: Any) -> npt.NDArray[Any]:
+def _gather(wanted: Plan, gaps: bool, read: Callable[[int, int], npt.NDArray[Any]]) -> npt.NDArray[Any]:
     if not gaps:
         return read(wanted.start, wanted.stop).reshape(wanted.shape)[wanted.rest]
     row = math.prod(wanted.shape[1:])

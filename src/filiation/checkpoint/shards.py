@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from filiation.checkpoint.model import StoredTensor
 from filiation.checkpoint.sources.base import Source
 from filiation.errors import (
     CorruptCheckpointError,
@@ -204,4 +205,38 @@ def ask_for_one(source: Source, names: Sequence[str], kind: str) -> UsageError:
         file=names[0],
         reason=f"These do not belong to one model: {listed}.",
         next_step="Name the file that is meant.",
+    )
+
+
+def check_index(index: ShardIndex, tensors: Mapping[str, StoredTensor]) -> list[str]:
+    """Check an index against the shards; return a note when the shards hold more than it names.
+
+    Raises:
+        CorruptCheckpointError: the index names a tensor that its shard does not hold.
+    """
+    for name, file in index.tensors.items():
+        stored = tensors.get(name)
+        if stored is None or stored.info.file != file:
+            where = "no shard holds it" if stored is None else f"{stored.info.file} holds it"
+            raise CorruptCheckpointError(
+                "The index contradicts the shards.",
+                file=index.file,
+                tensor=name,
+                reason=f"The index says the tensor is in {file}; {where}.",
+                next_step="Download index and shards again, from one revision.",
+            )
+    extra = [name for name in tensors if name not in index.tensors]
+    if not extra:
+        return []
+    return [f"{len(extra)} tensors are in the shards but not in {index.file}, e.g. {extra[0]}"]
+
+
+def in_two_files(name: str, first: str, second: str, advice: str | None = None) -> CorruptCheckpointError:
+    """Return the error for a tensor that two files of one model hold."""
+    return CorruptCheckpointError(
+        "A tensor is in two shards.",
+        file=second,
+        tensor=name,
+        reason=f"{first} and {second} both hold it, so it is not known which one counts.",
+        next_step=advice or "Remove the shard that does not belong to this model, or name one file.",
     )

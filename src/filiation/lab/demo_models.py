@@ -32,7 +32,7 @@ from filiation.lab.bpe import (
 from filiation.lab.derive import extract_dense, upcycle
 from filiation.lab.forward import logits
 from filiation.lab.history import shared
-from filiation.lab.launder import permute_ffn, rotate_residual
+from filiation.lab.launder import launder
 from filiation.lab.layout import Config, Tensors
 from filiation.lab.llama import Shape, initial_weights
 from filiation.lab.recode import rename
@@ -50,8 +50,9 @@ OTHER_DATA = Recipe(steps=1600, rate=3e-3, order_seed=13, batch=16)
 TUNING = Recipe(steps=300, rate=3e-4, order_seed=14, batch=16, warmup=20, weight_decay=0.0)
 UPCYCLING = Recipe(steps=600, rate=1.5e-3, order_seed=15, batch=16, warmup=50, balance=0.02)
 
-BASE_SEED, TWIN_SEED, ZOO_SEEDS = 1, 2, {"twin2": 3, "twin3": 4}
-UPCYCLE_SEED, LAUNDER_SEED = 21, 31
+# What is drawn at random beside the order of the data: initial weights, router and expert noise, rotation.
+SEEDS = {"base": 1, "same-init": 1, "twin": 2, "moe-upcycled": 21, "laundered": 31}
+ZOO_SEEDS = {"twin2": 3, "twin3": 4}
 
 
 @dataclass(frozen=True)
@@ -137,12 +138,13 @@ def breed_pretrained(breeder: Breeder) -> None:
     text, config = breeder.text, SHAPE.config()
     prose, code = text.stream("prose"), text.stream("code")
     held_prose, held_code = text.held_out("prose"), text.held_out("code")
-    first = initial_weights(SHAPE, BASE_SEED)
+    first = initial_weights(SHAPE, SEEDS["base"])
     base = breeder.train("base", first, config, prose, held_prose, PRETRAINING)
-    other = initial_weights(SHAPE, TWIN_SEED)
+    other = initial_weights(SHAPE, SEEDS["twin"])
     breeder.train("twin", other, config, prose, held_prose, PRETRAINING)
     breeder.train("continued", base, config, code, held_code, CONTINUATION)
-    breeder.train("same-init", first, config, code, held_code, OTHER_DATA)
+    same = initial_weights(SHAPE, SEEDS["same-init"])
+    breeder.train("same-init", same, config, code, held_code, OTHER_DATA)
     for name in ("base", "twin", "continued", "same-init"):
         breeder.save(name, breeder.models[name], config)
 
@@ -157,7 +159,7 @@ def breed_tuned(breeder: Breeder) -> None:
     breeder.record["renamed"] |= {"made_from": "fine-tuned"}
     laundered, settings, change = launder_checked(tuned, config, text.held_out("prose")[0][:8])
     breeder.save("laundered", laundered, settings)
-    breeder.record["laundered"] |= {"made_from": "fine-tuned", "seed": LAUNDER_SEED, **change}
+    breeder.record["laundered"] |= {"made_from": "fine-tuned", **change}
 
 
 def launder_checked(
@@ -168,7 +170,7 @@ def launder_checked(
     Raises:
         FiliationError: the float32 logits moved by more than 0.001, so that the function was not preserved.
     """
-    out, settings = rotate_residual(*permute_ffn(tensors, config, seed=LAUNDER_SEED), seed=LAUNDER_SEED + 1)
+    out, settings = launder(tensors, config, seed=SEEDS["laundered"])
     before = logits(tensors, config, tokens)
     in_float32 = float(np.abs(logits(out, settings, tokens) - before).max())
     stored = as_stored(out)
@@ -185,7 +187,7 @@ def breed_experts(breeder: Breeder) -> None:
     """Breed moe-upcycled: base's feed-forward blocks copied four times, then trained on both domains."""
     text = breeder.text
     start, config = upcycle(
-        breeder.models["base"], SHAPE.config(), experts=4, active=2, noise=0.05, seed=UPCYCLE_SEED
+        breeder.models["base"], SHAPE.config(), experts=4, active=2, noise=0.05, seed=SEEDS["moe-upcycled"]
     )
     both = Stream(np.concatenate([text.stream("prose").tokens, text.stream("code").tokens]))
     prose, code = text.held_out("prose"), text.held_out("code")
@@ -239,6 +241,7 @@ def breed(out: Path, state: Path, zoo: Path | None) -> None:
         "text_sha256": text.corpus.digest(),
         "tokenizer_sha256": hashlib.sha256(breeder.tokenizer_json).hexdigest(),
         "unigram_entropy": {d: round(text.unigram(d), 3) for d in ("prose", "code")},
+        "seeds": SEEDS,
         "models": {name: breeder.record[name] for name in breeder.record if name not in ZOO_SEEDS},
         "shared": [entry for entry in measure(breeder) if entry["pair"][0] not in ZOO_SEEDS],
     }

@@ -18,6 +18,7 @@ from filiation.lab.layout import (
     HEAD,
     Array,
     Config,
+    Ffn,
     Tensors,
     ffn_blocks,
     layer_count,
@@ -150,7 +151,14 @@ def graft(receiver: Tensors, donor: Tensors, config: Config, *, layers: Sequence
     """Replace the given layers of `receiver` with those of `donor`, a model of the same shape."""
     out = {name: value.copy() for name, value in receiver.items()}
     for layer in layers:
-        for name, value in _of_layer(donor, layer).items():
+        given = _of_layer(donor, layer)
+        if not given:
+            raise UsageError(
+                f"cannot graft layer {layer}",
+                reason="the donor has no such layer",
+                next_step="name layers that the donor has",
+            )
+        for name, value in given.items():
             out[layer_prefix(layer) + name] = value.copy()
     return out, dict(config)
 
@@ -178,7 +186,7 @@ def upcycle(
     generator = np.random.default_rng(seed)
     out = {name: value.copy() for name, value in tensors.items() if ".mlp." not in name}
     for layer in range(layer_count(config)):
-        (block,) = ffn_blocks(tensors, layer)
+        (block,) = _blocks(tensors, layer, dense=True)
         at = layer_prefix(layer) + "block_sparse_moe."
         router = router_std * generator.standard_normal((experts, int(config["hidden_size"])))
         out[at + "gate.weight"] = router.astype(np.float32)
@@ -201,7 +209,7 @@ def extract_dense(tensors: Tensors, config: Config, *, expert: int) -> Result:
     """Take one expert of every layer out of a Mixtral and make a dense Llama of it."""
     out = {name: value.copy() for name, value in tensors.items() if ".block_sparse_moe." not in name}
     for layer in range(layer_count(config)):
-        block = ffn_blocks(tensors, layer)[expert]
+        block = _blocks(tensors, layer, dense=False)[expert]
         for new, old in (("gate_proj", block.gate), ("up_proj", block.up), ("down_proj", block.down)):
             out[f"{layer_prefix(layer)}mlp.{new}.weight"] = tensors[old + ".weight"].copy()
     dropped = ("num_local_experts", "num_experts_per_tok", "router_aux_loss_coef", "sliding_window")
@@ -272,6 +280,16 @@ def _convert_kv(tensors: Tensors, config: Config, wanted: int, *, pool: bool) ->
 def _of_layer(tensors: Tensors, layer: int) -> dict[str, Array]:
     at = layer_prefix(layer)
     return {name.removeprefix(at): value for name, value in tensors.items() if name.startswith(at)}
+
+
+def _blocks(tensors: Tensors, layer: int, *, dense: bool) -> list[Ffn]:
+    if (f"{layer_prefix(layer)}mlp.gate_proj.weight" in tensors) != dense:
+        raise UsageError(
+            f"layer {layer} does not have the feed-forward block this change needs",
+            reason=f"it must be {'dense' if dense else 'a mixture of experts'}",
+            next_step="start from a dense Llama to upcycle, from a Mixtral to take an expert out",
+        )
+    return ffn_blocks(tensors, layer)
 
 
 def _noisy(value: Array, level: float, generator: np.random.Generator) -> Array:

@@ -46,16 +46,16 @@ class UnbiasedCka:
 
 def unbiased_cka(x: Doubles, y: Doubles) -> float:
     """Return CKA between the columns of ``x (m, d)`` and ``y (n, d)`` with unbiased HSIC (d >= 4)."""
-    k, l = x.T @ x, y.T @ y  # noqa: E741 - the usual names of the two Gram matrices
-    cross, own_x, own_y = _hsic(k, l), _hsic(k, k), _hsic(l, l)
+    gram_x, gram_y = x.T @ x, y.T @ y
+    cross, own_x, own_y = _hsic(gram_x, gram_y), _hsic(gram_x, gram_x), _hsic(gram_y, gram_y)
     return 0.0 if own_x <= 0 or own_y <= 0 else float(cross / np.sqrt(own_x * own_y))
 
 
-def _hsic(k: Doubles, l: Doubles) -> float:  # noqa: E741
+def _hsic(first: Doubles, second: Doubles) -> float:
     """Return the unbiased HSIC estimator of two Gram matrices (diagonals removed)."""
-    n = len(k)
-    k, l = k - np.diag(np.diag(k)), l - np.diag(np.diag(l))  # noqa: E741
-    row_k, row_l = k.sum(axis=0), l.sum(axis=0)
-    trace = float(np.einsum("ij,ij->", k, l))
-    middle = float(row_k.sum() * row_l.sum()) / ((n - 1) * (n - 2))
-    return (trace + middle - 2.0 * float(row_k @ row_l) / (n - 2)) / (n * (n - 3))
+    n = len(first)
+    a, b = first - np.diag(np.diag(first)), second - np.diag(np.diag(second))
+    sums_a, sums_b = a.sum(axis=0), b.sum(axis=0)
+    trace = float(np.einsum("ij,ij->", a, b))
+    middle = float(sums_a.sum() * sums_b.sum()) / ((n - 1) * (n - 2))
+    return (trace + middle - 2.0 * float(sums_a @ sums_b) / (n - 2)) / (n * (n - 3))

@@ -29,8 +29,8 @@ class NormCorrelation:
         mine, theirs = paired_gains(subject.pairing)
         if not len(mine):
             return Measured(None, reason="gains_constant_or_absent")
-        if basis.columns is not None:
-            theirs = theirs[:, basis.columns]
+        mine = mine if basis.suspect_columns is None else mine[:, basis.suspect_columns]
+        theirs = basis.candidate(theirs)
         if mine.shape[1] != theirs.shape[1]:
             return Measured(None, reason="different_widths")
         r = [float(np.corrcoef(a, b)[0, 1]) for a, b in zip(mine, theirs, strict=True)]

@@ -51,7 +51,11 @@ class Statistic(Protocol):
 
     name: str
     statistic_name: str
-    background: Background | None
+
+    @property
+    def background(self) -> Background | None:
+        """What unrelated pairs show, None where nobody has measured it."""
+        ...
 
     def measure(self, subject: Subject) -> Measured:
         """Measure it on the subject's pairing."""

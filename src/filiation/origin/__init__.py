@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from filiation.origin.diagonal import Diagonal
+from filiation.origin.maps import inheritance_table, layer_map_tables, pairing_tables, stage_tables
 from filiation.origin.order import FixedPoints
 from filiation.origin.overall import history_evidence, over_components, strength, word_verdict
 from filiation.origin.sign import Signs, SignsInPlace
@@ -20,7 +21,11 @@ __all__ = [
     "Outcome",
     "Units",
     "history_evidence",
+    "inheritance_table",
+    "layer_map_tables",
     "over_components",
+    "pairing_tables",
+    "stage_tables",
     "strength",
     "word_verdict",
 ]

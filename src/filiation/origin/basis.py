@@ -8,7 +8,7 @@ differ (linear assignment on absolute column correlations, after arXiv 2510.0673
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,11 +22,13 @@ class Basis:
 
     ``kind`` is ``identity``, ``signed_permutation``, ``injection`` or ``rotation``. For the column kinds
     ``columns[i]`` is the candidate's channel for the suspect's channel ``i`` and ``signs[i]`` its sign; for a
-    rotation ``matrix`` is ``(d_s, d_c)``. ``agreement`` is the mean cosine of carried embedding columns.
+    rotation ``matrix`` is ``(d_s, d_c)``. Where the suspect is the wider one, ``suspect_columns[j]`` is its channel
+    for the candidate's channel ``j``. ``agreement`` is the mean cosine of carried embedding columns.
     """
 
     kind: str = "identity"
     columns: Integers | None = None
+    suspect_columns: Integers | None = None
     signs: Floats | None = None
     matrix: Floats | None = None
     agreement: float = 1.0
@@ -35,6 +37,7 @@ class Basis:
         """Carry ``(..., d_s)`` from the suspect's channels to the common basis."""
         if self.matrix is not None:
             return (rows @ self.matrix).astype(np.float32)
+        rows = rows if self.suspect_columns is None else rows[..., self.suspect_columns]
         return rows if self.signs is None else rows * self.signs
 
     def candidate(self, rows: Floats) -> Floats:
@@ -63,15 +66,18 @@ def signed_permutation(
     """Match residual channels by the (absolute) correlation of their embedding columns.
 
     Args:
-        suspect, candidate: embedding rows of the shared tokens, ``(n, d_s)`` and ``(n, d_c)`` with ``d_s <= d_c``.
+        suspect, candidate: embedding rows of the shared tokens, ``(n, d_s)`` and ``(n, d_c)``.
         signed: False where LayerNorm makes the sign no symmetry.
     """
+    if suspect.shape[1] > candidate.shape[1]:
+        turned = signed_permutation(candidate, suspect, rng, signed)
+        return replace(turned, columns=None, suspect_columns=turned.columns)
     scores = column_correlation(suspect, candidate)
     columns = assign(np.abs(scores) if signed else scores, rng)
     chosen = scores[np.arange(len(scores)), columns]
     signs = np.where(chosen < 0, -1.0, 1.0).astype(np.float32) if signed else np.ones(len(scores), np.float32)
     kind = "signed_permutation" if suspect.shape[1] == candidate.shape[1] else "injection"
-    return Basis(kind, columns, signs, agreement=float(np.abs(chosen).mean()))
+    return Basis(kind, columns, signs=signs, agreement=float(np.abs(chosen).mean()))
 
 
 def rotation(suspect: Floats, candidate: Floats) -> Basis:

@@ -61,7 +61,8 @@ def block_weights(units: Units, rng: np.random.Generator) -> dict[int, float]:
     by_block: dict[int, Units] = {}
     for block, rows in alive.blocks():
         part = alive.take(rows)
-        by_block[block] = Units(part.kind, part.content, part.position, np.zeros(len(part), np.int64), (), part.sign_free)
+        one_block = np.zeros(len(part), np.int64)
+        by_block[block] = Units(part.kind, part.content, part.position, one_block, (), part.sign_free)
     return shares(by_block, rng)
 
 

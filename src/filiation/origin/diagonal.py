@@ -19,7 +19,10 @@ class Diagonal:
     name = "diagonal"
     labels = "order"
     kinds = KINDS_WITH_ORDER
+    sizes = "equal"
     symmetric = False
+    statistic_name = "z"
+    counts_units = False
 
     def measure(
         self, suspect: Units, candidate: Units, rng: np.random.Generator, weights: Weights | None = None

@@ -121,18 +121,15 @@ def increasing_subsequence(length: int, n: int) -> float:
 
 def _dyadic_lengths(n: int) -> list[int]:
     """Return lengths ``n, n - n/8, ...`` and halvings: a fixed grid, dense where derived models fall."""
-    marks = {max(1, round(n * share)) for share in (1.0, 0.99, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.35, 0.25, 0.125)}
+    marks = {
+        max(1, round(n * share)) for share in (1.0, 0.99, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.35, 0.25, 0.125)
+    }
     return sorted(marks)
 
 
 def sign_counts(positive: int, n: int) -> float:
     """Return the log e-value of ``positive`` plus signs among ``n``: ``2^n K! (n-K)! / (n+1)!``."""
-    return (
-        n * math.log(2.0)
-        + math.lgamma(positive + 1)
-        + math.lgamma(n - positive + 1)
-        - math.lgamma(n + 2)
-    )
+    return n * math.log(2.0) + math.lgamma(positive + 1) + math.lgamma(n - positive + 1) - math.lgamma(n + 2)
 
 
 def sign_magnitudes(values: Array) -> float:
@@ -159,7 +156,9 @@ def signs(values: Array) -> float:
     return log_mean((sign_counts(int((values > 0).sum()), values.size), sign_magnitudes(values)))
 
 
-def diagonal_bets(similarity: Array, row_at: npt.NDArray[np.int64], column_at: npt.NDArray[np.int64]) -> Array:
+def diagonal_bets(
+    similarity: Array, row_at: npt.NDArray[np.int64], column_at: npt.NDArray[np.int64]
+) -> Array:
     """Return, for each bet of :data:`DIAGONAL_GRID`, the log of the diagonal test's product in one block.
 
     ``similarity[u, j]`` compares the suspect's ``u``-th unit with the candidate's ``j``-th; ``row_at[u]`` and

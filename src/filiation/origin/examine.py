@@ -14,6 +14,7 @@ from filiation.anatomy.model import Anatomy, Symmetry
 from filiation.evidence import Evidence
 from filiation.origin import basis as bases
 from filiation.origin import evalues, gather
+from filiation.origin.cache import ReadCache
 from filiation.origin.gather import Side, Window
 from filiation.origin.labelset import Tested, combine
 from filiation.origin.layers import LayerMap, contents, layer_map, layer_shares
@@ -129,12 +130,26 @@ class _Walk:
     maps: list[LayerMap] = field(default_factory=list[LayerMap])
     residual: tuple[Tested, ...] = ()
     shares: dict[int, float] = field(default_factory=dict[int, float])
+    notes: list[str] = field(default_factory=list[str])
+    caches: tuple[ReadCache, ReadCache] = field(default_factory=lambda: (ReadCache(), ReadCache()))
 
     def sides(self, basis: bases.Basis) -> tuple[Side, Side]:
         return (
-            Side(self.suspect, self.component, basis, is_suspect=True),
-            Side(self.candidate, self.component, basis, is_suspect=False),
+            Side(self.suspect, self.component, basis, is_suspect=True, cache=self.caches[0]),
+            Side(self.candidate, self.component, basis, is_suspect=False, cache=self.caches[1]),
         )
+
+    def affordable(self, cost: int) -> bool:
+        """Return whether reading ``cost`` more bytes of each model stays inside the budget; note it if not."""
+        budget = self.plan.budget
+        if budget is None:
+            return True
+        spent = max(self.suspect.checkpoint.bytes_read, self.candidate.checkpoint.bytes_read)
+        if spent + cost <= budget:
+            return True
+        if "budget_spent" not in self.notes:
+            self.notes.append("budget_spent")
+        return False
 
     @property
     def same_width(self) -> bool:
@@ -189,7 +204,7 @@ def _finished(walk: _Walk) -> Examination:
     cannot = None
     if not any(t.applied for s in walk.stages for t in (*s.residual, *s.blocks)):
         cannot = "different_widths_no_shared_tokens" if not walk.same_width else "no_testable_units"
-    return Examination(walk.component, tuple(walk.stages), tuple(walk.maps), cannot)
+    return Examination(walk.component, tuple(walk.stages), tuple(walk.maps), cannot, tuple(walk.notes))
 
 
 def _direct(walk: _Walk) -> bool:
@@ -220,7 +235,9 @@ def _test_window(walk: _Walk) -> Window | None:
         return None
     s, _ = walk.sides(bases.IDENTITY)
     width = s.geometry.d_ff or 0
-    return gather.seeded_windows(width, walk.plan.units, 1, walk.plan.rng("direct window"))[0] if width else None
+    return (
+        gather.seeded_windows(width, walk.plan.units, 1, walk.plan.rng("direct window"))[0] if width else None
+    )
 
 
 def _same_ffn_width(s: Side, c: Side) -> bool:
@@ -237,10 +254,12 @@ def _rebased(walk: _Walk) -> bool:
     s, c = walk.sides(bases.IDENTITY)
     if walk.tokens is None:
         return False
-    swapped = s.geometry.d_model > c.geometry.d_model
-    wanted = walk.tokens.sample(max(walk.plan.tokens, 4 * s.geometry.d_model), walk.plan.rng("basis tokens"))
+    rows = max(walk.plan.tokens, 4 * s.geometry.d_model)
+    if not walk.affordable(4 * rows * s.geometry.d_model):
+        return False
+    wanted = walk.tokens.sample(rows, walk.plan.rng("basis tokens"))
     mine, theirs = embedding_rows(s, wanted.suspect), embedding_rows(c, wanted.candidate)
-    if mine is None or theirs is None or swapped or len(mine) < 32:
+    if mine is None or theirs is None or len(mine) < 32:
         return False
     signed = s.anatomy.holds(Symmetry.RESIDUAL_SIGN, s.component).holds
     found = bases.signed_permutation(mine, theirs, walk.plan.rng("basis"), signed)
@@ -260,10 +279,13 @@ def _match_layers(walk: _Walk, basis: bases.Basis, stage: str, why: str, ways: t
     if choose is None or check is None:
         return False
     best: tuple[LayerMap, tuple[tuple[int, int], ...]] | None = None
-    for way in ways:
-        if way == "order" and not _same_ffn_width(s, c):
-            way = "subsequence"  # noqa: PLW2901 - unequal widths leave ascending order as the only order label
-        drawn = _draw(walk, s, c, choose, way)
+    # Unequal widths leave ascending order as the only order label.
+    in_order = "order" if _same_ffn_width(s, c) else "ascent"
+    for way in (in_order if w == "order" else w for w in ways):
+        layers = _map_layers(walk, s, c, way)
+        if layers is None:
+            break
+        drawn = _draw(walk, s, c, choose, way, layers)
         walk.maps.append(drawn)
         path = drawn.path()
         if path and (best is None or len(path) > len(best[1])):
@@ -280,9 +302,25 @@ def _match_layers(walk: _Walk, basis: bases.Basis, stage: str, why: str, ways: t
     return walk.add(stage, why, pairing, considered, heads=walk.plan.whole).covers_half()
 
 
-def _draw(walk: _Walk, s: Side, c: Side, choose: Window, way: str) -> LayerMap:
-    mine = contents(s, range(s.geometry.n_layers), choose)
-    theirs = contents(c, range(c.geometry.n_layers), choose if way == "order" else None)
+Layers = tuple[Sequence[int], Sequence[int]]
+
+
+def _map_layers(walk: _Walk, s: Side, c: Side, way: str) -> Layers | None:
+    """Return which layers of each model a map compares: all, or a sample where whole matrices must be read."""
+    everything = range(s.geometry.n_layers), range(c.geometry.n_layers)
+    width = (c.geometry.d_ff or 0) * c.geometry.d_model
+    if walk.plan.whole or way == "order":
+        cost = 0 if walk.plan.whole else 4 * walk.plan.map_units * c.geometry.d_model * c.geometry.n_layers
+        return everything if walk.affordable(cost) else None
+    sampled = walk.plan.sampled_layers(s.geometry.n_layers)
+    layers = (sampled, sampled) if s.geometry.n_layers == c.geometry.n_layers else everything
+    return layers if walk.affordable(4 * width * len(layers[1])) else None
+
+
+def _draw(walk: _Walk, s: Side, c: Side, choose: Window, way: str, layers: Layers) -> LayerMap:
+    signs = way == "sign"
+    mine = contents(s, layers[0], choose, signs=signs)
+    theirs = contents(c, layers[1], choose if way == "order" else None, signs=signs)
     return layer_map(mine, theirs, way, walk.plan.rng(f"map/{way}/{s.basis.kind}"))
 
 

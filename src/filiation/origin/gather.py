@@ -7,12 +7,13 @@ sorted, no sign convention is imposed (evidence contract, section 2).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from filiation.anatomy.model import Anatomy, Geometry, Symmetry
 from filiation.origin.basis import IDENTITY, Basis
+from filiation.origin.cache import ReadCache
 from filiation.origin.units import Floats, Units
 
 Window = tuple[int, int]
@@ -27,6 +28,7 @@ class Side:
     component: str = "language"
     basis: Basis = IDENTITY
     is_suspect: bool = True
+    cache: ReadCache = field(default_factory=ReadCache)
 
     @property
     def geometry(self) -> Geometry:
@@ -38,14 +40,20 @@ class Side:
         return self.basis.suspect(rows) if self.is_suspect else self.basis.candidate(rows)
 
     def matrix(
-        self, role: str, layer: int | None, expert: int | None = None, window: Window | None = None, axis: int = 0
+        self,
+        role: str,
+        layer: int | None,
+        expert: int | None = None,
+        window: Window | None = None,
+        axis: int = 0,
     ) -> Floats | None:
         """Return the canonical matrix of a part (or its window along ``axis``), None where there is none."""
         part = self.anatomy.part(role, layer, expert, self.component)
         if part is None:
             return None
         start, stop = (None, None) if window is None else window
-        return self.anatomy.read(part, start, stop, axis)
+        key = (self.is_suspect, part.tensor, self.component, role, layer, expert, window, axis)
+        return self.cache.get(key, lambda: self.anatomy.read(part, start, stop, axis))
 
     def gain(self, role: str, layer: int | None) -> Floats | None:
         """Return a norm's gain, None where this model has none there."""
@@ -77,19 +85,26 @@ class Side:
 
 
 def ffn_units(
-    side: Side, layer: int, expert: int | None = None, window: Window | None = None, with_down: bool = True
+    side: Side,
+    layer: int,
+    expert: int | None = None,
+    window: Window | None = None,
+    *,
+    with_down: bool = True,
+    with_signs: bool = True,
 ) -> Units | None:
     """Return the neurons of one FFN (of one expert): matched by gate rows, signed by up rows and down columns.
 
-    An ungated FFN is matched by its up rows (and down columns, when read) and has no sign label.
+    An ungated FFN is matched by its up rows (and down columns, when read) and has no sign label. Without
+    ``with_signs`` nothing but the matched rows is read.
     """
+    gate = side.reader("gate", layer, expert, window)
+    if gate is not None and not with_signs:
+        return _in_place("ffn", gate, window, ())
     up = side.reader("up", layer, expert, window)
     if up is None:
         return None
-    gate = side.reader("gate", layer, expert, window)
     down = side.writer("down", layer, expert, window) if with_down else None
-    first = 0 if window is None else window[0]
-    position = np.arange(first, first + len(up))
     signed: tuple[Floats, ...] = ()
     if gate is None:
         content = up if down is None else np.hstack([_scaled(up), _scaled(down)])
@@ -97,7 +112,13 @@ def ffn_units(
         content = gate
         if side.anatomy.holds(Symmetry.FFN_SIGN, side.component).holds:
             signed = (up,) if down is None else (up, down)
-    return Units("ffn", content, position, np.zeros(len(up), np.int64), signed)
+    return _in_place("ffn", content, window, signed)
+
+
+def _in_place(kind: str, content: Floats, window: Window | None, signed: tuple[Floats, ...]) -> Units:
+    first = 0 if window is None else window[0]
+    number = np.arange(first, first + len(content))
+    return Units(kind, content, number, np.zeros_like(number), signed)
 
 
 def _scaled(rows: Floats) -> Floats:
@@ -221,10 +242,9 @@ def embedding_units(side: Side, rows: Floats, window: Window | None = None) -> U
 
 
 def seeded_windows(n: int, size: int, count: int, rng: np.random.Generator) -> list[Window]:
-    """Return up to ``count`` disjoint windows of ``size`` units at seeded offsets; one whole window if ``n <= size``."""
+    """Return up to ``count`` disjoint windows of ``size`` units at seeded offsets; all units if ``n <= size``."""
     if n <= size:
         return [(0, n)]
     slots = rng.permutation(n // size)[:count]
     offset = int(rng.integers(0, n % size + 1))
     return [(offset + int(s) * size, offset + int(s) * size + size) for s in sorted(slots)]
-

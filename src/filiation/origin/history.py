@@ -77,8 +77,8 @@ def _gains(pairing: Pairing, plan: Plan) -> tuple[float | None, float | None, in
     mine, theirs = paired_gains(pairing)
     if len(mine) < 3:
         return None, None, len(mine)
-    if basis.columns is not None:
-        theirs = theirs[:, basis.columns]
+    mine = mine if basis.suspect_columns is None else mine[:, basis.suspect_columns]
+    theirs = basis.candidate(theirs)
     if mine.shape[1] != theirs.shape[1]:
         return None, None, len(mine)
     correlation = float(np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(mine, theirs, strict=True)]))

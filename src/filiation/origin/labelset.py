@@ -119,9 +119,10 @@ def run(
     rng = rng_for(seed, subject.identity)
     applicable = tests_for(subject.symmetry, tests)
     unequal = any(len(s) != len(c) for s, c in pairs)
-    chosen = [t for t in applicable if (t.name == "subsequence") == unequal or t.labels == "sign"]
+    chosen = [t for t in applicable if t.sizes in {"any", "unequal" if unequal else "equal"}]
     records, logs = [], []
     best: Outcome | None = None
+    counted = False
     for test in chosen:
         outcomes = [test.measure(s, c, rng, weights) for s, c in pairs]
         ran = [o for o in outcomes if isinstance(o, Outcome)]
@@ -129,7 +130,8 @@ def run(
             log_e = evalues.log_mean([o.log_e if isinstance(o, Outcome) else 0.0 for o in outcomes])
             top = max(ran, key=lambda o: o.log_e)
             logs.append(log_e)
-            best = top if best is None or test.name in {"order", "subsequence", "sign"} else best
+            best = top if best is None or (test.counts_units and not counted) else best
+            counted = counted or test.counts_units
             records.append(_applied(subject, test, top, log_e, pairs=len(pairs)))
         else:
             reasons = {o.reason for o in outcomes if isinstance(o, Abstention)}
@@ -148,17 +150,8 @@ def run(
     )
 
 
-_STATISTIC = {
-    "order": "units_in_place",
-    "diagonal": "z",
-    "subsequence": "longest_increasing_subsequence",
-    "sign": "equal_signs",
-    "sign_in_place": "equal_signs",
-}
-
-
 def _applied(subject: Subject, test: ExactTest, outcome: Outcome, log_e: float, pairs: int) -> Evidence:
-    share = outcome.statistic / outcome.n if test.name != "diagonal" else None
+    share = outcome.statistic / outcome.n if test.counts_units else None
     effects = (Effect("share", share, *_wilson(outcome.statistic, outcome.n)),) if share is not None else ()
     return Evidence(
         id=f"origin.{test_name(subject, test.name)}/{subject.identity}",
@@ -167,7 +160,7 @@ def _applied(subject: Subject, test: ExactTest, outcome: Outcome, log_e: float, 
         part=subject.part,
         scale=Scale.EXACT,
         test=test_name(subject, test.name),
-        statistic_name=_STATISTIC.get(test.name, test.name),
+        statistic_name=test.statistic_name,
         statistic=outcome.statistic,
         expected=outcome.expected,
         n=outcome.n,

@@ -59,21 +59,26 @@ class LayerMap:
         return tuple(chosen)
 
 
-def contents(side: Side, layers: Sequence[int], window: Window | None, expert: int | None = None) -> dict[int, Units]:
+def contents(
+    side: Side, layers: Sequence[int], window: Window | None, *, signs: bool = False
+) -> dict[int, Units]:
     """Return each layer's FFN units in ``window`` without the down columns (range reads only).
 
-    Layers made of experts are represented by ``expert`` (0 unless given).
+    A layer made of experts is represented by its first.
     """
     found: dict[int, Units] = {}
     for layer in layers:
         dense = side.anatomy.part("up", layer, None, side.component) is not None
-        units = gather.ffn_units(side, layer, None if dense else (expert or 0), window, with_down=False)
+        expert = None if dense else 0
+        units = gather.ffn_units(side, layer, expert, window, with_down=False, with_signs=signs)
         if units is not None:
             found[layer] = units
     return found
 
 
-def layer_shares(side: Side, layers: Sequence[int], window: Window | None, rng: np.random.Generator) -> dict[int, float]:
+def layer_shares(
+    side: Side, layers: Sequence[int], window: Window | None, rng: np.random.Generator
+) -> dict[int, float]:
     """Test a model's layers against one another; return the exponent of each (1 where it is no copy)."""
     return shares(contents(side, layers, window), rng)
 
@@ -84,7 +89,7 @@ def layer_map(
     """Compare every layer with every layer.
 
     Args:
-        by: ``order`` (same positions), ``subsequence`` (the candidate is wider) or ``sign`` (order scrambled).
+        by: ``order`` (same positions), ``ascent`` (other width: ascending positions) or ``sign`` (order scrambled).
     """
     rows, columns = tuple(suspect), tuple(candidate)
     log10_e, matched = np.zeros((len(rows), len(columns))), np.zeros((len(rows), len(columns)))
@@ -99,7 +104,7 @@ def layer_map(
 def _cell(s: Units, c: Units, by: str, rng: np.random.Generator) -> tuple[float, float, int]:
     if s.content.shape[1] != c.content.shape[1]:
         return 0.0, 0.0, 0
-    tests = {"order": (FixedPoints(), Diagonal()), "subsequence": (Subsequence(),), "sign": (Signs(),)}[by]
+    tests = {"order": (FixedPoints(), Diagonal()), "ascent": (Subsequence(),), "sign": (Signs(),)}[by]
     outcomes = [o for t in tests if isinstance(o := t.measure(s, c, rng), Outcome)]
     if not outcomes:
         return 0.0, 0.0, 0

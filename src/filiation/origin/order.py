@@ -19,7 +19,10 @@ class FixedPoints:
     name = "order"
     labels = "order"
     kinds = KINDS_WITH_ORDER
+    sizes = "equal"
     symmetric = False
+    statistic_name = "units_in_place"
+    counts_units = True
 
     def measure(
         self, suspect: Units, candidate: Units, rng: np.random.Generator, weights: Weights | None = None

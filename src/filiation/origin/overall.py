@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from filiation.evidence import (
     Derivation,
@@ -121,7 +122,9 @@ def _bound(log10_e: float | None) -> float | None:
     return None if log10_e is None else min(1.0, 10.0 ** max(-300.0, -log10_e))
 
 
-def history_evidence(examination: Examination | None, history: History | None, number: int) -> tuple[Evidence, ...]:
+def history_evidence(
+    examination: Examination | None, history: History | None, number: int
+) -> tuple[Evidence, ...]:
     """Return the record of the effect sizes that tell shared training from a shared initialisation."""
     component = "language" if examination is None else examination.component
     stage = None if examination is None or examination.best is None else examination.best.name
@@ -129,11 +132,8 @@ def history_evidence(examination: Examination | None, history: History | None, n
     identity += f"/candidate={number}" if number else ""
     question, part = "question.history", Location(component)
     if history is None or (history.gain_correlation is None and history.weight_cosine is None):
-        return (
-            Evidence(
-                identity, Wing.ORIGIN, question, part, Status.NOT_MEASURED, "no_paired_layers", test="history", candidate=number
-            ),
-        )
+        missing = Evidence(identity, Wing.ORIGIN, question, part, Status.NOT_MEASURED, "no_paired_layers")
+        return (replace(missing, test="history", candidate=number),)
     measured = (
         ("gain_correlation", history.gain_correlation),
         ("gains_in_place", history.gains_in_place),

@@ -113,7 +113,9 @@ class TokenRows:
         if len(self.suspect) <= count:
             return self
         start = int(rng.integers(0, len(self.suspect) - count + 1))
-        return TokenRows(self.suspect[start : start + count], self.candidate[start : start + count], self.by_string)
+        return TokenRows(
+            self.suspect[start : start + count], self.candidate[start : start + count], self.by_string
+        )
 
 
 def embedding_rows(side: Side, ids: Integers) -> Floats | None:
@@ -183,9 +185,7 @@ def paired_gains(pairing: Pairing) -> tuple[Floats, Floats]:
 
 
 def _gain_label_set(pairing: Pairing, plan: Plan, tests: Sequence[ExactTest]) -> Tested:
-    subject = replace(
-        pairing.subject(Symmetry.RESIDUAL_ORDER, None, "gains"), rests_on=RestsOn.CONSTANT
-    )
+    subject = replace(pairing.subject(Symmetry.RESIDUAL_ORDER, None, "gains"), rests_on=RestsOn.CONSTANT)
     mine, theirs = paired_gains(pairing)
     views: list[tuple[Units, Units]] = []
     if len(mine) >= 3:
@@ -307,8 +307,8 @@ def ffn_views(pairing: Pairing, pair: tuple[int, int], with_down: bool) -> list[
     theirs_window = None if pairing.match_anywhere else pairing.window
     views: list[tuple[Units, Units]] = []
     for mine, theirs in expert_pairs(pairing, pair):
-        s = gather.ffn_units(pairing.suspect, pair[0], mine, pairing.window, with_down)
-        c = gather.ffn_units(pairing.candidate, pair[1], theirs, theirs_window, with_down)
+        s = gather.ffn_units(pairing.suspect, pair[0], mine, pairing.window, with_down=with_down)
+        c = gather.ffn_units(pairing.candidate, pair[1], theirs, theirs_window, with_down=with_down)
         if s is None or c is None or s.content.shape[1] != c.content.shape[1]:
             continue
         if len(s.signed) != len(c.signed) or not _same_widths(s, c):

@@ -7,12 +7,17 @@ the published weight fingerprints.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 
 from filiation.origin import evalues
 from filiation.origin.matching import nearest, same_position
 from filiation.origin.testing import KINDS_WITH_SIGN, Abstention, Outcome, Weights
-from filiation.origin.units import Units, signed_agreement
+from filiation.origin.units import Integers, Units, signed_agreement
+
+Matching = Callable[[Units, Units], Integers]
 
 
 class Signs:
@@ -21,13 +26,16 @@ class Signs:
     name = "sign"
     labels = "sign"
     kinds = KINDS_WITH_SIGN
+    sizes = "any"
     symmetric = False
+    statistic_name = "equal_signs"
+    counts_units = True
 
     def measure(
         self, suspect: Units, candidate: Units, rng: np.random.Generator, weights: Weights | None = None
     ) -> Outcome | Abstention:
         """Abstain where the sign is no label or no unit has a defined agreement."""
-        return _measure(suspect, candidate, weights, lambda s, c: nearest(s, c, rng))
+        return _measure(suspect, candidate, weights, partial(nearest, rng=rng))
 
 
 class SignsInPlace:
@@ -36,7 +44,10 @@ class SignsInPlace:
     name = "sign_in_place"
     labels = "sign"
     kinds = KINDS_WITH_SIGN
+    sizes = "any"
     symmetric = True
+    statistic_name = "equal_signs"
+    counts_units = True
 
     def measure(
         self, suspect: Units, candidate: Units, rng: np.random.Generator, weights: Weights | None = None
@@ -45,14 +56,15 @@ class SignsInPlace:
         return _measure(suspect, candidate, weights, same_position)
 
 
-def _measure(suspect: Units, candidate: Units, weights: Weights | None, matching: object) -> Outcome | Abstention:
+def _measure(
+    suspect: Units, candidate: Units, weights: Weights | None, matching: Matching
+) -> Outcome | Abstention:
     if not suspect.signed or not candidate.signed:
         return Abstention("sign_is_no_label")
     s, c = suspect.alive(), candidate.alive()
     if not len(s) or not len(c):
         return Abstention("too_few_units")
-    assert callable(matching)
-    match = np.asarray(matching(s, c), np.int64)
+    match = matching(s, c)
     found = np.flatnonzero(match >= 0)
     values = signed_agreement(s.take(found), c, match[found])
     defined = np.abs(values) > 1e-9

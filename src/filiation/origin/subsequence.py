@@ -22,7 +22,10 @@ class Subsequence:
     name = "subsequence"
     labels = "order"
     kinds = KINDS_WITH_ORDER
+    sizes = "unequal"
     symmetric = False
+    statistic_name = "longest_increasing_subsequence"
+    counts_units = True
 
     def measure(
         self, suspect: Units, candidate: Units, rng: np.random.Generator, weights: Weights | None = None
@@ -37,7 +40,9 @@ class Subsequence:
         order = np.argsort(s.position, kind="stable")
         order = order[match[order] >= 0]
         length = longest_increasing(c.position[match[order]])
-        return Outcome(evalues.increasing_subsequence(length, len(s)), length, 2 * float(np.sqrt(len(s))), len(s))
+        return Outcome(
+            evalues.increasing_subsequence(length, len(s)), length, 2 * float(np.sqrt(len(s))), len(s)
+        )
 
 
 def longest_increasing(values: Integers) -> int:

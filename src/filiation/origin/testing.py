@@ -39,12 +39,17 @@ class ExactTest(Protocol):
     """A test whose e-value has expectation at most 1 when the suspect's labels are uniformly random.
 
     ``labels`` is ``order`` or ``sign``: which labels it is exact under. ``kinds`` are the units it understands.
+    ``sizes`` says whether it is for label sets of ``equal`` or ``unequal`` size, or ``any``. ``statistic_name`` names
+    what :attr:`Outcome.statistic` is; ``counts_units`` whether that is a number of units out of ``n``.
     """
 
     name: str
     labels: str
     kinds: frozenset[str]
+    sizes: str
     symmetric: bool
+    statistic_name: str
+    counts_units: bool
 
     def measure(
         self, suspect: Units, candidate: Units, rng: np.random.Generator, weights: Weights | None = None

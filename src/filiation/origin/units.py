@@ -102,5 +102,7 @@ def relabelled(units: Units, rng: np.random.Generator) -> Units:
         position[rows] = rng.permutation(position[rows])
     flips = rng.choice(np.array([-1.0, 1.0], np.float32), size=(len(units), 1))
     content = units.content * flips if units.sign_free and units.signed else units.content
-    flipped = replace(units, content=content, position=position, signed=tuple(s * flips for s in units.signed))
+    flipped = replace(
+        units, content=content, position=position, signed=tuple(s * flips for s in units.signed)
+    )
     return flipped.take(np.lexsort((position, units.block)))

@@ -51,12 +51,14 @@ def judge(examination: Examination, history: History | None) -> Finding:
     whole = stage.covers_half() and blocks >= DECIDE_AT and _enough_label_sets(stage, residual)
     scope = _scope(examination.component, stage, carrying, residual)
     if not whole:
-        return Finding(Relation.SHARED_PARTS, log10_e, scope, _why_parts(stage, residual, carrying), len(carrying), tested)
-    if history is not None and history.shared is Shared.INITIALISATION:
-        return Finding(Relation.SHARED_INITIALISATION, log10_e, scope, ("history_absent",), len(carrying), tested)
-    if history is None or history.shared is Shared.UNKNOWN:
-        return Finding(Relation.SHARED_PARTS, log10_e, scope, ("history_not_measured",), len(carrying), tested)
-    return Finding(Relation.COMMON_ORIGIN, log10_e, (examination.component,), (), len(carrying), tested)
+        relation, reasons = Relation.SHARED_PARTS, _why_parts(stage, residual, carrying)
+    elif history is None or history.shared is Shared.UNKNOWN:
+        relation, reasons = Relation.SHARED_PARTS, ("history_not_measured",)
+    elif history.shared is Shared.INITIALISATION:
+        relation, reasons = Relation.SHARED_INITIALISATION, ("history_absent",)
+    else:
+        relation, reasons, scope = Relation.COMMON_ORIGIN, (), (examination.component,)
+    return Finding(relation, log10_e, scope, reasons, len(carrying), tested)
 
 
 def _bans(tested: Sequence[Tested]) -> float:
@@ -74,7 +76,9 @@ def _scope(component: str, stage: Stage, carrying: Sequence[int], residual: floa
     scope = [f"{component}: layers {_ranges(carrying)}"] if carrying else []
     if residual >= DECIDE_AT:
         views = {t.subject.detail for t in stage.residual if t.applied and t.log10_e >= DECIDE_AT}
-        scope += [f"{component}: {'norm gains' if v == 'gains' else 'token embeddings'}" for v in sorted(views)]
+        scope += [
+            f"{component}: {'norm gains' if v == 'gains' else 'token embeddings'}" for v in sorted(views)
+        ]
     return tuple(scope)
 
 

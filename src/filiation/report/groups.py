@@ -229,7 +229,7 @@ def _test_group(phrases: Phrases, test: str, stage: str | None, rows: list[Evide
         name=name_of_test(phrases, test),
         stage=phrases.name("stage", stage) if stage else None,
         question=question_text(phrases, rows[0]),
-        plain=clean(summary_text(phrases, test, rows)),
+        plain=sentence(summary_text(phrases, test, rows)),
         low=min(strengths, default=None),
         high=high,
         strength=strength(high),
@@ -265,7 +265,7 @@ def _row(phrases: Phrases, e: Evidence) -> Row:
         where += phrases.say("where", "role", role=phrases.resolve(detail, "detail", "role") or clean(detail))
     return Row(
         where=clean(where),
-        plain=clean(plain_text(phrases, e)),
+        plain=sentence(plain_text(phrases, e)),
         expected=expected_text(phrases, e.expected),
         strength=strength(e.log10_e),
         evidence=e,
@@ -292,6 +292,20 @@ def reason_text(phrases: Phrases, reason: str | None) -> str:
     return phrases.resolve(reason, "reason", "limit", "note") or clean(reason)
 
 
+def sentence(text: str) -> str:
+    """Return cleaned text that begins with a capital, as a line of its own should."""
+    text = clean(text)
+    return text[:1].upper() + text[1:]
+
+
+def _layers_text(phrases: Phrases, layers: list[int]) -> str:
+    if not layers:
+        return phrases.say("where", "label_model")
+    if len(set(layers)) == 1:
+        return phrases.say("where", "label_layer", layer=layers[0])
+    return phrases.say("where", "label_layers", layers=ranges(layers))
+
+
 def untested(phrases: Phrases, evidence: Iterable[Evidence]) -> tuple[Untested, ...]:
     """Return what did not run, one entry per test and reason, with the layers it holds for."""
     found: dict[tuple[int, str, str, str], list[int]] = {}
@@ -306,9 +320,7 @@ def untested(phrases: Phrases, evidence: Iterable[Evidence]) -> tuple[Untested, 
             component=component,
             test=test,
             name=name_of_test(phrases, test),
-            where=phrases.say("where", "label_layers", layers=ranges(layers))
-            if layers
-            else phrases.say("where", "label_model"),
+            where=_layers_text(phrases, layers),
             reason=reason_text(phrases, reason),
         )
         for (candidate, component, test, reason), layers in found.items()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -14,6 +13,7 @@ from markupsafe import Markup, escape
 
 from filiation.evidence import Report
 from filiation.report import numbers
+from filiation.report.beside import Likeness, quantiles
 from filiation.report.custody import Custody
 from filiation.report.draw.bands import legend
 from filiation.report.draw.curves import curve, strip
@@ -21,13 +21,15 @@ from filiation.report.draw.heatmap import heatmap
 from filiation.report.draw.inheritance import inheritance_map
 from filiation.report.extras import Inherited, LayerMap
 from filiation.report.groups import role_name
-from filiation.report.story import Likeness, Story, quantiles, tell
+from filiation.report.mapping import by_component, path_text, summary
+from filiation.report.story import Story, tell
 from filiation.report.wording import Phrases
 
 NAME = "html"
 SUFFIX = ".html"
 
 _POWER = re.compile(r"10\^-([\d,]+)")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _MAX_DELTAS = 400
 
 
@@ -65,13 +67,26 @@ def _say(phrases: Phrases) -> Any:
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=FunctionLoader(_template), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(_template),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["powers"] = powers
     environment.filters["bans"] = numbers.bans
-    environment.filters["bound"] = lambda value: powers(numbers.bound(value))
+    environment.filters["bound"] = _bound
+    environment.tests["hexdigest"] = _is_digest
     environment.filters["figure"] = numbers.figure
     return environment
+
+
+def _is_digest(value: str) -> bool:
+    return _DIGEST.fullmatch(value) is not None
+
+
+def _bound(log10_e: float | None) -> Markup:
+    return powers(numbers.bound(log10_e))
 
 
 def _template(name: str) -> str:
@@ -87,7 +102,11 @@ def _map(drawn: LayerMap, phrases: Phrases) -> dict[str, Any]:
     """A layer map with its caption and the same content as a table, for who cannot see the drawing."""
     best: list[tuple[str, str, str]] = []
     for layer, line in zip(drawn.suspect_layers, drawn.log10_e, strict=False):
-        read = [(value, other) for value, other in zip(line, drawn.candidate_layers, strict=False) if value is not None]
+        read = [
+            (value, other)
+            for value, other in zip(line, drawn.candidate_layers, strict=False)
+            if value is not None
+        ]
         if read:
             value, other = max(read)
             cell = phrases.say("ui", "layer_map_best_cell", layer=other) if value >= 2 else numbers.MISSING
@@ -96,31 +115,30 @@ def _map(drawn: LayerMap, phrases: Phrases) -> dict[str, Any]:
         "candidate": drawn.candidate,
         "component": phrases.name("component", drawn.component),
         "svg": Markup(heatmap(drawn, phrases)) if drawn.log10_e else None,
-        "path": _path(drawn, phrases),
-        "basis": phrases.say("ui", "layer_map_basis", basis=phrases.name("basis", drawn.basis)) if drawn.basis else None,
+        "path": path_text(drawn, phrases),
+        "basis": _basis(drawn, phrases),
         "best": best,
     }
 
 
-def _path(drawn: LayerMap, phrases: Phrases) -> str:
-    if not drawn.pairs:
-        return phrases.say("ui", "layer_map_no_path")
-    return phrases.say("ui", "layer_map_path", path=numbers.path(list(drawn.pairs)))
+def _basis(drawn: LayerMap, phrases: Phrases) -> str | None:
+    if drawn.basis is None:
+        return None
+    return phrases.say("ui", "layer_map_basis", basis=phrases.name("basis", drawn.basis))
 
 
 def _inheritance(story: Story, phrases: Phrases) -> list[dict[str, Any]]:
-    found: dict[tuple[int, str], list[Inherited]] = {}
-    for cell in story.inheritance:
-        found.setdefault((cell.candidate, cell.component), []).append(cell)
     return [
         {
             "candidate": candidate,
             "component": phrases.name("component", component),
             "svg": Markup(inheritance_map(cells, phrases)),
-            "summary": inheritance_summary(cells, phrases),
-            "rows": [(_layer(c), role_name(phrases, c.role), phrases.name("state", c.state), c) for c in cells],
+            "summary": summary(cells, phrases),
+            "rows": [
+                (_layer(c), role_name(phrases, c.role), phrases.name("state", c.state), c) for c in cells
+            ],
         }
-        for (candidate, component), cells in found.items()
+        for (candidate, component), cells in by_component(story.inheritance).items()
     ]
 
 
@@ -129,18 +147,6 @@ def _layer(cell: Inherited) -> str:
         return numbers.MISSING
     moved = cell.candidate_layer is not None and cell.candidate_layer != cell.layer
     return f"{cell.layer} ↔ {cell.candidate_layer}" if moved else str(cell.layer)
-
-
-def inheritance_summary(cells: Iterable[Inherited], phrases: Phrases) -> str:
-    """Return how many parts were found inherited, of how many that were tested."""
-    states = [c.state for c in cells]
-    return phrases.say(
-        "ui",
-        "inheritance_summary",
-        inherited=numbers.count(states.count("inherited")),
-        tested=numbers.count(len(states) - states.count("not_tested")),
-        untested=numbers.count(states.count("not_tested")),
-    )
 
 
 def _strip(likeness: Likeness, phrases: Phrases) -> Markup | None:

@@ -82,10 +82,10 @@ def share(value: float | None) -> str:
     if value is None:
         return MISSING
     if 0 < value < 0.001:
-        return "<0.1 %"
+        return "<0.1\u00a0%"
     if 0.999 < value < 1:
-        return ">99.9 %"
-    return f"{value:.1%}".replace(".0%", "%").replace("%", " %")
+        return ">99.9\u00a0%"
+    return f"{value:.1%}".replace(".0%", "%").replace("%", "\u00a0%")
 
 
 def size(nbytes: int) -> str:

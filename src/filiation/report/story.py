@@ -11,44 +11,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from filiation.evidence import Background, Evidence, Relation, Report, Status, Verdict, plain
+from filiation.evidence import Relation, Report, Verdict, plain
 from filiation.report import extras
+from filiation.report.beside import Likeness, likeness
 from filiation.report.groups import (
     KindGroup,
     Untested,
     groups,
-    is_likeness,
     limit_text,
-    plain_text,
-    question_text,
     reason_text,
-    name_of_test,
     untested,
 )
+from filiation.report.models import ModelView, model_view
 from filiation.report.numbers import MISSING, bans, bound, clean, figure, ranges, share, size
 from filiation.report.wording import Phrases
 
 _MAX_LIST = 12
 Figures = tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class FileView:
-    """One file of a model, ready to print."""
-
-    name: str
-    size: str
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class ModelView:
-    """One of the models: a heading, and its facts as label and value."""
-
-    heading: str
-    name: str
-    facts: Figures
-    files: tuple[FileView, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +54,6 @@ class Answer:
     steps: tuple[Step, ...]
     notes: tuple[str, ...]
     verdict: Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Likeness:
-    """A similarity statistic beside what unrelated pairs show."""
-
-    name: str
-    question: str
-    plain: str
-    background: str
-    rate: str | None
-    source: str | None
-    shows: str | None
-    evidence: Evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +102,13 @@ def tell(report: Report, phrases: Phrases) -> Story:
         language=phrases.language,
         title=phrases.say("ui", "title", suspect=names[0], candidate=_joined(phrases, names[1:])),
         answers=tuple(_answer(phrases, v, names) for v in _verdicts(report)),
-        suspect=_model(phrases, suspect, phrases.say("ui", "suspect"), names[0]),
+        suspect=model_view(phrases, suspect, phrases.say("ui", "suspect"), names[0]),
         candidates=tuple(
-            _model(phrases, c, _candidate_heading(phrases, n, len(candidates)), names[n])
+            model_view(phrases, c, _candidate_heading(phrases, n, len(candidates)), names[n])
             for n, c in enumerate(candidates, 1)
         ),
         groups=groups(phrases, report.evidence),
-        likeness=_likeness(phrases, report.evidence),
+        likeness=likeness(phrases, report.evidence),
         maps=extras.layer_maps(report),
         inheritance=extras.inheritance(report),
         curves=extras.curves(report),
@@ -153,7 +118,7 @@ def tell(report: Report, phrases: Phrases) -> Story:
         limits=tuple(dict.fromkeys(limit_text(phrases, key) for key in report.limits)),
         stages=tuple(_stage(phrases, s) for s in extras.stages(report)),
         command=command_line(report),
-        versions=tuple((clean(k), clean(v)) for k, v in report.tool.items()),
+        versions=_tool(report),
         seeds=_seeds(report, phrases),
         bytes_read=_bytes_read(report),
         validation=figures(phrases, report.validation) if report.validation else None,
@@ -296,128 +261,12 @@ def _cut(phrases: Phrases, parts: list[str]) -> str:
     return shown if more <= 0 else f"{shown}, {phrases.say('ui', 'more', count=more)}"
 
 
-def _model(phrases: Phrases, model: Mapping[str, Any], heading: str, name: str) -> ModelView:
-    def label(key: str) -> str:
-        return phrases.say("ui", key)
-
-    facts = [
-        (label("name"), name),
-        (label("locator"), clean(model.get("locator") or MISSING)),
-        (label("digest"), clean(model.get("digest") or MISSING)),
-        (label("revision"), clean(model.get("revision") or "")),
-        (label("format"), clean(model.get("format") or MISSING)),
-        (label("family"), clean(model.get("family") or "")),
-        (label("geometry"), _geometry(phrases, model.get("geometry") or {})),
-        (label("parameters"), figure(model["parameters"]) if model.get("parameters") else ""),
-        (label("dtypes"), _dtypes(model.get("dtypes") or {})),
-        (label("stored"), size(model.get("total_bytes") or 0)),
-        (label("read"), f"{model.get('bytes_read') or 0:,d} ({size(model.get('bytes_read') or 0)})"),
-        (label("inferred"), "; ".join(clean(i) for i in model.get("inferred") or ())),
-    ]
-    files = tuple(_file(phrases, f) for f in model.get("files") or ())
-    return ModelView(heading, name, tuple((k, v) for k, v in facts if v), files)
-
-
-def _file(phrases: Phrases, file: Mapping[str, Any]) -> FileView:
-    sha256 = file.get("sha256")
-    if not sha256:
-        why = file.get("not_hashed")
-        sha256 = (
-            phrases.say("ui", "not_hashed", reason=reason_text(phrases, why))
-            if why
-            else phrases.say("ui", "not_hashed_plain")
-        )
-    return FileView(clean(file.get("name", "")), f"{file.get('size', 0):,d}", clean(sha256))
-
-
-def _geometry(phrases: Phrases, geometry: Mapping[str, Any]) -> str:
-    nested = any(isinstance(v, Mapping) for v in geometry.values())
-    components = cast("Mapping[str, Mapping[str, Any]]", geometry) if nested else {"": geometry}
-    texts: list[str] = []
-    for component, sizes in components.items():
-        shown = [
-            f"{phrases.name('geometry', k)} {figure(v)}"
-            for k, v in sizes.items()
-            if v is not None and not isinstance(v, bool | Mapping | list)
-        ]
-        head = f"{phrases.name('component', component)}: " if len(components) > 1 else ""
-        texts.append(head + ", ".join(shown))
-    return "; ".join(texts)
-
-
-def _dtypes(dtypes: Mapping[str, int]) -> str:
-    return ", ".join(f"{clean(kind)} × {number:,d}" for kind, number in dtypes.items())
-
-
-def _likeness(phrases: Phrases, evidence: Sequence[Evidence]) -> tuple[Likeness, ...]:
-    return tuple(
-        _likeness_view(phrases, e) for e in evidence if e.status is Status.APPLIED and is_likeness(e)
-    )
-
-
-def _likeness_view(phrases: Phrases, e: Evidence) -> Likeness:
-    template = phrases.find("test", e.test, "plain")
-    said = plain_text(phrases, e)
-    if template and e.statistic is not None:
-        said = phrases.fill(template, x=f"{e.statistic:.3f}")
-    text, rate, source = _background(phrases, e.background)
-    return Likeness(
-        name=name_of_test(phrases, e.test),
-        question=question_text(phrases, e),
-        plain=clean(said),
-        background=text,
-        rate=rate,
-        source=source,
-        shows=phrases.find("test", e.test, "shows"),
-        evidence=e,
-    )
-
-
-def _background(phrases: Phrases, background: Background | None) -> tuple[str, str | None, str | None]:
-    if background is None:
-        return phrases.say("ui", "no_background"), None, None
-    named = quantiles(background)
-    pairs = phrases.say(
-        "ui",
-        "background_pairs" if background.n_families is None else "background_pairs_families",
-        pairs=figure(background.n_pairs),
-        families=figure(background.n_families),
-    )
-    known = {
-        key: f"{named[level]:.3g}"
-        for key, level in (("median", 0.5), ("q95", 0.95), ("max", 1.0))
-        if level in named
-    }
-    if len(known) == 3:
-        text = phrases.say("ui", "background_text", **known)
-    else:
-        listed = ", ".join(f"{clean(k)} {v:.3g}" for k, v in background.quantiles.items())
-        text = listed or clean(background.description)
-            background.description
-        )
-    rate = background.false_positive_rate
-    return (
-        f"{text} ({pairs})",
-        None if rate is None else phrases.say("ui", "background_rate", rate=share(rate)),
-        clean(background.source) or None,
-    )
-
-
-_NAMED = {"min": 0.0, "minimum": 0.0, "median": 0.5, "max": 1.0, "maximum": 1.0}
-
-
-def quantiles(background: Background) -> dict[float, float]:
-    """Return the quantiles by level in [0, 1]: ``"median"``, ``"0.95"``, ``"q95"`` and ``"95%"`` are understood."""
-    found: dict[float, float] = {}
-    for key, value in background.quantiles.items():
-        name = key.strip().lower()
-        if name in _NAMED:
-            found[_NAMED[name]] = value
-        elif match := re.fullmatch(r"[qp]?(\d+(?:\.\d+)?)\s*%?", name):
-            level = float(match[1])
-            as_share = level <= 1 and not name.endswith("%") and name[0] not in "qp"
-            found[level if as_share else level / 100] = value
-    return dict(sorted(found.items()))
+def _tool(report: Report) -> Figures:
+    """The tool and what else it names: ``filiation 0.1.0, numpy 2.4.6``."""
+    tool = {clean(k): clean(v) for k, v in report.tool.items()}
+    if "version" in tool:
+        tool = {tool.pop("name", "filiation"): tool.pop("version"), **tool}
+    return tuple(tool.items())
 
 
 def _stage(phrases: Phrases, stage: extras.Stage) -> StageView:

@@ -6,7 +6,9 @@ from typing import Any
 
 from filiation.anatomy.tables import Config, Family, Kinds, Names, Rule, fused
 
-_KINDS = Kinds(norm="layer", norm_position="post", gated=False, activation="gelu", rope=None, positions="learned")
+_KINDS = Kinds(
+    norm="layer", norm_position="post", gated=False, activation="gelu", rope=None, positions="learned"
+)
 
 _LAYER: Names = {
     "attention.self.query": "q",
@@ -57,7 +59,9 @@ def _positions(config: Config, family: Family) -> Family:
 
 def _bert(name: str, *model_types: str, **settings: Any) -> Family:
     settings = {"layer": _LAYER, "outside": _OUTSIDE, "kinds": _KINDS, "tied": True, **settings}
-    return Family(name=name, container="encoder.layer", model_types=model_types, adjust=_positions, **settings)
+    return Family(
+        name=name, container="encoder.layer", model_types=model_types, adjust=_positions, **settings
+    )
 
 
 _MPNET: dict[str, str | Rule] = {

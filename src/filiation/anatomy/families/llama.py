@@ -113,7 +113,9 @@ FAMILIES = (
     llama_like("internlm", "internlm"),
     llama_like("smollm3", "smollm3", gguf=("smollm3",), gguf_permuted=True, tied=True),
     llama_like("seed_oss", "seed_oss", gguf=("seed_oss",)),
-    llama_like("ernie4_5", "ernie4_5", gguf=("ernie4_5",), kinds=Kinds(activation="silu", rope="interleaved")),
+    llama_like(
+        "ernie4_5", "ernie4_5", gguf=("ernie4_5",), kinds=Kinds(activation="silu", rope="interleaved")
+    ),
     llama_like(
         "hunyuan",
         "hunyuan_v1_dense",

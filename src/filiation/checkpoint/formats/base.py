@@ -6,19 +6,17 @@ is ``filiation.checkpoint.formats.FORMATS``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
-import numpy.typing as npt
-
-from filiation.checkpoint.model import Floats, Index, Span, StoredTensor, TensorInfo
+from filiation.checkpoint.model import StoredTensor
 from filiation.checkpoint.sources.base import Source
 from filiation.errors import CorruptCheckpointError, NotFoundError
 from filiation.evidence import FileRecord
 
 _POINTER_SIZE = 1024
-_POINTER_START = b"version https://git-lfs"
+POINTER_START = b"version https://git-lfs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,10 @@ class Loaded:
 class Format(Protocol):
     """A format module, as the opening sees it."""
 
-    NAME: str
+    @property
+    def NAME(self) -> str:
+        """The format's name in results."""
+        ...
 
     def recognises(self, source: Source) -> bool:
         """Tell from the file names (and at most a few leading bytes) whether the source is of this format."""
@@ -53,34 +54,6 @@ class Format(Protocol):
         Raises:
             InputError: the files contradict themselves, are missing, unsafe or of an unsupported kind.
         """
-        ...
-
-
-@runtime_checkable
-class RawTensor(Protocol):
-    """A tensor whose stored values can be had unrounded; the tensors of every built-in format are of this kind.
-
-    Packed formats need it: a float32 cannot hold every int32.
-    """
-
-    @property
-    def info(self) -> TensorInfo:
-        """Name, shape, stored dtype, size and file."""
-        ...
-
-    def read(self, index: Index) -> Floats:
-        """Decode ``tensor[index]`` to float32."""
-        ...
-
-    def read_raw(self, index: Index = ()) -> npt.NDArray[Any]:
-        """Return ``tensor[index]`` in its stored kind (``int32``, ``uint8``, ml_dtypes' ``float8_e4m3fn`` ...).
-
-        Kinds that have no numpy type of whole bytes (``F4``, ``F6_*``, GGUF's quantised ones) come as float32.
-        """
-        ...
-
-    def spans(self, index: Index = ()) -> Sequence[Span]:
-        """Say which bytes of which files :meth:`read` would read for ``index``."""
         ...
 
 
@@ -116,7 +89,7 @@ def weight_file(source: Source, name: str) -> FileRecord:
             reason="The file holds 0 bytes; most likely a download or a copy was cut off.",
             next_step="Download the file again.",
         )
-    if record.size <= _POINTER_SIZE and source.read(name, 0, record.size).startswith(_POINTER_START):
+    if record.size <= _POINTER_SIZE and source.read(name, 0, record.size).startswith(POINTER_START):
         raise CorruptCheckpointError(
             "The weights were never downloaded: this is a git-lfs pointer.",
             file=name,

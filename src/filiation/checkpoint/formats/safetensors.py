@@ -21,6 +21,8 @@ from filiation.checkpoint.shards import (
     INDEX_ENDING,
     ShardIndex,
     ask_for_one,
+    check_index,
+    in_two_files,
     numbered_sets,
     parse_json,
     read_index,
@@ -64,7 +66,7 @@ def load(source: Source) -> Loaded:
     for file, header in headers.items():
         for name, tensor in header.tensors.items():
             if name in tensors:
-                raise _in_two_files(name, tensors[name].info.file, file)
+                raise in_two_files(name, tensors[name].info.file, file)
             tensors[name] = tensor
     notes = list(choice.notes)
     if choice.index is not None:
@@ -130,7 +132,9 @@ def read_header(source: Source, file: str) -> Header:
     (length,) = struct.unpack("<Q", first[:8])
     if length > _MAX_HEADER:
         raise _corrupt(
-            file, f"The header claims {length} bytes; at most {_MAX_HEADER} are believed.", "header over 100 MB"
+            file,
+            f"The header claims {length} bytes; at most {_MAX_HEADER} are believed.",
+            "header over 100 MB",
         )
     if length + 8 > size:
         raise _corrupt(file, f"The header claims {length} bytes, the file holds {size}: it is truncated.")
@@ -164,12 +168,16 @@ def _entry(source: Source, file: str, name: str, entry: Any, base: int) -> Range
     if shape is None or len(shape) > _MAX_DIMENSIONS or math.prod(n or 1 for n in shape) > _MAX_LENGTH:
         raise _corrupt(file, f"Its shape is not believable: {_short(fields.get('shape'))}.", tensor=name)
     if offsets is None or len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise _corrupt(file, f"Its offsets are not a range: {_short(fields.get('data_offsets'))}.", tensor=name)
+        raise _corrupt(
+            file, f"Its offsets are not a range: {_short(fields.get('data_offsets'))}.", tensor=name
+        )
     start, stop = offsets
     needed = encoding.nbytes(math.prod(shape))
     if needed != stop - start:
         claim = "no whole number of" if needed is None else str(needed)
-        reason = f"{encoding.name} of shape {list(shape)} needs {claim} bytes; its range holds {stop - start}."
+        reason = (
+            f"{encoding.name} of shape {list(shape)} needs {claim} bytes; its range holds {stop - start}."
+        )
         raise _corrupt(file, reason, tensor=name)
     info = TensorInfo(name, shape, encoding.name, stop - start, file)
     return RangeTensor(info, Run(source, file, base + start, encoding, name))
@@ -211,40 +219,9 @@ def _check_coverage(file: str, tensors: Sequence[RangeTensor], base: int, size: 
             reason = f"Its bytes end at {end}, the file at {size}: the file is truncated or the offsets lie."
             raise _corrupt(file, reason, "out of range", name)
     if end != size:
-        raise _corrupt(file, f"The tensors end at byte {end}, the file at {size}: bytes that belong to no tensor.")
-
-
-def check_index(index: ShardIndex, tensors: Mapping[str, StoredTensor]) -> list[str]:
-    """Check an index against the shards; return a note when the shards hold more than it names.
-
-    Raises:
-        CorruptCheckpointError: the index names a tensor that its shard does not hold.
-    """
-    for name, file in index.tensors.items():
-        stored = tensors.get(name)
-        if stored is None or stored.info.file != file:
-            where = "no shard holds it" if stored is None else f"{stored.info.file} holds it"
-            raise CorruptCheckpointError(
-                "The index contradicts the shards.",
-                file=index.file,
-                tensor=name,
-                reason=f"The index says the tensor is in {file}; {where}.",
-                next_step="Download index and shards again, from one revision.",
-            )
-    extra = [name for name in tensors if name not in index.tensors]
-    if not extra:
-        return []
-    return [f"{len(extra)} tensors are in the shards but not in {index.file}, e.g. {extra[0]}"]
-
-
-def _in_two_files(name: str, first: str, second: str) -> CorruptCheckpointError:
-    return CorruptCheckpointError(
-        "A tensor is in two shards.",
-        file=second,
-        tensor=name,
-        reason=f"{first} and {second} both hold it, so it is not known which one counts.",
-        next_step="Remove the shard that does not belong to this model, or name one file.",
-    )
+        raise _corrupt(
+            file, f"The tensors end at byte {end}, the file at {size}: bytes that belong to no tensor."
+        )
 
 
 def _short(value: Any) -> str:
@@ -252,7 +229,9 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _corrupt(file: str, reason: str, what: str | None = None, tensor: str | None = None) -> CorruptCheckpointError:
+def _corrupt(
+    file: str, reason: str, what: str | None = None, tensor: str | None = None
+) -> CorruptCheckpointError:
     label = f"The safetensors file is damaged ({what})." if what else "The safetensors file is damaged."
     return CorruptCheckpointError(
         label,

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from filiation.checkpoint.model import StoredTensor
-from filiation.checkpoint.packing import awq, bitsandbytes, fp4, fp8, gptq, mxfp4, wna16
+from filiation.checkpoint.packing import awq, bitsandbytes, fp4, fp8, gptq, mlx, mxfp4, wna16
 from filiation.checkpoint.packing.base import Finding, Scheme, Stored, Unpacked
 from filiation.errors import UnsupportedFormatError
 
-SCHEMES: tuple[Scheme, ...] = (gptq, awq, bitsandbytes, wna16, fp4, fp8, mxfp4)
+SCHEMES: tuple[Scheme, ...] = (gptq, awq, bitsandbytes, wna16, fp4, fp8, mxfp4, mlx)
 
 # Companions that speak of activations or the KV cache, not of weights.
 _ACTIVATION = (
@@ -69,7 +69,7 @@ def quantization_of(config: Mapping[str, Any] | None) -> Mapping[str, Any]:
     if config is None:
         return {}
     for holder in (config, config.get("text_config")):
-        for key in ("quantization_config", "compression_config"):
+        for key in ("quantization_config", "compression_config", "quantization"):
             value: Any = cast("Mapping[str, Any]", holder).get(key) if isinstance(holder, Mapping) else None
             if isinstance(value, Mapping):
                 return cast("Mapping[str, Any]", value)
@@ -83,7 +83,8 @@ def method_of(quantization: Mapping[str, Any]) -> str | None:
         return method.lower()
     if quantization.get("load_in_4bit") or quantization.get("load_in_8bit"):
         return "bitsandbytes"
-    return None
+    # MLX writes the same few keys and no method.
+    return "mlx" if {"group_size", "bits"} <= quantization.keys() else None
 
 
 def _notes(scheme: Scheme, finding: Finding, method: str | None) -> list[str]:

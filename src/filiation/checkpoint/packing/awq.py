@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from filiation.checkpoint.formats.base import RawTensor
-from filiation.checkpoint.model import Floats, Index, StoredTensor
+from filiation.checkpoint.model import Floats, Index, RawTensor, StoredTensor
 from filiation.checkpoint.packing import gptq
 from filiation.checkpoint.packing.base import Finding, Parts, Stored, Unpacked, stems
 from filiation.checkpoint.packing.bits import Codes, nibbles

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
-from filiation.checkpoint.formats.base import RawTensor
-from filiation.checkpoint.model import Index, Span, StoredTensor, TensorInfo, spans_of
+from filiation.checkpoint.model import Index, RawTensor, Span, StoredTensor, TensorInfo, spans_of
 from filiation.errors import UnsupportedFormatError
 
 Stored = Mapping[str, StoredTensor]
@@ -135,6 +134,17 @@ def stems(stored: Stored, suffix: str) -> Iterator[str]:
     for name in stored:
         if name.endswith(suffix):
             yield name[: -len(suffix)]
+
+
+def weight_schemes(quantization: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what compressed-tensors' ``config_groups`` say of weights, as far as it is well-formed."""
+    groups: Any = quantization.get("config_groups")
+    found: list[Mapping[str, Any]] = []
+    for group in cast("Mapping[str, Any]", groups).values() if isinstance(groups, Mapping) else ():
+        weights: Any = cast("Mapping[str, Any]", group).get("weights") if isinstance(group, Mapping) else None
+        if isinstance(weights, Mapping):
+            found.append(cast("Mapping[str, Any]", weights))
+    return found
 
 
 def prefetch(wanted: Iterable[tuple[StoredTensor, Index]]) -> None:

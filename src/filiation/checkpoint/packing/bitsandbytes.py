@@ -18,8 +18,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from filiation.checkpoint.formats.base import RawTensor
-from filiation.checkpoint.model import Floats, Index, StoredTensor
+from filiation.checkpoint.model import Floats, Index, RawTensor, StoredTensor
 from filiation.checkpoint.packing.base import Finding, Parts, Stored, Unpacked, prefetch, stems
 from filiation.checkpoint.packing.bits import nibbles
 from filiation.checkpoint.packing.scaled import Plain, ScaledTensor, grid

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from filiation.checkpoint.formats.base import RawTensor
+from filiation.checkpoint.model import RawTensor
 from filiation.checkpoint.packing.base import Finding, Parts, Stored, Unpacked, stems
 from filiation.checkpoint.packing.scaled import ScaledTensor, Small, fp4, fp6, grid
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from filiation.checkpoint.model import TensorInfo
-from filiation.checkpoint.packing.base import FP8_KINDS, Finding, Parts, Stored, Unpacked
+from filiation.checkpoint.packing.base import FP8_KINDS, Finding, Parts, Stored, Unpacked, weight_schemes
 from filiation.checkpoint.packing.scaled import Plain, ScaledTensor, grid
 
 NAME: str = "8-bit"
@@ -69,11 +69,10 @@ def _label(info: TensorInfo, blocks: tuple[int, ...], exponents: bool) -> str:
 
 
 def _stated_blocks(quantization: Mapping[str, Any]) -> tuple[int, ...]:
-    stated: Any = quantization.get("weight_block_size")
-    if (
-        isinstance(stated, Sequence)
-        and len(stated) == 2
-        and all(isinstance(n, int) and n > 0 for n in stated)
-    ):
-        return tuple(stated)
+    """Return the block size of the last two axes that the config states, in either of the two places for it."""
+    stated: list[Any] = [quantization.get("weight_block_size")]
+    stated += [weights.get("block_structure") for weights in weight_schemes(quantization)]
+    for sizes in stated:
+        if isinstance(sizes, Sequence) and len(sizes) == 2 and all(type(n) is int and n > 0 for n in sizes):
+            return tuple(sizes)
     return ()

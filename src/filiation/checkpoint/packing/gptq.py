@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from filiation.checkpoint.formats.base import RawTensor
-from filiation.checkpoint.model import Floats, Index, StoredTensor
+from filiation.checkpoint.model import Floats, Index, RawTensor, StoredTensor
 from filiation.checkpoint.packing.base import Finding, Parts, Stored, Unpacked, stems
 from filiation.checkpoint.packing.bits import Codes, block, unpack_stream, word_range
 from filiation.checkpoint.packing.window import LazyTensor, Range

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from filiation.checkpoint.formats.base import RawTensor
-from filiation.checkpoint.model import Floats, Index, StoredTensor
+from filiation.checkpoint.model import Floats, Index, RawTensor, StoredTensor
 from filiation.checkpoint.packing.base import Finding, Parts, Stored, Unpacked, stems
 from filiation.checkpoint.packing.bits import E2M1, e8m0, nibbles
 from filiation.checkpoint.packing.window import LazyTensor, Range

@@ -12,13 +12,15 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from filiation.checkpoint.formats.base import RawTensor
-from filiation.checkpoint.model import Floats, Index, StoredTensor
+from filiation.checkpoint.model import Floats, Index, RawTensor, StoredTensor
 from filiation.checkpoint.packing.base import Parts
 from filiation.checkpoint.packing.bits import E2M1, E2M3, Codes, e8m0, nibbles, sextets
 from filiation.checkpoint.packing.window import LazyTensor, Range, lengths, positions, to_index
 
 Need = tuple[StoredTensor, Index]
+
+# Block lengths that are tried where no config states one, the usual ones first.
+_USUAL_BLOCKS = (128, 64, 32, 16, 256, 512, 1)
 
 
 class Numbers(Protocol):
@@ -163,7 +165,7 @@ def _block(parts: Parts, tensor: RawTensor, size: int, count: int, stated: int, 
     if count == 1:
         return max(1, size)
     even = size // count if count and size % count == 0 else 0
-    for length in (stated, even, 128) if guess else (stated,):
+    for length in (stated, *_USUAL_BLOCKS, even) if guess else (stated,):
         if length > 0 and -(-size // length) == count:
             return length
     raise parts.fail(
@@ -201,11 +203,9 @@ class ScaledTensor(LazyTensor):
         values = self.numbers.window(ranges)
         if self.zeros is not None:
             values = values - self.zeros.window(ranges)
-        return values * self._scale(ranges)
-
-    def _scale(self, ranges: tuple[Range, ...]) -> Floats:
         scale = self.scales.window(ranges)
         if self.factor is not None:
             factor = self.factor.read(()).reshape(())
             scale = scale / factor if self.divide else scale * factor
-        return scale if self.constant == 1.0 else scale * np.float32(self.constant)
+        values = values * scale
+        return values if self.constant == 1.0 else values * np.float32(self.constant)

@@ -96,4 +96,4 @@ class LazyTensor(ABC):
         if 0 in size:
             empty: npt.NDArray[Any] = np.empty(size, dtype=np.float32)
             return np.asarray(empty[rest], dtype=np.float32)
-        return np.ascontiguousarray(self.window(ranges)[rest], dtype=np.float32)
+        return np.asarray(self.window(ranges)[rest], dtype=np.float32, order="C")

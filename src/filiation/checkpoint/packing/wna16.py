@@ -12,14 +12,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from filiation.checkpoint.formats.base import RawTensor
-from filiation.checkpoint.model import Floats, Index, StoredTensor
-from filiation.checkpoint.packing.base import Finding, Parts, Stored, Unpacked, prefetch, stems
+from filiation.checkpoint.model import Floats, Index, RawTensor, StoredTensor
+from filiation.checkpoint.packing.base import (
+    Finding,
+    Parts,
+    Stored,
+    Unpacked,
+    prefetch,
+    stems,
+    weight_schemes,
+)
 from filiation.checkpoint.packing.bits import Codes, unpack_stream, unpack_words, word_range
 from filiation.checkpoint.packing.window import LazyTensor, Range
 
@@ -193,13 +200,5 @@ def _bits(parts: Parts, width: int, words: int, stated: Iterable[int]) -> tuple[
 
 
 def _stated(quantization: Mapping[str, Any]) -> frozenset[int]:
-    groups: Any = quantization.get("config_groups")
-    if not isinstance(groups, Mapping):
-        return frozenset()
-    found: set[int] = set()
-    for group in cast("Mapping[str, Any]", groups).values():
-        weights: Any = group.get("weights") if isinstance(group, Mapping) else None
-        bits: Any = weights.get("num_bits") if isinstance(weights, Mapping) else None
-        if isinstance(bits, int):
-            found.add(bits)
-    return frozenset(found)
+    bits = (weights.get("num_bits") for weights in weight_schemes(quantization))
+    return frozenset(number for number in bits if isinstance(number, int))

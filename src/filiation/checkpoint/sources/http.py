@@ -150,8 +150,13 @@ class HttpSource:
 
 
 def _checked(locator: str) -> Link:
-    parts = urlsplit(locator)
     link = Link(locator.partition("#")[0])
+    try:
+        parts = urlsplit(locator)
+    except ValueError as error:
+        raise UsageError(
+            "The address cannot be used.", reason=f"{error}.", next_step="Write https://host/path/file."
+        ) from error
     if not parts.hostname or not parts.path.rpartition("/")[2]:
         raise _unusable(link, "It names no file on a server.", "Write https://host/path/model.safetensors.")
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(locator)):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 WHOLE = 8 * 1024 * 1024
 """A server that ignores ranges is put up with as far as this into a file."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_REFUSAL = 64 * 1024
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
@@ -116,13 +117,22 @@ class HttpClient:
 
     @contextmanager
     def send(self, method: str, link: Link, headers: Mapping[str, str]) -> Generator[httpx2.Response]:
-        """Send one request and yield the response, its body unread."""
+        """Send one request and yield the response; the body of a success is still to be read."""
         if link.token is not None and may_carry_token(link):
             headers = {**headers, "authorization": f"Bearer {link.token}"}
         with self._lock:
             self.requests += 1
         with self._client.stream(method, link.url, headers=headers) as response:
+            if response.status_code >= 300:
+                self._drain(response)
             yield response
+
+    def _drain(self, response: httpx2.Response) -> None:
+        """Read the few words that come with a refusal, so that the connection can be used again."""
+        for chunk in response.iter_raw():
+            self.count(len(chunk))
+            if response.num_bytes_downloaded > _REFUSAL:
+                return
 
     def count(self, n: int) -> None:
         """Add ``n`` body bytes to the bill."""

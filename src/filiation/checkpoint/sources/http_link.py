@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import urljoin, urlsplit
 
-from filiation.errors import UnsafeCheckpointError
+from filiation.errors import NetworkError, UnsafeCheckpointError
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +31,18 @@ class Link:
         """Return where the server sends us; the token stays behind unless the site is the same or trusted.
 
         Raises:
-            UnsafeCheckpointError: from https to anything else.
+            UnsafeCheckpointError: from https to anything else. NetworkError: to what is no address.
         """
-        target = Link(urljoin(self.url, location))
-        scheme = target.site[0]
+        try:
+            target = Link(urljoin(self.url, location))
+            scheme, host = target.site[0], urlsplit(target.url).hostname or ""
+        except ValueError as error:
+            raise NetworkError(
+                "A server redirects to what is not an address.",
+                file=str(self),
+                reason=f"{error}.",
+                next_step="Download the file and pass its path.",
+            ) from error
         if scheme != "https" and not (scheme == "http" and self.site[0] == "http"):
             raise UnsafeCheckpointError(
                 "A server redirects to an unprotected address; refused.",
@@ -42,7 +50,6 @@ class Link:
                 reason=f"It leads from {self.site[0]}:// to {scheme}://.",
                 next_step="Ask the owner of the server for an https:// address.",
             )
-        host = urlsplit(target.url).hostname or ""
         if target.site == self.site or (scheme == "https" and host in trusted):
             return replace(target, token=self.token)
         return target

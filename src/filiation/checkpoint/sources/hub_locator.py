@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from filiation.checkpoint.sources.ranges import safe_name
 from filiation.errors import UnsafeCheckpointError, UsageError
@@ -33,7 +32,8 @@ def recognises(locator: str) -> bool:
     if locator.startswith("hf://"):
         return True
     if locator.startswith(("http://", "https://")):
-        return (urlsplit(locator).hostname or "") in _HOSTS or _on_endpoint(locator)
+        host = re.match(r"https?://([^/?#:@]*)", locator)
+        return (host is not None and host[1].lower() in _HOSTS) or _on_endpoint(locator)
     return _BARE.fullmatch(locator) is not None
 
 

@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from filiation.checkpoint.shards import companions, is_weight_name
 from filiation.errors import (
     AccessDeniedError,
     CorruptCheckpointError,
@@ -37,7 +36,11 @@ class _Entry:
 
 
 class LocalSource:
-    """The files of one folder, listed once; for a file, that weight file and what lies beside it."""
+    """The files of one folder, listed once.
+
+    Attributes:
+        chosen: the weight file that the caller named, or None for a folder.
+    """
 
     def __init__(self, path: Path, locator: str | None = None) -> None:
         """List the files.
@@ -63,12 +66,9 @@ class LocalSource:
         self._name = _display_name(folder, self.chosen)
 
     def _choose(self, path: Path, chosen: str) -> None:
-        """Keep the chosen weight file with the shards that go with it, and what are not weights."""
+        """Admit the file that the caller named, wherever it really lies."""
         self._refused.pop(chosen, None)
         self._entries[chosen] = _entry(_real(path), chosen)
-        keep = companions(chosen, self._entries)
-        self._entries = {n: e for n, e in self._entries.items() if n in keep or not is_weight_name(n)}
-        self._refused = {n: e for n, e in self._refused.items() if n in keep or not is_weight_name(n)}
 
     @property
     def refused(self) -> Mapping[str, InputError]:

@@ -102,7 +102,9 @@ class Archive:
     def _directory(self) -> list[Member]:
         start, length, count = self._find_directory()
         if length > _MAX_DIRECTORY:
-            raise self._corrupt(f"The directory claims {length} bytes; at most {_MAX_DIRECTORY} are believed.")
+            raise self._corrupt(
+                f"The directory claims {length} bytes; at most {_MAX_DIRECTORY} are believed."
+            )
         if start + length > self._size:
             raise self._corrupt("The directory lies beyond the end of the file.")
         raw = self.source.read(self.file, start, start + length)
@@ -125,7 +127,7 @@ class Archive:
         if at < 0 or len(tail) - at < 22:
             raise self._corrupt("The zip directory at its end is missing: it is truncated.")
         count, length, start = struct.unpack("<HII", tail[at + 10 : at + 20])
-        if 0xFFFF != count and 0xFFFFFFFF not in (length, start):
+        if count != 0xFFFF and 0xFFFFFFFF not in (length, start):
             return start, length, count
         locator = tail[at - 20 : at] if at >= 20 else b""
         if not locator.startswith(_LOCATOR64):

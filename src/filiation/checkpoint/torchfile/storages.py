@@ -72,7 +72,9 @@ def open_zip(source: Source, file: str, size: int) -> ZipFile:
     archive = Archive(source, file, size)
     pickles = [n for n in archive.members if n.count("/") == 1 and n.endswith("/data.pkl")]
     if len(pickles) != 1:
-        raise unsupported(file, "It is a zip archive without one <name>/data.pkl: torch.save did not write it.")
+        raise unsupported(
+            file, "It is a zip archive without one <name>/data.pkl: torch.save did not write it."
+        )
     prefix = pickles[0].removesuffix("data.pkl")
     if prefix + "constants.pkl" in archive.members:
         raise unsupported(file, "It is a TorchScript archive, which holds code.")
@@ -123,7 +125,7 @@ def open_legacy(source: Source, file: str, size: int) -> LegacyFile:
 
 
 def _places(window: _Window, root: Any, keys: list[str]) -> dict[str, int]:
-    """Work out where each storage's values begin, checking the length that stands before each."""
+    """Work out where each storage's values begin, checking the length that stands before each (local files)."""
     storages = {s.key: s for s in storages_in(root)}
     places: dict[str, int] = {}
     position = window.tell()
@@ -131,13 +133,17 @@ def _places(window: _Window, root: Any, keys: list[str]) -> dict[str, int]:
         storage = storages.get(key)
         if storage is None:
             raise damaged(window.file, f"The storage {key!a} belongs to no tensor that was read.")
-        (count,) = struct.unpack("<q", window.piece(position, position + 8))
-        if count != storage.count:
-            raise damaged(window.file, f"The storage {key!a} holds {count} values, {storage.count} are promised.")
+        count = window.length_at(position)
+        if count not in (None, storage.count):
+            raise damaged(
+                window.file, f"The storage {key!a} holds {count} values, {storage.count} are promised."
+            )
         places[key] = position + 8
         position += 8 + byte_size(storage)
     if position > window.size:
-        raise damaged(window.file, f"Its storages end at byte {position}, the file at {window.size}: truncated.")
+        raise damaged(
+            window.file, f"Its storages end at byte {position}, the file at {window.size}: truncated."
+        )
     return places
 
 
@@ -189,21 +195,29 @@ class _Window:
             self._want(len(self._data) + 1)
         return self.read((end + 1 if end >= 0 else len(self._data)) - self._position)
 
-    def piece(self, start: int, stop: int) -> bytes:
-        if stop > self.size:
-            raise damaged(self.file, f"It ends at byte {self.size}, in the middle of its storages: truncated.")
-        if stop <= len(self._data):
-            return self._data[start:stop]
-        return self._source.read(self.file, start, stop)
+    def length_at(self, position: int) -> int | None:
+        """Return a storage's length, or None where a request over the network would be needed to know it."""
+        end = position + 8
+        if end > self.size:
+            raise damaged(
+                self.file, f"It ends at byte {self.size}, in the middle of its storages: truncated."
+            )
+        if end <= len(self._data):
+            raw = self._data[position:end]
+        elif self._source.local_path(self.file) is None:
+            return None
+        else:
+            raw = self._source.read(self.file, position, end)
+        return struct.unpack("<q", raw)[0]
 
     def _want(self, end: int) -> None:
         have = len(self._data)
         if end <= have or have >= self.size:
             return
-        stop = min(self.size, max(end, have + max(1 << 14, have)))
-        if stop > MAX_PICKLE and end > MAX_PICKLE:
+        if end > MAX_PICKLE:
             raise PickleError(f"it is longer than {MAX_PICKLE} bytes")
-        self._data += self._source.read(self.file, have, min(stop, MAX_PICKLE))
+        stop = min(self.size, MAX_PICKLE, max(end, have + max(1 << 14, have)))
+        self._data += self._source.read(self.file, have, stop)
 
 
 def damaged(file: str, reason: str, tensor: str | None = None) -> CorruptCheckpointError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from filiation.report.wording import Phrases
 
 #: Lower ends of the bands, in ``log10 e``. 2 and 6 are the lines of the evidence contract.
@@ -17,7 +19,7 @@ def band(log10_e: float | None) -> str:
 def legend(phrases: Phrases) -> tuple[tuple[str, str], ...]:
     """Return the legend: CSS class and wording of every band."""
     rows = [("b0", phrases.say("ui", "legend_none")), ("b1", phrases.say("ui", "legend_suggestive"))]
-    for n, (low, high) in enumerate(zip(EDGES[1:], EDGES[2:], strict=False), 2):
+    for n, (low, high) in enumerate(pairwise(EDGES[1:]), 2):
         rows.append((f"b{n}", phrases.say("ui", "legend_band", low=f"{low:g}", high=f"{high:g}")))
     rows.append((f"b{len(EDGES)}", phrases.say("ui", "legend_top", low=f"{EDGES[-1]:g}")))
     rows.append((UNREAD, phrases.say("ui", "legend_unread")))

@@ -24,7 +24,9 @@ def curve(drawn: Curve, phrases: Phrases) -> str:
         *_grid(low, high),
         _line(drawn.candidate, low, high, "line candidate"),
         _line(drawn.suspect, low, high, "line suspect"),
-        svg.text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 8, phrases.say("ui", "curve_depth"), "tick", "middle"),
+        svg.text(
+            (_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 8, phrases.say("ui", "curve_depth"), "tick", "middle"
+        ),
     ]
     return svg.picture(_WIDTH, _HEIGHT, phrases.say("ui", "curve_aria", name=name), content, "curve")
 
@@ -74,7 +76,9 @@ def strip(value: float, quantiles: dict[float, float], phrases: Phrases) -> str:
     content.append(svg.element("path", d=f"M{svg.number(at)} 12l6 10l-6 10l-6 -10z", class_="observed"))
     content += [svg.text(10, 46, f"{low:.3g}", "tick"), svg.text(330, 46, f"{high:.3g}", "tick", "end")]
     smallest, largest = min(quantiles.values(), default=low), max(quantiles.values(), default=high)
-    label = phrases.say("ui", "strip_aria", value=f"{value:.3f}", low=f"{smallest:.3g}", high=f"{largest:.3g}")
+    label = phrases.say(
+        "ui", "strip_aria", value=f"{value:.3f}", low=f"{smallest:.3g}", high=f"{largest:.3g}"
+    )
     return svg.picture(340, 50, label, content, "strip")
 
 

@@ -24,7 +24,9 @@ def heatmap(drawn: LayerMap, phrases: Phrases) -> str:
         *_axes(drawn, cell, phrases),
     ]
     label = phrases.say("ui", "layer_map_aria", suspect=len(rows), candidate=len(columns))
-    return svg.picture(_LEFT + len(columns) * cell + 8, _TOP + len(rows) * cell + 8, label, content, "heatmap")
+    return svg.picture(
+        _LEFT + len(columns) * cell + 8, _TOP + len(rows) * cell + 8, label, content, "heatmap"
+    )
 
 
 def _cells(drawn: LayerMap, cell: float, gap: float) -> list[str]:
@@ -62,7 +64,11 @@ def _numbers(drawn: LayerMap, cell: float) -> list[str]:
         return []
     return [
         svg.text(
-            _LEFT + (j + 0.5) * cell, _TOP + (i + 0.5) * cell + 4, _short(value), f"figure {band(value)}", "middle"
+            _LEFT + (j + 0.5) * cell,
+            _TOP + (i + 0.5) * cell + 4,
+            _short(value),
+            f"figure {band(value)}",
+            "middle",
         )
         for i, line in enumerate(drawn.log10_e)
         for j, value in enumerate(line)

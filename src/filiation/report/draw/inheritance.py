@@ -20,7 +20,10 @@ def inheritance_map(cells: Sequence[Inherited], phrases: Phrases) -> str:
     layers = sorted({c.layer for c in cells if c.layer is not None})
     columns: list[int | None] = [*([None] if any(c.layer is None for c in cells) else []), *layers]
     width = min(_LARGEST, _SPAN / max(len(columns), 1))
-    place = {layer: _LABELS + n * width + (4 if layer is not None and columns[0] is None else 0) for n, layer in enumerate(columns)}
+    place = {
+        layer: _LABELS + n * width + (4 if layer is not None and columns[0] is None else 0)
+        for n, layer in enumerate(columns)
+    }
     line = {role: _TOP + n * _ROW for n, role in enumerate(roles)}
     content = [svg.text(_LABELS - 8, line[r] + 15, role_name(phrases, r), "tick", "end") for r in roles]
     content += _ticks(columns, place, width, phrases)
@@ -32,7 +35,9 @@ def inheritance_map(cells: Sequence[Inherited], phrases: Phrases) -> str:
     return svg.picture(*size, label, content, "inheritance")
 
 
-def _ticks(columns: list[int | None], place: dict[int | None, float], width: float, phrases: Phrases) -> list[str]:
+def _ticks(
+    columns: list[int | None], place: dict[int | None, float], width: float, phrases: Phrases
+) -> list[str]:
     step = svg.tick_step(len(columns))
     content = [
         svg.text(place[layer] + width / 2, _TOP - 8, str(layer), "tick", "middle")

@@ -23,10 +23,14 @@ def element(tag: str, content: str = "", **attributes: str | float | None) -> st
     return f"<{tag}{written}>{content}</{tag}>" if content else f"<{tag}{written}/>"
 
 
-def text(x: float, y: float, words: str, class_: str = "", anchor: str | None = None, rotate: float = 0) -> str:
+def text(
+    x: float, y: float, words: str, class_: str = "", anchor: str | None = None, rotate: float = 0
+) -> str:
     """Return a line of text."""
     turned = f"rotate({number(rotate)} {number(x)} {number(y)})" if rotate else None
-    return element("text", escape(clean(words)), x=x, y=y, class_=class_ or None, text_anchor=anchor, transform=turned)
+    return element(
+        "text", escape(clean(words)), x=x, y=y, class_=class_ or None, text_anchor=anchor, transform=turned
+    )
 
 
 def rect(x: float, y: float, width: float, height: float, class_: str, title: str | None = None) -> str:

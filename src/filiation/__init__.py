@@ -1,0 +1,30 @@
+"""filiation: does this language model come from that one?
+
+``filiation.compare(suspect, candidate)`` returns a :class:`filiation.api.Comparison`; ``filiation.check_test(test)``
+holds a new exact test to its promises. Both are imported when first used, so that ``import filiation`` stays light.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from filiation._version import __version__
+
+if TYPE_CHECKING:
+    from filiation.api import Comparison, compare
+    from filiation.origin.conformance import check_test
+
+_LAZY = {
+    "compare": "filiation.api",
+    "Comparison": "filiation.api",
+    "check_test": "filiation.origin.conformance",
+}
+
+__all__ = ["Comparison", "__version__", "check_test", "compare"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'filiation' has no attribute '{name}'")

@@ -1,0 +1,54 @@
+"""DeepSeek (1, V2, V3), MiniCPM (1 to 3) and Pangu: Llama's names, with latent attention and mixtures of experts."""
+
+from __future__ import annotations
+
+from filiation.anatomy.families.llama import LAYER, llama_like
+from filiation.anatomy.model import Symmetry
+from filiation.anatomy.tables import Kinds, Names
+
+MLA: Names = {
+    # arXiv 2405.04434: keys and values come from one compressed vector.
+    "self_attn.q_a_proj": "q_a",
+    "self_attn.q_a_layernorm": "q_a_norm",
+    "self_attn.q_b_proj": "q_b",
+    "self_attn.kv_a_proj_with_mqa": "kv_a",
+    "self_attn.kv_a_layernorm": "kv_a_norm",
+    "self_attn.kv_b_proj": "kv_b",
+}
+_DRAFT: Names = {
+    # arXiv 2412.19437: a further layer predicts the token after the next.
+    "eh_proj": "draft.in",
+    "enorm": "draft.embedding_norm",
+    "hnorm": "draft.hidden_norm",
+    "embed_tokens": "draft.embedding",
+    "shared_head.norm": "draft.head_norm",
+    "shared_head.head": "draft.head",
+}
+_KINDS = Kinds(activation="silu", rope="interleaved")
+_MINICPM_MOE: Names = {
+    "mlp.experts.{E}.w1": "gate",
+    "mlp.experts.{E}.w2": "down",
+    "mlp.experts.{E}.w3": "up",
+}
+_PANGU: Names = {
+    **{name.replace("mlp.shared_expert.", "mlp.share_expert."): rule for name, rule in LAYER.items()},
+    "mlp.router_scale": "router.scale",
+}
+
+FAMILIES = (
+    llama_like("deepseek", "deepseek", gguf=("deepseek",), gguf_permuted=True),
+    llama_like("deepseek_v2", "deepseek_v2", gguf=("deepseek2",), kinds=_KINDS, layer=MLA),
+    llama_like("deepseek_v3", "deepseek_v3", "kimi_k2", kinds=_KINDS, layer={**MLA, **_DRAFT}),
+    llama_like("minicpm", "minicpm", gguf=("minicpm",), gguf_permuted=True, layer=_MINICPM_MOE, tied=True),
+    llama_like("minicpm3", "minicpm3", gguf=("minicpm3",), layer=MLA, tied=True),
+    llama_like("pangu", "PanguEmbedded", "pangu_embedded", "pangu", gguf=("pangu-embedded",)),
+    llama_like(
+        "pangu_moe",
+        "PanguProMoE",
+        "pangu_pro_moe",
+        layer=_PANGU,
+        exceptions={
+            Symmetry.EXPERT_ORDER: "grouped routing (MoGE) picks experts group by group: order is free only inside one"
+        },
+    ),
+)

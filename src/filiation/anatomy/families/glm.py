@@ -1,0 +1,71 @@
+"""ChatGLM's own code (1; 2, 3 and GLM-4) and GLM as transformers spells it."""
+
+from __future__ import annotations
+
+from filiation.anatomy.families.llama import llama_like
+from filiation.anatomy.tables import Family, Kinds, Layout, Names, fused
+
+_KINDS = Kinds(activation="silu", rope="interleaved")
+_FUSED_UP: Names = {"ffn_up": fused("gate", "up")}
+
+FAMILIES = (
+    Family(
+        name="chatglm",
+        container="encoder.layers",
+        layer={
+            "input_layernorm": "attn_norm",
+            "self_attention.query_key_value": fused("q", "k", "v"),
+            "self_attention.dense": "o",
+            "post_attention_layernorm": "ffn_norm",
+            "mlp.dense_h_to_4h": fused("gate", "up"),
+            "mlp.dense_4h_to_h": "down",
+        },
+        outside={
+            "embedding.word_embeddings": "embedding",
+            "encoder.final_layernorm": "final_norm",
+            "output_layer": "head",
+            "rotary_pos_emb.inv_freq": "buffer",
+        },
+        model_types=("chatglm",),
+        architectures=("ChatGLMModel", "ChatGLMForConditionalGeneration"),
+        gguf=("chatglm",),
+        gguf_layer=_FUSED_UP,
+        kinds=_KINDS,
+    ),
+    Family(
+        name="chatglm1",
+        container="layers",
+        layer={
+            "input_layernorm": "attn_norm",
+            "attention.query_key_value": fused("q", "k", "v", layout=Layout.GROUPED),
+            "attention.dense": "o",
+            "attention.rotary_emb.inv_freq": "buffer",
+            "post_attention_layernorm": "ffn_norm",
+            "mlp.dense_h_to_4h": "up",
+            "mlp.dense_4h_to_h": "down",
+        },
+        outside={"word_embeddings": "embedding", "final_layernorm": "final_norm", "lm_head": "head"},
+        model_types=("chatglm",),
+        # The normed input, not the raw one, is carried past each branch.
+        kinds=Kinds(norm="layer", norm_position="post", gated=False, activation="gelu"),
+        keys={"d_ff": "inner_hidden_size"},
+    ),
+    llama_like("glm", "glm", kinds=_KINDS),
+    llama_like(
+        "glm4",
+        "glm4",
+        gguf=("glm4",),
+        gguf_layer=_FUSED_UP,
+        kinds=Kinds(norm_position="sandwich", activation="silu", rope="interleaved"),
+        layer={
+            "post_self_attn_layernorm": "post_attn_norm",
+            "post_mlp_layernorm": "post_ffn_norm",
+        },
+    ),
+    llama_like(
+        "glm4_moe",
+        "glm4_moe",
+        gguf=("glm4moe",),
+        gguf_layer={"post_attention_norm": "ffn_norm"},
+    ),
+)

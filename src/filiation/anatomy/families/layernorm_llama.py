@@ -1,0 +1,64 @@
+"""Models with Llama's names but LayerNorm, another FFN, or both: StableLM, StarCoder2, Cohere, Nemotron, Apertus."""
+
+from __future__ import annotations
+
+from filiation.anatomy.families.llama import llama_like
+from filiation.anatomy.tables import Kinds
+
+_LAYERNORM = Kinds(norm="layer", activation="silu")
+
+FAMILIES = (
+    llama_like(
+        "stablelm",
+        "stablelm",
+        "stablelm_epoch",
+        gguf=("stablelm",),
+        kinds=_LAYERNORM,
+        layer={
+            "self_attn.q_layernorm.norms.{N}": "q_norm",
+            "self_attn.k_layernorm.norms.{N}": "k_norm",
+        },
+    ),
+    llama_like(
+        "starcoder2",
+        "starcoder2",
+        gguf=("starcoder2",),
+        kinds=Kinds(norm="layer", gated=False, activation="gelu_pytorch_tanh"),
+        layer={"mlp.c_fc": "up", "mlp.c_proj": "down"},
+        tied=True,
+    ),
+    llama_like(
+        "cohere",
+        "cohere",
+        gguf=("command-r",),
+        kinds=Kinds(norm="layer", activation="silu", rope="interleaved"),
+        tied=True,
+    ),
+    llama_like(
+        "cohere2",
+        "cohere2",
+        gguf=("cohere2",),
+        kinds=Kinds(norm="layer", activation="silu", rope="interleaved"),
+        tied=True,
+    ),
+    llama_like(
+        "nemotron",
+        "nemotron",
+        gguf=("nemotron",),
+        kinds=Kinds(norm="layer", norm_offset=1.0, gated=False, activation="relu2"),
+    ),
+    llama_like(
+        "apertus",
+        "apertus",
+        gguf=("apertus",),
+        kinds=Kinds(gated=False, activation="xielu"),
+        layer={
+            "attention_layernorm": "attn_norm",
+            "feedforward_layernorm": "ffn_norm",
+            "mlp.act_fn.alpha_n": "activation.alpha_n",
+            "mlp.act_fn.alpha_p": "activation.alpha_p",
+            "mlp.act_fn.beta": "activation.beta",
+            "mlp.act_fn.eps": "activation.eps",
+        },
+    ),
+)

@@ -1,0 +1,41 @@
+"""OLMo: LayerNorm without parameters, then (2, 3) RMSNorm on the output of each branch."""
+
+from __future__ import annotations
+
+from filiation.anatomy.families.llama import llama_like
+from filiation.anatomy.tables import Family, Kinds, Names, fused
+
+_OUTPUT = Kinds(norm_position="output", activation="silu")
+_OLMO2: Names = {
+    "post_attention_layernorm": "post_attn_norm",
+    "post_feedforward_layernorm": "post_ffn_norm",
+}
+
+FAMILIES = (
+    llama_like(
+        "olmo", "olmo", gguf=("olmo",), gguf_permuted=True, kinds=Kinds(norm="layer", activation="silu")
+    ),
+    llama_like("olmo2", "olmo2", gguf=("olmo2",), kinds=_OUTPUT, layer=_OLMO2),
+    llama_like("olmo3", "olmo3", kinds=_OUTPUT, layer=_OLMO2),
+    llama_like("olmoe", "olmoe", gguf=("olmoe",)),
+    # EXAONE 4 places its norms as OLMo 2 does.
+    llama_like("exaone4", "exaone4", gguf=("exaone4",), kinds=_OUTPUT, layer=_OLMO2),
+    Family(
+        name="olmo_original",
+        container="blocks",
+        layer={
+            "att_proj": fused("q", "k", "v"),
+            "attn_out": "o",
+            "ff_proj": fused("up", "gate"),
+            "ff_out": "down",
+            "attn_norm": "attn_norm",
+            "ff_norm": "ffn_norm",
+            "q_norm": "q_norm",
+            "k_norm": "k_norm",
+        },
+        outside={"wte": "embedding", "ff_out": "head", "ln_f": "final_norm"},
+        model_types=("hf_olmo",),
+        kinds=Kinds(norm="layer", activation="silu"),
+        ignore=("d_ff", "vocab"),  # mlp_hidden_size counts both halves; embedding_size pads vocab_size
+    ),
+)

@@ -1,0 +1,48 @@
+"""Phi: the parallel LayerNorm models (1, 1.5, 2), the fused RMSNorm ones (3, 4), and Phi-3.5-MoE."""
+
+from __future__ import annotations
+
+from filiation.anatomy.families.llama import llama_like
+from filiation.anatomy.tables import Family, Kinds, fused
+
+_KINDS = Kinds(norm="layer", gated=False, activation="gelu_new")
+
+FAMILIES = (
+    Family(
+        name="phi",
+        container="layers",
+        layer={
+            "input_layernorm": "attn_norm",  # the FFN, in parallel, reads it too
+            "self_attn.q_proj": "q",
+            "self_attn.k_proj": "k",
+            "self_attn.v_proj": "v",
+            "self_attn.dense": "o",
+            "self_attn.q_layernorm": "q_norm",
+            "self_attn.k_layernorm": "k_norm",
+            "self_attn.rotary_emb.inv_freq": "buffer",
+            "mlp.fc1": "up",
+            "mlp.fc2": "down",
+        },
+        outside={"embed_tokens": "embedding", "final_layernorm": "final_norm", "lm_head": "head"},
+        model_types=("phi",),
+        gguf=("phi2",),
+        kinds=_KINDS,
+    ),
+    Family(
+        name="phi_original",
+        container="h",
+        layer={
+            "ln": "attn_norm",
+            "mixer.Wqkv": fused("q", "k", "v"),
+            "mixer.out_proj": "o",
+            "mixer.rotary_emb.inv_freq": "buffer",
+            "mlp.fc1": "up",
+            "mlp.fc2": "down",
+        },
+        outside={"embd.wte": "embedding", "lm_head.ln": "final_norm", "lm_head.linear": "head"},
+        model_types=("phi-msft", "mixformer-sequential"),
+        kinds=_KINDS,
+    ),
+    llama_like("phi3", "phi3", gguf=("phi3",), gguf_layer={"ffn_up": fused("gate", "up")}),
+    llama_like("phimoe", "phimoe", gguf=("phimoe",), kinds=Kinds(norm="layer", activation="silu")),
+)

@@ -1,0 +1,33 @@
+"""The record of an opened checkpoint that goes into a report."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from filiation.checkpoint.model import Checkpoint
+from filiation.evidence import ModelRecord
+
+
+def model_record(
+    checkpoint: Checkpoint, family: str | None, geometry: Mapping[str, Any], inferred: tuple[str, ...]
+) -> ModelRecord:
+    """Return what was opened: files with digests, dtypes, parameters, sizes and bytes read so far."""
+    tensors = checkpoint.tensors.values()
+    return ModelRecord(
+        locator=checkpoint.locator,
+        name=checkpoint.name,
+        format=checkpoint.format,
+        digest=checkpoint.digest,
+        files=checkpoint.files,
+        revision=checkpoint.revision,
+        family=family,
+        geometry=geometry,
+        inferred=(*checkpoint.notes, *inferred),
+        dtypes=dict(sorted(Counter(t.dtype for t in tensors).items())),
+        parameters=sum(math.prod(t.shape) for t in tensors),
+        total_bytes=checkpoint.total_bytes,
+        bytes_read=checkpoint.bytes_read,
+    )

@@ -1,0 +1,108 @@
+"""A source as the opening hands it on: narrowed to the file that was named, and held to a byte budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from filiation.checkpoint.shards import companions, is_weight_name
+from filiation.checkpoint.sources.base import Source
+from filiation.errors import BudgetError, InputError
+from filiation.evidence import FileRecord
+
+
+class SourceView:
+    """A source without the weight files that the caller did not mean.
+
+    Attributes:
+        chosen: the weight file that the caller named, or None for a whole folder.
+        notes: what the source had to assume.
+        read_into: the source's own reading without a copy, or None.
+    """
+
+    def __init__(self, source: Source, budget: int | None = None) -> None:
+        self._source = source
+        self._budget = budget
+        self.chosen: str | None = getattr(source, "chosen", None)
+        self.notes: tuple[str, ...] = tuple(getattr(source, "notes", ()))
+        names = [record.name for record in source.files()]
+        keep = companions(self.chosen, names) if self.chosen is not None else set(names)
+        self._hidden = frozenset(n for n in names if is_weight_name(n) and n not in keep)
+        into: Callable[[str, int, memoryview], None] | None = getattr(source, "read_into", None)
+        self.read_into = into if into is None or budget is None else self._counted(into)
+
+    @property
+    def locator(self) -> str:
+        """What the caller wrote."""
+        return self._source.locator
+
+    @property
+    def name(self) -> str:
+        """A short display name."""
+        return self._source.name
+
+    @property
+    def revision(self) -> str | None:
+        """The commit a hub id resolved to, or None."""
+        return self._source.revision
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes read so far, of all files."""
+        return self._source.bytes_read
+
+    @property
+    def refused(self) -> Mapping[str, InputError]:
+        """Names that are there but may not be read, with the error each raises."""
+        found: Mapping[str, InputError] = getattr(self._source, "refused", {})
+        return {name: error for name, error in found.items() if name not in self._hidden}
+
+    def files(self) -> Sequence[FileRecord]:
+        """Every file but the weights of other models."""
+        return [record for record in self._source.files() if record.name not in self._hidden]
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
+        """Return bytes ``start:stop`` of a file.
+
+        Raises:
+            BudgetError: it would be more than the budget allows.
+        """
+        if self._budget is not None:
+            end = stop if stop is not None else next((f.size for f in self.files() if f.name == name), start)
+            self._spend(name, end - start)
+        return self._source.read(name, start, stop)
+
+    def prefetch(self, name: str, ranges: Sequence[tuple[int, int]]) -> None:
+        """Pass the hint on.
+
+        Raises:
+            BudgetError: it would be more than the budget allows.
+        """
+        self._spend(name, sum(stop - start for start, stop in ranges) if not self._is_local(name) else 0)
+        self._source.prefetch(name, ranges)
+
+    def local_path(self, name: str) -> Path | None:
+        """Return the file's path when it lies on this machine."""
+        return self._source.local_path(name)
+
+    def _is_local(self, name: str) -> bool:
+        return self._source.local_path(name) is not None
+
+    def _counted(
+        self, into: Callable[[str, int, memoryview], None]
+    ) -> Callable[[str, int, memoryview], None]:
+        def read_into(name: str, start: int, buffer: memoryview) -> None:
+            self._spend(name, len(buffer))
+            into(name, start, buffer)
+
+        return read_into
+
+    def _spend(self, name: str, count: int) -> None:
+        if self._budget is None or self._source.bytes_read + count <= self._budget:
+            return
+        raise BudgetError(
+            f"Reading on would take more than the budget of {self._budget} bytes.",
+            file=name,
+            reason=f"{self._source.bytes_read} bytes of {self.locator} were read, {count} more are needed.",
+            next_step="Allow more with --budget BYTES, or download the model and name its folder.",
+        )

@@ -1,0 +1,239 @@
+"""The walk: open -> name the parts -> pair -> test -> derive -> judge -> report."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from filiation import anatomy, checkpoint, derivation, likeness, origin
+from filiation._version import __version__
+from filiation.anatomy.model import Anatomy
+from filiation.errors import UsageError
+from filiation.evidence import Derivation, Evidence, Relation, Report, Verdict, plain
+from filiation.origin.examine import Examination, examine
+from filiation.origin.history import History
+from filiation.origin.history import measure as measure_history
+from filiation.origin.pairing import Plan, TokenRows
+from filiation.origin.verdict import Finding, judge
+from filiation.origin.tokens import shared_tokens
+
+Progress = Callable[[str, int, int | None], None]
+
+#: Models up to this size are read whole; larger ones are sampled.
+WHOLE_UP_TO = 64 * 2**20
+#: Default budget of bytes read from each model when one of them is remote.
+REMOTE_BUDGET = 10**9
+#: Mean cosine of matched weights from which the models are read in full to see whether they are equal.
+NEARLY_EQUAL = 0.9999
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """What was found about the suspect and one candidate."""
+
+    number: int
+    plan: Plan
+    examinations: tuple[Examination, ...]
+    finding: Finding
+    derived: derivation.Derived
+    identical: bool
+    evidence: tuple[Evidence, ...]
+    curves: tuple[Mapping[str, Any], ...]
+
+
+def compare_models(
+    suspect: str,
+    candidates: Sequence[str],
+    *,
+    full: bool = False,
+    budget: int | None = None,
+    base: str | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Compare one suspect with one or several candidates and return the report; see :func:`filiation.compare`."""
+    if not candidates:
+        raise UsageError(
+            "There is nothing to compare with.", next_step="Name at least one candidate: filiation compare S C"
+        )
+    tell = progress or _silent
+    mine = open_model(suspect, base, tell)
+    others = [open_model(c, None, tell) for c in candidates]
+    pairs = [
+        examine_pair(mine, other, make_plan(mine, other, budget), n, full=full, progress=tell)
+        for n, other in enumerate(others)
+    ]
+    command = {
+        "name": "compare",
+        "suspect": suspect,
+        "candidates": list(candidates),
+        "full": full,
+        "budget": budget,
+        "base": base,
+    }
+    return assemble(mine, others, pairs, overall_verdict(mine, others, pairs), command)
+
+
+def _silent(stage: str, done: int, total: int | None) -> None:
+    del stage, done, total
+
+
+def open_model(locator: str, base: str | None, progress: Progress) -> Anatomy:
+    """Open a checkpoint, look for NaN in small files, and name the parts."""
+    progress(f"opening {locator}", 0, None)
+    opened = checkpoint.open(locator, base=base)
+    if opened.is_local and opened.total_bytes <= WHOLE_UP_TO:
+        checkpoint.scan_finite(opened)
+    return anatomy.dissect(opened)
+
+
+def make_plan(suspect: Anatomy, candidate: Anatomy, budget: int | None) -> Plan:
+    """Return how much to read: fixed by sizes and digests, before any weight is seen."""
+    digests = f"{suspect.checkpoint.digest}\n{candidate.checkpoint.digest}"
+    small = max(suspect.checkpoint.total_bytes, candidate.checkpoint.total_bytes) <= WHOLE_UP_TO
+    local = suspect.checkpoint.is_local and candidate.checkpoint.is_local
+    limit = budget if budget is not None else (None if local else REMOTE_BUDGET)
+    fits = limit is None or limit >= WHOLE_UP_TO
+    return Plan(hashlib.sha256(digests.encode()).hexdigest(), whole=small and fits, budget=limit)
+
+
+def examine_pair(
+    suspect: Anatomy, candidate: Anatomy, plan: Plan, number: int, *, full: bool, progress: Progress
+) -> Pair:
+    """Examine every component both models have, judge, and say how the suspect came from the candidate."""
+    progress("exact tests", 0, None)
+    tokens = shared_tokens(suspect, candidate)
+    examinations = tuple(
+        examine(suspect, candidate, c, plan, tokens if c == "language" else None, origin.TESTS, number)
+        for c in suspect.components
+        if c in candidate.components
+    )
+    histories = [_history(x, plan) for x in examinations]
+    findings = {x.component: judge(x, h) for x, h in zip(examinations, histories, strict=True)}
+    finding = origin.over_components(findings, suspect.components)
+    progress("published statistics", 0, None)
+    main = examinations[0] if examinations else None
+    alike = likeness.measure(main, plan, tokens, full=full, number=number)
+    progress("how it was changed", 0, None)
+    identical, derived = _derive(suspect, candidate, examinations, histories, findings, plan, tokens, full, number)
+    records = [e for x in examinations for e in x.evidence()]
+    records += [
+        e for x, h in zip(examinations, histories, strict=True) for e in origin.history_evidence(x, h, number)
+    ]
+    evidence = (*records, *alike.evidence, *derived.evidence)
+    return Pair(number, plan, examinations, finding, derived, identical, evidence, alike.curves)
+
+
+def _history(examination: Examination, plan: Plan) -> History | None:
+    best = examination.best
+    return None if best is None or not best.pairing.layers else measure_history(best.pairing, plan)
+
+
+def _derive(
+    suspect: Anatomy,
+    candidate: Anatomy,
+    examinations: Sequence[Examination],
+    histories: Sequence[History | None],
+    findings: Mapping[str, Finding],
+    plan: Plan,
+    tokens: TokenRows | None,
+    full: bool,
+    number: int,
+) -> tuple[bool, derivation.Derived]:
+    """Say whether the models are equal and, where an origin is shared, what happened between them."""
+    cosines = [h.weight_cosine for h in histories if h is not None and h.weight_cosine is not None]
+    near = bool(cosines) and min(cosines) >= NEARLY_EQUAL
+    may_read_all = full or plan.whole or (suspect.checkpoint.is_local and candidate.checkpoint.is_local)
+    if derivation.same_files(suspect, candidate) or (near and may_read_all):
+        sameness = derivation.same_weights(suspect, candidate)
+        if sameness.equal:
+            return True, derivation.as_identical(sameness, suspect, candidate, number)
+    found: list[derivation.Derived] = [
+        derivation.derive(suspect, candidate, x, plan, tokens if x.component == "language" else None, full=full, number=number)
+        for x in examinations
+        if findings[x.component].relation in (Relation.COMMON_ORIGIN, Relation.SHARED_PARTS)
+    ]
+    return False, derivation.joined(found)
+
+
+def overall_verdict(suspect: Anatomy, candidates: Sequence[Anatomy], pairs: Sequence[Pair]) -> Verdict:
+    """Return the verdict for the candidate with the strongest evidence, paid for by the number of candidates."""
+    best = max(pairs, key=lambda p: origin.strength(p.finding, identical=p.identical))
+    steps = best.derived.steps
+    related = [p for p in pairs if p.finding.relation in (Relation.COMMON_ORIGIN, Relation.SHARED_PARTS)]
+    if len(related) > 1 and not best.identical:
+        mixture = derivation.decompose(
+            suspect,
+            [candidates[p.number] for p in related],
+            [p.examinations for p in related],
+            best.plan,
+            numbers=[p.number for p in related],
+        )
+        steps = (*steps, mixture) if mixture is not None else steps
+    return origin.word_verdict(
+        best.finding, best.number, len(pairs), steps, best.identical, notes=best.derived.notes
+    )
+
+
+def assemble(
+    suspect: Anatomy,
+    candidates: Sequence[Anatomy],
+    pairs: Sequence[Pair],
+    verdict: Verdict,
+    command: Mapping[str, Any],
+) -> Report:
+    """Put the report together: records, maps, limits; nothing in it depends on time or machine."""
+    records = [_record(suspect), *(_record(c) for c in candidates)]
+    extra: dict[str, Any] = {
+        "bytes_read": sum(r.bytes_read for r in records),
+        "verdicts": [_candidate_verdict(p) for p in pairs],
+        "stages": [row for p in pairs for row in origin.stage_tables(p.examinations, p.number)],
+        "layer_map": [t for p in pairs for x in p.examinations for t in origin.layer_map_tables(x, p.number)],
+        "pairing": [row for p in pairs for row in origin.pairing_tables(p.examinations, p.number)],
+        "inheritance": [row for p in pairs for x in p.examinations for row in origin.inheritance_table(x, p.number)],
+        "curves": [curve for p in pairs for curve in p.curves],
+        "architecture": anatomy.architecture_difference(suspect, candidates[verdict.candidate]),
+        "deltas": [{**plain(d), "candidate": p.number} for p in pairs for d in p.derived.deltas],
+        "seed": {str(p.number): p.plan.seed for p in pairs},
+    }
+    return Report(
+        tool={"name": "filiation", "version": __version__},
+        command=command,
+        models={"suspect": records[0], "candidates": records[1:]},
+        evidence=tuple(e for p in pairs for e in p.evidence),
+        verdict=verdict,
+        limits=limits(verdict, pairs),
+        extra=extra,
+    )
+
+
+def _record(model: Anatomy) -> Any:
+    described = anatomy.describe(model)
+    return checkpoint.model_record(
+        model.checkpoint, model.family, described["geometry"], tuple(i.what for i in model.inferences)
+    )
+
+
+def _candidate_verdict(pair: Pair) -> dict[str, Any]:
+    """Return what was found about one candidate on its own."""
+    verdict = origin.word_verdict(pair.finding, pair.number, 1, pair.derived.steps, pair.identical)
+    return plain(replace(verdict, notes=pair.derived.notes))
+
+
+ALWAYS = ("direction_unknown", "common_ancestor_possible", "shared_initialisation", "distillation", "full_scramble")
+Steps = tuple[Derivation, ...]
+
+
+def limits(verdict: Verdict, pairs: Sequence[Pair]) -> tuple[str, ...]:
+    """Return what this report cannot show, as keys of the phrase files."""
+    found = [*ALWAYS, "copies_are_easy"]
+    if any(not p.plan.whole for p in pairs):
+        found.append("sampled")
+    found += [note for p in pairs for x in p.examinations for note in x.notes]
+    kinds = {step.kind for step in verdict.derivation}
+    if "rotated" in kinds:
+        found.append("dense_rotation")
+    elif "permuted" in kinds:
+        found.append("order_destroyed")
+    return tuple(dict.fromkeys(found))

@@ -1,0 +1,305 @@
+"""Measuring one matched part: how far it is from its prediction, and what kind of difference that is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from filiation.derivation.lattice import Lattice, find_lattice
+from filiation.derivation.matched import Matched
+from filiation.derivation.records import Delta
+from filiation.derivation.rounding import rounding_level
+from filiation.origin.units import Doubles, Floats
+
+#: Rows of the block that rank, spectrum and lattices are read from.
+SAMPLE_ROWS = 128
+SAMPLE_COLUMNS = 4096
+#: Part of the difference's energy that its numerical rank must hold.
+RANK_ENERGY = 0.95
+#: Quotient of neighbouring singular values that ends a spectrum.
+CLIFF = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Spectrum:
+    """The shape of a difference on a sampled block.
+
+    Attributes:
+        rank: numerical rank, and ``of``: the largest it could be.
+        tail: share of the energy beyond the rank.
+        edge: largest singular value over that of white noise of the same level (arXiv 1011.1713): about 1 for noise.
+        kurtosis: of the elements; 3 for a Gaussian.
+        unevenness: variance of the row energies over that of white noise: about 1 for noise.
+    """
+
+    rank: int
+    of: int
+    tail: float
+    edge: float
+    kurtosis: float
+    unevenness: float
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One matched part, measured. Sums run over every element that was read.
+
+    ``floor`` is the relative difference that storing the prediction in the suspect's type would make by itself.
+    ``zeros`` and ``zeros_before`` are shares of elements; ``kept_equal`` the share of non-zero elements that are
+    equal, ``cut`` the mean magnitude of what was zeroed over that of the rest; ``pairs`` the share of groups of
+    four consecutive inputs with at least two zeros.
+    """
+
+    match: Matched
+    relative: float | None
+    cosine: float | None
+    equal: float
+    elements: int
+    floor: float
+    zeros: float
+    zeros_before: float
+    kept_equal: float
+    kept_relative: float
+    cut: float | None
+    pairs: float
+    level: float | None
+    spectrum: Spectrum | None
+    lattice: Lattice | None
+    scale: float
+    scale_before: float
+
+    @property
+    def role(self) -> str:
+        """The part's role."""
+        return self.match.mine.role
+
+    @property
+    def layer(self) -> int | None:
+        """The suspect's layer."""
+        return self.match.mine.layer
+
+    @property
+    def is_matrix(self) -> bool:
+        """Whether the part is a matrix (of weights; embeddings count)."""
+        return len(self.match.mine.shape) >= 2
+
+    @property
+    def changed(self) -> bool:
+        """Whether it differs by more than storing and computing explain."""
+        return self.relative is not None and self.equal < 1 and self.relative > 3 * self.floor
+
+    def delta(self) -> Delta:
+        """Return the public record."""
+        mine, theirs = self.match.mine, self.match.theirs
+        low = self.spectrum is not None and self.spectrum.rank <= self.spectrum.of // 4
+        return Delta(
+            tensor=mine.tensor,
+            component=mine.component,
+            role=mine.role,
+            layer=mine.layer,
+            candidate_layer=theirs.layer,
+            relative_delta=self.relative,
+            cosine=self.cosine,
+            rank=self.spectrum.rank if low and self.spectrum is not None and self.changed else None,
+            equal=self.equal,
+            elements=self.elements,
+            expert=mine.expert,
+            candidate_expert=theirs.expert,
+        )
+
+
+@dataclass
+class _Sums:
+    """Running sums over blocks, in float64."""
+
+    difference: float = 0.0
+    suspect: float = 0.0
+    candidate: float = 0.0
+    product: float = 0.0
+    kept_difference: float = 0.0
+    kept: float = 0.0
+    equal: int = 0
+    zeros: int = 0
+    zeros_before: int = 0
+    equal_zeros: int = 0
+    elements: int = 0
+
+    def add(self, s: Floats, p: Floats) -> None:
+        a, b = s.reshape(-1), p.reshape(-1)
+        d = a - b
+        self.difference += float(d @ d)
+        self.suspect += float(a @ a)
+        self.candidate += float(b @ b)
+        self.product += float(a @ b)
+        self.equal += d.size - int(np.count_nonzero(d))
+        zeros = a.size - int(np.count_nonzero(a))
+        self.zeros += zeros
+        self.elements += d.size
+        if zeros:
+            self._add_zeros(a, b, d)
+
+    def _add_zeros(self, a: Floats, b: Floats, d: Floats) -> None:
+        kept = a != 0
+        self.zeros_before += b.size - int(np.count_nonzero(b))
+        self.equal_zeros += int(np.count_nonzero(~kept & (b == 0)))
+        self.kept_difference += float(d[kept] @ d[kept])
+        self.kept += float(b[kept] @ b[kept])
+
+
+def measure(match: Matched, rng: np.random.Generator, *, rows: int | None = None) -> Measured:
+    """Measure a match: all of it, or ``rows`` rows at a seeded offset."""
+    block = _Block(_sample_window(_row_count(match), rng, rows or SAMPLE_ROWS))
+    sums = _Sums()
+    if rows is not None:
+        start, stop = block.window
+        s, p = match.window(start, stop)
+        sums.add(s, p)
+        block.take(start, s, p)
+    else:
+        for start, s, p in match.blocks():
+            sums.add(s, p)
+            block.take(start, s, p)
+    return _finish(match, sums, *block.arrays(), rng)
+
+
+def _row_count(match: Matched) -> int:
+    if match.rows is not None:
+        return len(match.rows[0])
+    return match.mine.shape[0] if len(match.mine.shape) > 1 else 1
+
+
+def _sample_window(n: int, rng: np.random.Generator, rows: int) -> tuple[int, int]:
+    start = int(rng.integers(0, max(1, n - rows + 1)))
+    return start, min(n, start + rows)
+
+
+class _Block:
+    """Collects the rows of one window while blocks go by."""
+
+    def __init__(self, window: tuple[int, int]) -> None:
+        self.window = window
+        self._s: list[Floats] = []
+        self._p: list[Floats] = []
+
+    def take(self, start: int, s: Floats, p: Floats) -> None:
+        low, high = max(self.window[0] - start, 0), self.window[1] - start
+        if high > low and low < len(s):
+            self._s.append(np.array(s[low:high, :SAMPLE_COLUMNS]))
+            self._p.append(np.array(p[low:high, :SAMPLE_COLUMNS]))
+
+    def arrays(self) -> tuple[Floats, Floats]:
+        if not self._s:
+            empty = np.zeros((0, 0), np.float32)
+            return empty, empty
+        return np.concatenate(self._s), np.concatenate(self._p)
+
+
+def _finish(match: Matched, sums: _Sums, s: Floats, p: Floats, rng: np.random.Generator) -> Measured:
+    candidate, suspect, n = np.sqrt(sums.candidate), np.sqrt(sums.suspect), max(1, sums.elements)
+    relative = float(np.sqrt(max(sums.difference, 0.0)) / candidate) if candidate > 0 else None
+    dtype = match.suspect.checkpoint.tensors[match.mine.tensor].dtype
+    nonzero = sums.elements - sums.zeros
+    difference = s - p
+    is_matrix = len(match.mine.shape) >= 2 and s.size > 0
+    lattice = find_lattice(s, p, dtype) if is_matrix else None
+    floor = rounding_level(p, dtype, computed=match.moved)
+    return Measured(
+        match=match,
+        relative=relative,
+        cosine=float(sums.product / (candidate * suspect)) if candidate > 0 and suspect > 0 else None,
+        equal=sums.equal / n,
+        elements=sums.elements,
+        floor=floor,
+        zeros=sums.zeros / n,
+        zeros_before=sums.zeros_before / n,
+        kept_equal=(sums.equal - sums.equal_zeros) / max(1, nonzero),
+        kept_relative=float(np.sqrt(sums.kept_difference / sums.kept)) if sums.kept > 0 else (relative or 0.0),
+        cut=_cut(s, p),
+        pairs=_half_of_four(s),
+        level=float(difference.std() / p.std()) if p.size and p.std() > 0 else None,
+        spectrum=spectrum_of(_without_zeroed(s, p), floor * float(np.sqrt(np.square(p).mean())) if p.size else 0.0)
+        if is_matrix and relative is not None and relative > 0
+        else None,
+        lattice=lattice,
+        scale=float(suspect / np.sqrt(n)),
+        scale_before=float(candidate / np.sqrt(n)),
+    )
+
+
+def _without_zeroed(s: Floats, p: Floats) -> Floats:
+    """Return the difference with elements that the suspect holds as zero left out, where zeros abound."""
+    difference = s - p
+    zeroed = (s == 0) & (p != 0)
+    return np.where(zeroed, 0.0, difference).astype(np.float32) if zeroed.mean() > 0.02 else difference
+
+
+def _cut(s: Floats, p: Floats) -> float | None:
+    """Return the mean magnitude of what was zeroed over the mean magnitude of what was kept, before the zeroing."""
+    zeroed = (s == 0) & (p != 0)
+    kept = s != 0
+    if not zeroed.any() or not kept.any():
+        return None
+    size = np.abs(p)
+    mean = float(size[kept].mean())
+    return float(size[zeroed].mean()) / mean if mean > 0 else None
+
+
+def _half_of_four(s: Floats) -> float:
+    """Return the share of groups of four consecutive inputs that hold at least two zeros (2:4 sparsity)."""
+    width = s.shape[1] // 4 * 4 if s.size else 0
+    if not width:
+        return 0.0
+    zeros = (s[:, :width].reshape(len(s), -1, 4) == 0).sum(axis=2)
+    return float((zeros >= 2).mean())
+
+
+def spectrum_of(difference: Floats, noise: float = 0.0) -> Spectrum | None:
+    """Return the shape of a difference block.
+
+    Args:
+        noise: standard deviation of rounding noise, which rank does not count.
+    """
+    m, n = difference.shape
+    if min(m, n) < 4 or not difference.any():
+        return None
+    d = difference.astype(np.float64)
+    gram = d @ d.T if m <= n else d.T @ d
+    energies = np.maximum(np.linalg.eigvalsh(gram)[::-1], 0.0)
+    total, sigma = float(energies.sum()), float(np.sqrt(np.square(d).mean()))
+    rank = _rank(energies, noise, m, n)
+    centred = d - d.mean()
+    variance = float(np.square(centred).mean())
+    return Spectrum(
+        rank=rank,
+        of=min(m, n),
+        tail=float(energies[rank:].sum() / total),
+        edge=float(np.sqrt(energies[0]) / (sigma * (np.sqrt(m) + np.sqrt(n)))),
+        kurtosis=float((centred**4).mean() / variance**2) if variance > 0 else 0.0,
+        unevenness=_unevenness(d),
+    )
+
+
+def _rank(energies: Doubles, noise: float, m: int, n: int) -> int:
+    """Return where the spectrum ends: at a cliff behind which rounding is left, or at the edge of rounding noise.
+
+    Merged adapters end in a cliff. A full update may begin with one (a dominant direction), so what lies behind
+    it must be little, or no more than rounding makes.
+    """
+    roots = np.sqrt(energies) + 1e-30
+    drops = roots[:-1] / roots[1:]
+    at = int(drops[: max(1, len(drops) // 2)].argmax())
+    behind = float(energies[at + 1 :].sum())
+    little = max((1 - RANK_ENERGY) * float(energies.sum()), 2 * noise**2 * m * n)
+    if drops[at] >= CLIFF and behind <= little:
+        return at + 1
+    floor = max(1.1 * noise * (np.sqrt(m) + np.sqrt(n)), 1e-5 * float(roots[0]))
+    return max(1, int((roots > floor).sum()))
+
+
+def _unevenness(d: Doubles) -> float:
+    """Return the variance of row energies over what white noise of this kurtosis would show."""
+    row = np.square(d).mean(axis=1)
+    fourth = float((d**4).mean())
+    expected = (fourth - float(np.square(d).mean()) ** 2) / d.shape[1]
+    return float(row.var() / expected) if expected > 0 else 0.0

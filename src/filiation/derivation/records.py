@@ -1,0 +1,156 @@
+"""What the derivation analysis hands over: steps with numbers, the change of each tensor, evidence, notes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from filiation.evidence import Derivation, Effect, Evidence, Location, Scale, Wing
+
+#: Every kind a step can have, in the order in which steps are told: what the model is made of, how its units lie,
+#: what happened to the values, how it is stored.
+KINDS = (
+    "identical",
+    "grafted",
+    "layers_changed",
+    "blocks_inserted",
+    "width_pruned",
+    "heads_converted",
+    "moe_upcycled",
+    "moe_extracted",
+    "vocabulary_changed",
+    "permuted",
+    "rotated",
+    "rescaled",
+    "merged",
+    "fine_tuned",
+    "low_rank_update",
+    "continued_pretraining",
+    "noise_added",
+    "sparsified",
+    "requantised",
+    "cannot_tell",
+    "settings_changed",
+    "re_encoded",
+    "renamed",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """How one tensor of the suspect differs from what the candidate's would be after alignment.
+
+    Attributes:
+        tensor: the suspect's tensor.
+        relative_delta: ``|S - C| / |C|`` in Frobenius norm; None where the candidate's part is zero.
+        cosine: of all elements; None where one part is zero.
+        rank: of the difference, where it is numerically low; counted on ``sampled`` rows when the tensor is tall.
+        equal: share of elements that are equal.
+        elements: how many were compared.
+    """
+
+    tensor: str
+    component: str
+    role: str
+    layer: int | None
+    candidate_layer: int | None
+    relative_delta: float | None
+    cosine: float | None
+    rank: int | None
+    equal: float
+    elements: int
+    expert: int | None = None
+    candidate_expert: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """How the suspect came from the candidate, as far as the weights tell."""
+
+    steps: tuple[Derivation, ...]
+    deltas: tuple[Delta, ...]
+    evidence: tuple[Evidence, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of the steps."""
+        return frozenset(step.kind for step in self.steps)
+
+    def step(self, kind: str) -> Derivation | None:
+        """Return the first step of a kind, or None."""
+        return next((step for step in self.steps if step.kind == kind), None)
+
+
+def ordered(steps: Iterable[Derivation]) -> tuple[Derivation, ...]:
+    """Return steps in the order of :data:`KINDS`."""
+    return tuple(sorted(steps, key=lambda step: KINDS.index(step.kind)))
+
+
+#: The number of each kind that its evidence record carries as statistic.
+_MAIN = {
+    "grafted": "share",
+    "layers_changed": "layers",
+    "blocks_inserted": "layers",
+    "width_pruned": "to",
+    "heads_converted": "to",
+    "moe_upcycled": "cosine",
+    "moe_extracted": "cosine",
+    "vocabulary_changed": "tokens_shared",
+    "permuted": "share",
+    "rotated": "agreement",
+    "rescaled": "spread",
+    "fine_tuned": "median_relative_delta",
+    "continued_pretraining": "median_relative_delta",
+    "low_rank_update": "rank",
+    "noise_added": "level",
+    "requantised": "error",
+    "sparsified": "zeros",
+    "merged": "gain",
+}
+
+
+def evidence_of(step: Derivation, component: str, serial: int = 0) -> Evidence:
+    """Return the record of one step: a plain fact with its main number as statistic."""
+    name = _MAIN.get(step.kind)
+    value = step.numbers.get(name) if name is not None else None
+    words = [f"derivation.{step.kind}", component]
+    words += [f"{key}={step.numbers[key]}" for key in ("what", "lattice") if key in step.numbers]
+    words += [f"candidate={step.candidate}"] if step.candidate else []
+    words += [f"number={serial}"] if serial else []
+    return Evidence(
+        id="/".join(words),
+        wing=Wing.DERIVATION,
+        question="question.derivation",
+        part=Location(component),
+        scale=Scale.FACT,
+        test=step.kind,
+        statistic_name=name if _is_number(value) else None,
+        statistic=float(value) if _is_number(value) else None,
+        effect=tuple(_effects(step.numbers)),
+        candidate=step.candidate,
+        shows=f"derivation.{step.kind}.text",
+        cannot_show=("cannot_show.direction",),
+    )
+
+
+def _effects(numbers: Mapping[str, Any]) -> Iterable[Effect]:
+    for key, value in numbers.items():
+        if _is_number(value):
+            yield Effect(key, float(value))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def evidence_for(steps: Iterable[Derivation], component: str) -> tuple[Evidence, ...]:
+    """Return one record for each step; equal ids get a serial number."""
+    seen: dict[str, int] = {}
+    records: list[Evidence] = []
+    for step in steps:
+        plain = evidence_of(step, component)
+        count = seen[plain.id] = seen.get(plain.id, -1) + 1
+        records.append(evidence_of(step, component, count) if count else plain)
+    return tuple(records)

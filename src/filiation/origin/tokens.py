@@ -1,0 +1,28 @@
+"""Which embedding rows of two models belong to the same token: where vocabulary and anatomy meet."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from filiation import vocabulary
+from filiation.anatomy.model import Anatomy
+from filiation.origin.pairing import TokenRows
+
+
+def shared_tokens(suspect: Anatomy, candidate: Anatomy) -> TokenRows | None:
+    """Return the shared tokens by string where both tokenizers are there, else by equal ids; None without embeddings."""
+    rows_s, rows_c = _rows(suspect), _rows(candidate)
+    if not rows_s or not rows_c:
+        return None
+    mine, theirs = vocabulary.read(suspect.checkpoint), vocabulary.read(candidate.checkpoint)
+    if mine is not None and theirs is not None:
+        ids_s, ids_c = vocabulary.shared_rows(mine, theirs)
+        keep = (ids_s < rows_s) & (ids_c < rows_c)
+        return TokenRows(ids_s[keep], ids_c[keep], by_string=True)
+    same = np.arange(min(rows_s, rows_c))
+    return TokenRows(same, same, by_string=False)
+
+
+def _rows(model: Anatomy) -> int:
+    part = model.part("embedding")
+    return 0 if part is None else part.shape[0]

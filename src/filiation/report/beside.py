@@ -1,0 +1,94 @@
+"""Published similarity statistics as a reader needs them: beside what unrelated pairs show."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from filiation.evidence import Background, Evidence, Status
+from filiation.report.groups import is_likeness, name_of_test, plain_text, question_text, sentence
+from filiation.report.numbers import clean, figure, share
+from filiation.report.wording import Phrases
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """A similarity statistic beside what unrelated pairs show."""
+
+    name: str
+    question: str
+    plain: str
+    background: str
+    rate: str | None
+    source: str | None
+    shows: str | None
+    evidence: Evidence
+
+
+def likeness(phrases: Phrases, evidence: Sequence[Evidence]) -> tuple[Likeness, ...]:
+    """Return the similarity statistics that were computed, worded."""
+    return tuple(_view(phrases, e) for e in evidence if e.status is Status.APPLIED and is_likeness(e))
+
+
+def _view(phrases: Phrases, e: Evidence) -> Likeness:
+    template = phrases.find("test", e.test, "plain")
+    said = plain_text(phrases, e)
+    if template and e.statistic is not None:
+        said = phrases.fill(template, x=f"{e.statistic:.3f}")
+    text, rate, source = _background(phrases, e.background)
+    return Likeness(
+        name=name_of_test(phrases, e.test),
+        question=question_text(phrases, e),
+        plain=sentence(said),
+        background=text,
+        rate=rate,
+        source=source,
+        shows=phrases.find("test", e.test, "shows"),
+        evidence=e,
+    )
+
+
+def _background(phrases: Phrases, background: Background | None) -> tuple[str, str | None, str | None]:
+    if background is None:
+        return phrases.say("ui", "no_background"), None, None
+    named = quantiles(background)
+    pairs = phrases.say(
+        "ui",
+        "background_pairs" if background.n_families is None else "background_pairs_families",
+        pairs=figure(background.n_pairs),
+        families=figure(background.n_families),
+    )
+    known = {
+        key: f"{named[level]:.3g}"
+        for key, level in (("median", 0.5), ("q95", 0.95), ("max", 1.0))
+        if level in named
+    }
+    if len(known) == 3:
+        text = phrases.say("ui", "background_text", **known)
+    else:
+        listed = ", ".join(f"{clean(k)} {v:.3g}" for k, v in background.quantiles.items())
+        text = listed or clean(background.description)
+    rate = background.false_positive_rate
+    return (
+        f"{text} ({pairs})",
+        None if rate is None else phrases.say("ui", "background_rate", rate=share(rate)),
+        clean(background.source) or None,
+    )
+
+
+_NAMED = {"min": 0.0, "minimum": 0.0, "median": 0.5, "max": 1.0, "maximum": 1.0}
+
+
+def quantiles(background: Background) -> dict[float, float]:
+    """Return the quantiles by level in [0, 1]: ``"median"``, ``"0.95"``, ``"q95"`` and ``"95%"`` are understood."""
+    found: dict[float, float] = {}
+    for key, value in background.quantiles.items():
+        name = key.strip().lower()
+        if name in _NAMED:
+            found[_NAMED[name]] = value
+        elif match := re.fullmatch(r"[qp]?(\d+(?:\.\d+)?)\s*%?", name):
+            level = float(match[1])
+            as_share = level <= 1 and not name.endswith("%") and name[0] not in "qp"
+            found[level if as_share else level / 100] = value
+    return dict(sorted(found.items()))

@@ -1,0 +1,156 @@
+"""Markdown for pull requests and tickets: the same answer, without drawings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from filiation.evidence import Report
+from filiation.report import numbers
+from filiation.report.custody import Custody
+from filiation.report.groups import KindGroup
+from filiation.report.mapping import path_text, summary_by_component
+from filiation.report.story import Answer, Figures, Story, tell
+from filiation.report.wording import Phrases
+
+NAME = "markdown"
+SUFFIX = ".md"
+
+_SPECIAL = re.compile(r"([\\`*_\[\]#|<>~@&])")
+_POWER = re.compile(r"10\^-([\d,]+)")
+
+
+def render(report: Report, phrases: Phrases, custody: Custody | None = None) -> str:
+    """Return the report as GitHub-flavoured markdown. Text from the models' own files is escaped."""
+    story = tell(report, phrases)
+
+    def say(key: str) -> str:
+        return phrases.say("ui", key)
+
+    blocks: list[str] = [f"# {safe(story.title)}"]
+    for answer in story.answers:
+        blocks += _answer(answer, phrases)
+    blocks += [f"## {say('models')}", *_models(story)]
+    blocks += [f"## {say('evidence')}"] if story.groups or story.likeness else []
+    blocks += [_group(group, phrases) for group in story.groups]
+    blocks += _likeness(story, phrases)
+    blocks += _maps(story, phrases)
+    blocks += _happened(story, phrases)
+    blocks += [f"## {say('untested')}", *_untested(story, phrases)]
+    blocks += [f"## {say('limits')}", _items(story.limits) or say("no_limits")]
+    if story.validation is None:
+        blocks.append(say("not_validated"))
+    blocks += _reproduce(story, phrases)
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def safe(text: str) -> str:
+    """Escape everything that markdown or HTML would read as markup, a link or a mention; raise powers of ten."""
+    escaped = _SPECIAL.sub(_escaped, numbers.clean(text).replace("10^-", "\x00"))
+    return re.sub(r"\x00([\d,]+)", r"10<sup>−\1</sup>", escaped).replace("\x00", "10^\\-")
+
+
+def _escaped(match: re.Match[str]) -> str:
+    found = match[1]
+    return {"<": "&lt;", ">": "&gt;", "&": "&amp;", "@": "@\u200b"}.get(found, f"\\{found}")
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [" | ".join(safe(cell) for cell in row) for row in (head, *rows)]
+    lines.insert(1, " | ".join("---" for _ in head))
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def _items(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {safe(line)}" for line in lines)
+
+
+def _facts(figures: Figures) -> str:
+    return "\n".join(f"- {safe(label)}: {safe(value)}" for label, value in figures)
+
+
+def _answer(answer: Answer, phrases: Phrases) -> list[str]:
+    happened = ", ".join(step.name for step in answer.steps)
+    return [
+        f"**{safe(answer.name)}.** {safe(answer.sentence)}",
+        safe(answer.means),
+        f"{safe(phrases.say('ui', 'happened'))}: **{safe(happened)}**" if happened else "",
+        _facts(answer.facts),
+        f"> {safe(answer.bound_meaning)}" if answer.bound_meaning else "",
+        _items(answer.notes),
+    ]
+
+
+def _models(story: Story) -> list[str]:
+    return [
+        block
+        for model in (story.suspect, *story.candidates)
+        for block in (f"### {safe(model.heading)}", _facts(model.facts))
+    ]
+
+
+def _group(group: KindGroup, phrases: Phrases) -> str:
+    head = [phrases.say("ui", key) for key in ("test", "finding", "log10_e")]
+    rows = [
+        (
+            test.name if test.stage is None else f"{test.name} ({test.stage})",
+            test.plain,
+            numbers.bans(test.high)
+            if test.low == test.high
+            else phrases.say("ui", "range", low=numbers.bans(test.low), high=numbers.bans(test.high)),
+        )
+        for test in group.tests
+    ]
+    return f"### {safe(group.name)}\n\n{_table(head, rows)}"
+
+
+def _likeness(story: Story, phrases: Phrases) -> list[str]:
+    if not story.likeness:
+        return []
+    head = [phrases.say("ui", key) for key in ("test", "finding", "background")]
+    rows = [(entry.name, entry.plain, entry.background) for entry in story.likeness]
+    return [f"### {safe(phrases.say('ui', 'likeness'))}", _table(head, rows)]
+
+
+def _maps(story: Story, phrases: Phrases) -> list[str]:
+    blocks: list[str] = []
+    if story.maps:
+        blocks += [
+            f"## {safe(phrases.say('ui', 'layer_map'))}",
+            _items(path_text(m, phrases) for m in story.maps),
+        ]
+    if story.inheritance:
+        summaries = summary_by_component(story.inheritance, phrases)
+        blocks += [f"## {safe(phrases.say('ui', 'inheritance'))}", _items(summaries)]
+    return blocks
+
+
+def _happened(story: Story, phrases: Phrases) -> list[str]:
+    blocks = [f"## {safe(phrases.say('ui', 'happened'))}"]
+    steps = [step for answer in story.answers for step in answer.steps]
+    for step in steps:
+        figures = "; ".join(f"{label} {value}" for label, value in step.figures)
+        blocks.append(f"**{safe(step.name)}.** {safe(step.text)}" + (f" {safe(figures)}." if figures else ""))
+    return blocks if steps else [*blocks, safe(phrases.say("ui", "nothing_happened"))]
+
+
+def _untested(story: Story, phrases: Phrases) -> list[str]:
+    if not story.untested:
+        return [safe(phrases.say("ui", "all_tested"))]
+    head = [phrases.say("ui", key) for key in ("test", "where", "reason")]
+    return [_table(head, [(entry.name, entry.where, entry.reason) for entry in story.untested])]
+
+
+def _reproduce(story: Story, phrases: Phrases) -> list[str]:
+    versions = ", ".join(f"{name} {value}" for name, value in story.versions)
+    return [
+        f"## {safe(phrases.say('ui', 'reproduce'))}",
+        "```console\n" + story.command.replace("`", "'") + "\n```",
+        _facts(
+            (
+                (phrases.say("ui", "bytes_read"), story.bytes_read),
+                (phrases.say("ui", "seeds"), story.seeds),
+                (phrases.say("ui", "versions"), versions),
+            )
+        ),
+    ]

@@ -1,0 +1,85 @@
+"""The models of a report as label and value, ready to print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from filiation.report.groups import reason_text
+from filiation.report.numbers import MISSING, clean, figure, size
+from filiation.report.wording import Phrases
+
+
+@dataclass(frozen=True, slots=True)
+class FileView:
+    """One file of a model, ready to print."""
+
+    name: str
+    size: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelView:
+    """One of the models: a heading, and its facts as label and value."""
+
+    heading: str
+    name: str
+    facts: tuple[tuple[str, str], ...]
+    files: tuple[FileView, ...]
+
+
+def model_view(phrases: Phrases, model: Mapping[str, Any], heading: str, name: str) -> ModelView:
+    """Return one model's facts; what is unknown is left out."""
+
+    def label(key: str) -> str:
+        return phrases.say("ui", key)
+
+    facts = [
+        (label("name"), name),
+        (label("locator"), clean(model.get("locator") or MISSING)),
+        (label("digest"), clean(model.get("digest") or MISSING)),
+        (label("revision"), clean(model.get("revision") or "")),
+        (label("format"), clean(model.get("format") or MISSING)),
+        (label("family"), clean(model.get("family") or "")),
+        (label("geometry"), _geometry(phrases, model.get("geometry") or {})),
+        (label("parameters"), figure(model["parameters"]) if model.get("parameters") else ""),
+        (label("dtypes"), _dtypes(model.get("dtypes") or {})),
+        (label("stored"), size(model.get("total_bytes") or 0)),
+        (label("read"), f"{model.get('bytes_read') or 0:,d} ({size(model.get('bytes_read') or 0)})"),
+        (label("inferred"), "; ".join(clean(i) for i in model.get("inferred") or ())),
+    ]
+    files = tuple(_file(phrases, f) for f in model.get("files") or ())
+    return ModelView(heading, name, tuple((k, v or MISSING) for k, v in facts), files)
+
+
+def _file(phrases: Phrases, file: Mapping[str, Any]) -> FileView:
+    sha256 = file.get("sha256")
+    if not sha256:
+        why = file.get("not_hashed")
+        sha256 = (
+            phrases.say("ui", "not_hashed", reason=reason_text(phrases, why))
+            if why
+            else phrases.say("ui", "not_hashed_plain")
+        )
+    return FileView(clean(file.get("name", "")), f"{file.get('size', 0):,d}", clean(sha256))
+
+
+def _geometry(phrases: Phrases, geometry: Mapping[str, Any]) -> str:
+    nested = any(isinstance(v, Mapping) for v in geometry.values())
+    components = cast("Mapping[str, Mapping[str, Any]]", geometry) if nested else {"": geometry}
+    texts: list[str] = []
+    for component, sizes in components.items():
+        shown = [
+            f"{phrases.name('geometry', k)} {figure(v)}"
+            for k, v in sizes.items()
+            if v is not None and not isinstance(v, bool | Mapping | list)
+        ]
+        head = f"{phrases.name('component', component)}: " if len(components) > 1 else ""
+        texts.append(head + ", ".join(shown))
+    return "; ".join(texts)
+
+
+def _dtypes(dtypes: Mapping[str, int]) -> str:
+    return ", ".join(f"{clean(kind)} × {number:,d}" for kind, number in dtypes.items())

@@ -1,0 +1,245 @@
+"""The terminal: 80 columns, colours that are never the only carrier of a meaning, NO_COLOR honoured."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from filiation.evidence import Report
+from filiation.report import numbers
+from filiation.report.custody import Custody
+from filiation.report.draw.bands import EDGES, band
+from filiation.report.extras import LayerMap
+from filiation.report.groups import KindGroup
+from filiation.report.mapping import path_text, summary_by_component
+from filiation.report.story import Answer, Figures, Story, tell
+from filiation.report.wording import Phrases
+
+NAME = "terminal"
+SUFFIX = ".txt"
+WIDTH = 80
+
+_COLOURS = {
+    "identical": "bold blue",
+    "common_origin": "bold blue",
+    "shared_parts": "bold blue",
+    "shared_initialisation": "bold yellow",
+    "suggestive": "bold yellow",
+}
+_SHADES, _PLAIN_SHADES = " ·░▒▓█", " .:+#@"
+_MAX_MAP = 36
+_MODEL_KEYS = ("name", "digest", "revision", "format", "family", "geometry", "read", "inferred")
+
+
+def render(report: Report, phrases: Phrases, custody: Custody | None = None) -> str:
+    """Return the report as plain text of 80 columns, without colours."""
+    with io.StringIO() as file:
+        show(report, phrases, Console(file=file, width=WIDTH, no_color=True, force_terminal=False))
+        return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
+
+
+def console_for(stream: io.TextIOBase | None = None) -> Console:
+    """Return a console on standard output: as wide as the window up to 100 columns, 80 where there is none."""
+    console = Console(file=stream, highlight=False, no_color=bool(os.environ.get("NO_COLOR")) or None)  # pyright: ignore[reportArgumentType]
+    console.width = min(console.width, 100) if console.is_terminal else WIDTH
+    return console
+
+
+def show(report: Report, phrases: Phrases, console: Console) -> None:
+    """Print the report: the answer first, then what it rests on, what was not tested, and how to repeat it."""
+    story = tell(report, phrases)
+    console.print()
+    for answer in story.answers:
+        console.print(_answer(answer, phrases))
+    console.print(_models(story, phrases))
+    console.print(_evidence(story, phrases))
+    console.print(_maps(story, phrases, console))
+    console.print(_happened(story, phrases))
+    console.print(_open_ends(story, phrases))
+    console.print(_heading(phrases.say("ui", "reproduce")))
+    console.print(Text(f"  {story.command}"), soft_wrap=True)  # one line, so that it can be copied
+    console.print(Padding(_facts(_circumstances(story, phrases)), (0, 0, 1, 2)))
+
+
+def one_line(report: Report, phrases: Phrases) -> Text:
+    """Return the verdict as one line: relation, strength, derivation."""
+    verdict = report.verdict
+    relation = str(verdict.relation)
+    line = Text(phrases.name("relation", relation), style=_COLOURS.get(relation, "bold"))
+    if verdict.log10_e is not None:
+        line.append(
+            f"  {phrases.say('ui', 'log10_e_ascii')} {numbers.bans(verdict.log10_e)}", style="not bold"
+        )
+    happened = ", ".join(phrases.name("derivation", step.kind) for step in verdict.derivation)
+    return line.append(f"  {numbers.clean(happened)}" if happened else "", style="not bold")
+
+
+def _heading(words: str) -> Text:
+    return Text(words, style="bold")
+
+
+def _section(words: str, *content: RenderableType) -> RenderableType:
+    return Group(_heading(words), *(Padding(c, (0, 0, 0, 2)) for c in content), Text(""))
+
+
+def _plain(*lines: str) -> Text:
+    return Text("\n".join(line for line in lines if line))
+
+
+def _facts(figures: Figures) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", max_width=24)
+    table.add_column(overflow="fold")
+    for label, value in figures:
+        table.add_row(Text(label), Text(value))
+    return table
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str | Text]], right: int = 0) -> Table:
+    """A table whose last ``right`` columns are numbers."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1), header_style="dim")
+    for n, words in enumerate(head):
+        number = n >= len(head) - right
+        side = "right" if number else "left"
+        table.add_column(
+            Text(words), justify=side, overflow="fold", no_wrap=number, max_width=26 if n == 0 else None
+        )
+    for row in rows:
+        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+    return table
+
+
+def _bullets(lines: Iterable[str]) -> Table:
+    table = Table.grid(padding=(0, 1))
+    for line in lines:
+        table.add_row(Text("-"), Text(line))
+    return table
+
+
+def _answer(answer: Answer, phrases: Phrases) -> RenderableType:
+    parts: list[RenderableType] = [
+        Text(answer.name, style=_COLOURS.get(answer.relation, "bold")),
+        _plain(answer.sentence, answer.means),
+        Text(""),
+    ]
+    happened = ", ".join(step.name for step in answer.steps)
+    facts = (*answer.facts, *(((phrases.say("ui", "happened_short"), happened),) if happened else ()))
+    if facts:
+        parts += [_facts(facts), Text("")]
+    if answer.bound_meaning:
+        parts += [Text(answer.bound_meaning, style="italic"), Text("")]
+    if answer.notes:
+        parts += [_bullets(answer.notes), Text("")]
+    return Group(*parts)
+
+
+def _models(story: Story, phrases: Phrases) -> RenderableType:
+    wanted = {phrases.say("ui", key) for key in _MODEL_KEYS}
+    sections = [
+        _section(
+            model.heading,
+            _facts(tuple((k, v) for k, v in model.facts if k in wanted and v != numbers.MISSING)),
+        )
+        for model in (story.suspect, *story.candidates)
+    ]
+    if story.architecture is not None and any(story.architecture.values()):
+        rows = tuple((phrases.say("ui", key), "; ".join(v)) for key, v in story.architecture.items() if v)
+        sections.append(_section(phrases.say("ui", "architecture"), _facts(rows)))
+    return Group(*sections)
+
+
+def _evidence(story: Story, phrases: Phrases) -> RenderableType:
+    parts: list[RenderableType] = []
+    if story.groups:
+        head = [phrases.say("ui", "test"), phrases.say("ui", "finding"), phrases.say("ui", "log10_e_ascii")]
+        rows = [
+            row
+            for group in story.groups
+            for row in _group_rows(group, phrases, several=len(story.candidates) > 1)
+        ]
+        parts.append(_section(phrases.say("ui", "evidence"), _table(head, rows, right=1)))
+    if story.likeness:
+        head = [phrases.say("ui", "test"), phrases.say("ui", "finding"), phrases.say("ui", "background")]
+        rows = [(entry.name, entry.plain, entry.background) for entry in story.likeness]
+        parts.append(_section(phrases.say("ui", "likeness"), _table(head, rows)))
+    return Group(*parts)
+
+
+def _group_rows(group: KindGroup, phrases: Phrases, *, several: bool) -> Iterable[tuple[str | Text, ...]]:
+    for test in group.tests:
+        name = Text(test.name)
+        if several:
+            name.append(f" [{group.candidate + 1}]")
+        if test.stage:
+            name.append(f"\n{test.stage}", style="dim")
+        style = "bold" if test.strength == "strong" else ""
+        yield name, test.plain, Text(_range(test.low, test.high), style=style)
+
+
+def _range(low: float | None, high: float | None) -> str:
+    if low is None or high is None or numbers.bans(low) == numbers.bans(high):
+        return numbers.bans(high)
+    return f"{numbers.bans(low)}…{numbers.bans(high)}"
+
+
+def _maps(story: Story, phrases: Phrases, console: Console) -> RenderableType:
+    parts: list[RenderableType] = []
+    drawn: list[RenderableType] = []
+    for found in story.maps:
+        drawn.append(Text(path_text(found, phrases)))
+        if found.log10_e and any(i != j for i, j in found.pairs) and len(found.candidate_layers) <= _MAX_MAP:
+            drawn.append(_shaded(found, phrases, console))
+    if drawn:
+        parts.append(_section(phrases.say("ui", "layer_map"), *drawn))
+    if story.inheritance:
+        summaries = summary_by_component(story.inheritance, phrases)
+        parts.append(_section(phrases.say("ui", "inheritance"), _plain(*summaries)))
+    return Group(*parts)
+
+
+def _shaded(found: LayerMap, phrases: Phrases, console: Console) -> Text:
+    """The map in characters; the darker, the more evidence. Its legend stands below it."""
+    shades = _SHADES if "utf" in console.encoding.lower() else _PLAIN_SHADES
+    lines = [
+        f"{layer:>4} " + "".join("? " if v is None else shades[int(band(v)[1])] * 2 for v in line)
+        for layer, line in zip(found.suspect_layers, found.log10_e, strict=False)
+    ]
+    legend = "  ".join(f"{shade} ≥{edge:g}" for shade, edge in zip(shades[1:], EDGES, strict=True))
+    return Text("\n".join(["", *lines, "", f"     {phrases.say('ui', 'log10_e_ascii')}: {legend}"]))
+
+
+def _happened(story: Story, phrases: Phrases) -> RenderableType:
+    content: list[RenderableType] = []
+    for step in (step for answer in story.answers for step in answer.steps):
+        content.append(Text.assemble((step.name, "bold"), ": ", step.text))
+        if step.figures:
+            content.append(Padding(_facts(step.figures), (0, 0, 0, 2)))
+    return _section(
+        phrases.say("ui", "happened"), *(content or [_plain(phrases.say("ui", "nothing_happened"))])
+    )
+
+
+def _open_ends(story: Story, phrases: Phrases) -> RenderableType:
+    parts: list[RenderableType] = []
+    if story.untested:
+        head = [phrases.say("ui", "test"), phrases.say("ui", "where"), phrases.say("ui", "reason")]
+        rows = [(entry.name, entry.where, entry.reason) for entry in story.untested]
+        parts.append(_section(phrases.say("ui", "untested"), _table(head, rows)))
+    limits = [*story.limits, *([] if story.validation else [phrases.say("ui", "not_validated")])]
+    parts.append(_section(phrases.say("ui", "limits"), _bullets(limits)))
+    return Group(*parts)
+
+
+def _circumstances(story: Story, phrases: Phrases) -> Figures:
+    return (
+        (phrases.say("ui", "bytes_read"), story.bytes_read),
+        (phrases.say("ui", "versions"), ", ".join(f"{name} {value}" for name, value in story.versions)),
+        (phrases.say("ui", "seeds"), story.seeds),
+    )
