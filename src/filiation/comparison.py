@@ -10,6 +10,7 @@ from typing import Any
 from filiation import anatomy, checkpoint, derivation, likeness, origin
 from filiation._version import __version__
 from filiation.anatomy.model import Anatomy
+from filiation.checkpoint.record import model_record
 from filiation.errors import UsageError
 from filiation.evidence import Derivation, Evidence, Relation, Report, Verdict, plain
 from filiation.origin.examine import Examination, examine
@@ -210,7 +211,7 @@ def assemble(
 
 def _record(model: Anatomy) -> Any:
     described = anatomy.describe(model)
-    return checkpoint.model_record(
+    return model_record(
         model.checkpoint, model.family, described["geometry"], tuple(i.what for i in model.inferences)
     )
 

@@ -7,6 +7,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.hubserver import BytesFile, HubServer
@@ -57,8 +58,8 @@ def settings(server: HubServer, tmp_path: Path, patience: Patience) -> HubSettin
 def weights(size: int = 3_000_000, seed: int = 1) -> BytesFile:
     """A safetensors file of one int8 tensor with bytes that are all different enough to notice a shift."""
     header = json.dumps({"w": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
-    body = b"".join(struct.pack("<I", (i * 2654435761 + seed) % 2**32) for i in range(size // 4))
-    return BytesFile(struct.pack("<Q", len(header)) + header + body.ljust(size, b"\0"), large=True)
+    words = np.arange(size // 4 + 1, dtype=np.uint32) * np.uint32(2654435761) + np.uint32(seed)
+    return BytesFile(struct.pack("<Q", len(header)) + header + words.tobytes()[:size], large=True)
 
 
 def small_model(seed: int = 1) -> dict[str, BytesFile]:

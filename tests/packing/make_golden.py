@@ -1,7 +1,7 @@
 """Make the golden files of this folder: weights packed and dequantised by the libraries that define the formats.
 
-None of this code is filiation's: each file holds what another library packed, and under ``oracle.<name>`` what that library's own
-dequantisation gives. Run in an environment of its own (CPU is enough)::
+None of this code is filiation's: each file holds what another library packed, and under ``oracle.<name>`` what
+that library's own dequantisation gives. Run in an environment of its own (CPU is enough)::
 
     pip install torch==2.13.0 transformers==5.23.0 compressed-tensors==0.20.0 bitsandbytes==0.50.2 safetensors
     pip install --no-deps auto-gptq==0.7.1 autoawq==0.2.7.post3 auto-round==0.16.1 accelerate==1.15.0
@@ -9,8 +9,9 @@ dequantisation gives. Run in an environment of its own (CPU is enough)::
     pip install --no-deps --target old compressed-tensors==0.10.2
     python tests/packing/make_golden.py --old old
 
-The last of them is the newest compressed-tensors that knows ``weight_g_idx`` and the older, padded words; it runs in a process of
-its own. auto-gptq, autoawq and auto-round are loaded module by module, because importing the packages asks for a GPU.
+The last of them is the newest compressed-tensors that knows ``weight_g_idx`` and the older, padded words; it runs
+in a process of its own. auto-gptq, autoawq and auto-round are loaded module by module, because importing the
+packages asks for a GPU.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ def save(name: str, packed: Tensors, oracle: Tensors, config: dict[str, Any] | N
     """Write one golden file: packed tensors, the oracle's results, the config a model would have."""
     tensors = {**packed, **{f"oracle.{key}": value for key, value in oracle.items()}}
     metadata = {"made_by": made_by, "config": json.dumps(config)}
-    save_file({key: value.contiguous() for key, value in tensors.items()}, GOLDEN / f"{name}.safetensors", metadata)
+    save_file(
+        {key: value.contiguous() for key, value in tensors.items()}, GOLDEN / f"{name}.safetensors", metadata
+    )
 
 
 def weights(out: int, width: int, seed: int) -> torch.Tensor:
@@ -55,7 +58,9 @@ def bare(distribution: str, *packages: str) -> None:
     """Let submodules of packages be imported without running the packages' own ``__init__``."""
     for package in packages:
         module = types.ModuleType(package)
-        module.__path__ = [str(importlib.metadata.distribution(distribution).locate_file(package.replace(".", "/")))]
+        module.__path__ = [
+            str(importlib.metadata.distribution(distribution).locate_file(package.replace(".", "/")))
+        ]
         sys.modules[package] = module
 
 
@@ -78,7 +83,9 @@ def gptq() -> None:
     _gptq(layer_type, 4, 64, symmetric=True, act_order=False, group_stated=-1)
 
 
-def _gptq(layer_type: Any, bits: int, group_size: int, *, symmetric: bool, act_order: bool, group_stated: int = 0) -> None:
+def _gptq(
+    layer_type: Any, bits: int, group_size: int, *, symmetric: bool, act_order: bool, group_stated: int = 0
+) -> None:
     out, width = 32, 64
     weight = weights(out, width, bits)
     group = torch.arange(width) // group_size
@@ -94,9 +101,24 @@ def _gptq(layer_type: Any, bits: int, group_size: int, *, symmetric: bool, act_o
     layer = layer_type(bits, group_size, width, out, False, weight_dtype=torch.float32)
     layer.pack(linear, scales.clone(), zeros.clone(), group.int())
     result = layer(torch.eye(width)).T
-    packed = {"m.qweight": layer.qweight, "m.qzeros": layer.qzeros, "m.scales": layer.scales.half(), "m.g_idx": layer.g_idx}
-    name = f"gptq{bits}" + ("_sym" if symmetric else "") + ("_act" if act_order else "") + ("_one_group" if group_stated else "")
-    config = {"quant_method": "gptq", "bits": bits, "group_size": group_stated or group_size, "desc_act": act_order}
+    packed = {
+        "m.qweight": layer.qweight,
+        "m.qzeros": layer.qzeros,
+        "m.scales": layer.scales.half(),
+        "m.g_idx": layer.g_idx,
+    }
+    name = (
+        f"gptq{bits}"
+        + ("_sym" if symmetric else "")
+        + ("_act" if act_order else "")
+        + ("_one_group" if group_stated else "")
+    )
+    config = {
+        "quant_method": "gptq",
+        "bits": bits,
+        "group_size": group_stated or group_size,
+        "desc_act": act_order,
+    }
     config |= {"sym": symmetric, "checkpoint_format": "gptq"}
     save(name, packed, {"m.weight": result}, {"quantization_config": config}, version("auto-gptq"))
 
@@ -117,8 +139,19 @@ def gptq_v2() -> None:
         packed = {"m.qweight": layer.qweight, "m.qzeros": layer.qzeros, "m.scales": layer.scales}
         layer.scales = layer.scales.float()
         result = layer(torch.eye(width)).T
-        config = {"quant_method": "auto-round", "packing_format": "auto_round:gptqmodel", "bits": bits, "group_size": group_size}
-        save(f"gptq{bits}_v2", packed, {"m.weight": result}, {"quantization_config": config}, version("auto-round"))
+        config = {
+            "quant_method": "auto-round",
+            "packing_format": "auto_round:gptqmodel",
+            "bits": bits,
+            "group_size": group_size,
+        }
+        save(
+            f"gptq{bits}_v2",
+            packed,
+            {"m.weight": result},
+            {"quantization_config": config},
+            version("auto-round"),
+        )
 
 
 def awq() -> None:
@@ -130,10 +163,18 @@ def awq() -> None:
     scales, zeros = asymmetric(weight, 4, torch.arange(width) // group_size)
     linear = torch.nn.Linear(width, out, bias=True)
     linear.weight.data = weight
-    layer = layer_type.from_linear(linear, 4, group_size, scales=scales.T.contiguous(), zeros=zeros.T.contiguous())
+    layer = layer_type.from_linear(
+        linear, 4, group_size, scales=scales.T.contiguous(), zeros=zeros.T.contiguous()
+    )
     result = dequantize(layer.qweight, layer.qzeros, layer.scales.float(), 4, group_size).T
     packed = {f"m.{key}": value for key, value in layer.state_dict().items()}
-    config = {"quant_method": "awq", "bits": 4, "group_size": group_size, "version": "gemm", "zero_point": True}
+    config = {
+        "quant_method": "awq",
+        "bits": 4,
+        "group_size": group_size,
+        "version": "gemm",
+        "zero_point": True,
+    }
     save("awq4", packed, {"m.weight": result}, {"quantization_config": config}, version("autoawq"))
 
 
@@ -166,7 +207,9 @@ def _four_bit(kind: str, nested: bool, storage: torch.dtype, out: int, width: in
     layer = layer.to("cpu")
     packed = {f"m.{key}": value for key, value in layer.state_dict().items()}
     result = bnb.functional.dequantize_4bit(layer.weight.data, layer.weight.quant_state)
-    name = f"bnb_{kind}" + ("_nested" if nested else "") + ("_bf16_storage" if storage is torch.bfloat16 else "")
+    name = (
+        f"bnb_{kind}" + ("_nested" if nested else "") + ("_bf16_storage" if storage is torch.bfloat16 else "")
+    )
     name += "_ragged" if width % 64 else ""
     config = {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": kind}
     save(name, packed, {"m.weight": result}, {"quantization_config": config}, version("bitsandbytes"))
@@ -177,12 +220,16 @@ def mlx() -> None:
     import numpy as np
 
     for bits, group_size, shape in ((4, 64, (12, 128)), (3, 32, (12, 64)), (6, 32, (2, 8, 64))):
-        weight = mx.array(weights(shape[-2] * (shape[0] if len(shape) == 3 else 1), shape[-1], 55).numpy().reshape(shape))
+        weight = mx.array(
+            weights(shape[-2] * (shape[0] if len(shape) == 3 else 1), shape[-1], 55).numpy().reshape(shape)
+        )
         parts = mx.quantize(weight, group_size=group_size, bits=bits)
         result = mx.dequantize(*parts, group_size=group_size, bits=bits)
         named = zip(("weight", "scales", "biases"), parts, strict=True)
         packed = {f"m.{key}": torch.from_numpy(np.array(value)) for key, value in named}
-        config = {"quantization": {"group_size": 64, "bits": 4, "m": {"group_size": group_size, "bits": bits}}}
+        config = {
+            "quantization": {"group_size": 64, "bits": 4, "m": {"group_size": group_size, "bits": bits}}
+        }
         oracle = {"m.weight": torch.from_numpy(np.array(result))}
         save(f"mlx{bits}" + ("_experts" if len(shape) == 3 else ""), packed, oracle, config, version("mlx"))
 
@@ -195,7 +242,12 @@ def fp8() -> None:
     tall, wide = -(-out // block), -(-width // block)
     largest = torch.stack(
         [
-            torch.stack([weight[i * block : (i + 1) * block, j * block : (j + 1) * block].abs().max() for j in range(wide)])
+            torch.stack(
+                [
+                    weight[i * block : (i + 1) * block, j * block : (j + 1) * block].abs().max()
+                    for j in range(wide)
+                ]
+            )
             for i in range(tall)
         ]
     )
@@ -213,9 +265,19 @@ def fp8() -> None:
         ("fp8_e5m2", torch.tensor([0.0007]), torch.float8_e5m2),
     ):
         weight = weights(24, 40, 61)
-        packed = {"m.weight": (weight / scale).to(kind), "m.weight_scale": scale, "m.input_scale": torch.tensor(0.5)}
+        packed = {
+            "m.weight": (weight / scale).to(kind),
+            "m.weight_scale": scale,
+            "m.input_scale": torch.tensor(0.5),
+        }
         result = {"m.weight": packed["m.weight"].to(torch.float32) * scale}
-        save(name, packed, result, {"quantization_config": {"quant_method": "fp8"}}, f"torch {torch.__version__}")
+        save(
+            name,
+            packed,
+            result,
+            {"quantization_config": {"quant_method": "fp8"}},
+            f"torch {torch.__version__}",
+        )
 
 
 def mxfp4() -> None:
@@ -237,20 +299,66 @@ def compressed_tensors(old: str | None) -> None:
 
     cases: list[tuple[str, str, dict[str, Any], tuple[int, int]]] = [
         ("int4_group", "pack-quantized", {"num_bits": 4, "strategy": "group", "group_size": 32}, (20, 64)),
-        ("int4_asym", "pack-quantized", {"num_bits": 4, "strategy": "group", "group_size": 32, "symmetric": False}, (20, 64)),
+        (
+            "int4_asym",
+            "pack-quantized",
+            {"num_bits": 4, "strategy": "group", "group_size": 32, "symmetric": False},
+            (20, 64),
+        ),
         ("int8_channel", "pack-quantized", {"num_bits": 8, "strategy": "channel"}, (20, 70)),
         ("int8_asym", "pack-quantized", {"num_bits": 8, "strategy": "channel", "symmetric": False}, (18, 70)),
         ("int3_group", "pack-quantized", {"num_bits": 3, "strategy": "group", "group_size": 32}, (20, 64)),
-        ("int3_asym", "pack-quantized", {"num_bits": 3, "strategy": "group", "group_size": 32, "symmetric": False}, (20, 96)),
+        (
+            "int3_asym",
+            "pack-quantized",
+            {"num_bits": 3, "strategy": "group", "group_size": 32, "symmetric": False},
+            (20, 96),
+        ),
         ("int8_plain", "int-quantized", {"num_bits": 8, "strategy": "channel"}, (20, 70)),
-        ("int8_plain_asym", "int-quantized", {"num_bits": 8, "strategy": "channel", "symmetric": False}, (20, 70)),
+        (
+            "int8_plain_asym",
+            "int-quantized",
+            {"num_bits": 8, "strategy": "channel", "symmetric": False},
+            (20, 70),
+        ),
         ("fp8_channel", "float-quantized", {"num_bits": 8, "type": "float", "strategy": "channel"}, (20, 70)),
         ("fp8_tensor", "float-quantized", {"num_bits": 8, "type": "float", "strategy": "tensor"}, (20, 70)),
-        ("fp8_block", "float-quantized", {"num_bits": 8, "type": "float", "strategy": "block", "block_structure": [16, 32]}, (20, 70)),
-        ("nvfp4", "nvfp4-pack-quantized", {"num_bits": 4, "type": "float", "strategy": "tensor_group", "group_size": 16}, (20, 64)),
-        ("mxfp4", "mxfp4-pack-quantized", {"num_bits": 4, "type": "float", "strategy": "group", "group_size": 32}, (20, 64)),
-        ("mxfp6", "mxfp6-pack-quantized", {"num_bits": 6, "type": "float", "strategy": "group", "group_size": 32}, (20, 64)),
-        ("mxfp8", "mxfp8-quantized", {"num_bits": 8, "type": "float", "strategy": "group", "group_size": 32, "scale_dtype": "torch.uint8"}, (20, 64)),
+        (
+            "fp8_block",
+            "float-quantized",
+            {"num_bits": 8, "type": "float", "strategy": "block", "block_structure": [16, 32]},
+            (20, 70),
+        ),
+        (
+            "nvfp4",
+            "nvfp4-pack-quantized",
+            {"num_bits": 4, "type": "float", "strategy": "tensor_group", "group_size": 16},
+            (20, 64),
+        ),
+        (
+            "mxfp4",
+            "mxfp4-pack-quantized",
+            {"num_bits": 4, "type": "float", "strategy": "group", "group_size": 32},
+            (20, 64),
+        ),
+        (
+            "mxfp6",
+            "mxfp6-pack-quantized",
+            {"num_bits": 6, "type": "float", "strategy": "group", "group_size": 32},
+            (20, 64),
+        ),
+        (
+            "mxfp8",
+            "mxfp8-quantized",
+            {
+                "num_bits": 8,
+                "type": "float",
+                "strategy": "group",
+                "group_size": 32,
+                "scale_dtype": "torch.uint8",
+            },
+            (20, 64),
+        ),
     ]
     for number, (name, form, arguments, shape) in enumerate(cases):
         args = QuantizationArgs(**arguments)
@@ -269,11 +377,23 @@ def compressed_tensors(old: str | None) -> None:
         packed = compressor.compress(state, scheme)
         result = compressor.decompress(dict(packed), scheme)["weight"]
         weights_config = {key: value for key, value in arguments.items() if key != "scale_dtype"}
-        config = {"quant_method": "compressed-tensors", "format": form, "config_groups": {"group_0": {"weights": weights_config}}}
-        save(f"ct_{name}", {f"m.{k}": v.data for k, v in packed.items()}, {"m.weight": result}, {"quantization_config": config}, version("compressed-tensors"))
+        config = {
+            "quant_method": "compressed-tensors",
+            "format": form,
+            "config_groups": {"group_0": {"weights": weights_config}},
+        }
+        save(
+            f"ct_{name}",
+            {f"m.{k}": v.data for k, v in packed.items()},
+            {"m.weight": result},
+            {"quantization_config": config},
+            version("compressed-tensors"),
+        )
     modelopt()
     if old is not None:
-        subprocess.run([sys.executable, __file__, "--only-old"], env={"PYTHONPATH": old, "PATH": ""}, check=True)
+        subprocess.run(
+            [sys.executable, __file__, "--only-old"], env={"PYTHONPATH": old, "PATH": ""}, check=True
+        )
 
 
 def _extremes(weight: torch.Tensor, args: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -285,7 +405,9 @@ def _extremes(weight: torch.Tensor, args: Any) -> tuple[torch.Tensor, torch.Tens
     if strategy == "block":
         tall, wide = args.block_structure
         out, width = weight.shape
-        pieces = [[weight[i : i + tall, j : j + wide] for j in range(0, width, wide)] for i in range(0, out, tall)]
+        pieces = [
+            [weight[i : i + tall, j : j + wide] for j in range(0, width, wide)] for i in range(0, out, tall)
+        ]
         low = torch.stack([torch.stack([piece.min() for piece in row]) for row in pieces])
         return low, torch.stack([torch.stack([piece.max() for piece in row]) for row in pieces])
     grouped = weight.unflatten(1, (-1, args.group_size))
@@ -316,7 +438,9 @@ def modelopt() -> None:
 
 def old_compressed_tensors() -> None:
     """Activation order (``weight_g_idx``) and the words with padding, as compressed-tensors 0.10.2 has them."""
-    from compressed_tensors.compressors.quantized_compressors.pack_quantized import PackedQuantizationCompressor
+    from compressed_tensors.compressors.quantized_compressors.pack_quantized import (
+        PackedQuantizationCompressor,
+    )
     from compressed_tensors.quantization import QuantizationArgs
 
     compressor = PackedQuantizationCompressor()
@@ -328,13 +452,31 @@ def old_compressed_tensors() -> None:
             group = group[torch.randperm(width, generator=torch.Generator().manual_seed(9))]
         largest = torch.stack([weight[:, group == g].abs().amax(1) for g in range(2)], 1)
         scale = largest / (2 ** (bits - 1) - 0.5)
-        args = QuantizationArgs(num_bits=bits, strategy="group", group_size=group_size, symmetric=True, actorder="group" if act_order else None)
+        args = QuantizationArgs(
+            num_bits=bits,
+            strategy="group",
+            group_size=group_size,
+            symmetric=True,
+            actorder="group" if act_order else None,
+        )
         g_idx = group.int() if act_order else None
-        packed = compressor.compress_weight(weight, scale, args, zero_point=torch.zeros_like(scale), g_idx=g_idx)
+        packed = compressor.compress_weight(
+            weight, scale, args, zero_point=torch.zeros_like(scale), g_idx=g_idx
+        )
         packed |= {"weight_scale": scale} | ({"weight_g_idx": g_idx} if g_idx is not None else {})
         result = compressor.decompress_weight(dict(packed), args)
-        config = {"quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups": {"group_0": {"weights": {"num_bits": bits}}}}
-        save(f"ct_{name}", {f"m.{k}": v for k, v in packed.items()}, {"m.weight": result}, {"quantization_config": config}, version("compressed-tensors"))
+        config = {
+            "quant_method": "compressed-tensors",
+            "format": "pack-quantized",
+            "config_groups": {"group_0": {"weights": {"num_bits": bits}}},
+        }
+        save(
+            f"ct_{name}",
+            {f"m.{k}": v for k, v in packed.items()},
+            {"m.weight": result},
+            {"quantization_config": config},
+            version("compressed-tensors"),
+        )
 
 
 def main() -> None:

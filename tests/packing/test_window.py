@@ -22,7 +22,9 @@ class Whole(LazyTensor):
         return []
 
     def window(self, ranges: tuple[Range, ...]) -> Floats:
-        assert all(0 <= start < stop <= size for (start, stop), size in zip(ranges, self.info.shape, strict=True))
+        assert all(
+            0 <= start < stop <= size for (start, stop), size in zip(ranges, self.info.shape, strict=True)
+        )
         return self.values[tuple(slice(*span) for span in ranges)]
 
 

@@ -96,6 +96,7 @@ def _checkpoint(
         metadata=loaded.metadata,
         revision=source.revision,
         notes=tuple(notes),
+        is_local=all(source.local_path(file) is not None for file in _files_of(loaded.tensors)),
         side_files=side_files,
         file_reader=side_files.read,
     )

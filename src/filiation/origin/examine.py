@@ -159,7 +159,7 @@ class _Walk:
     def windows(self) -> tuple[Window | None, Window | None]:
         """Return the window the layer map reads and the one that tests what it chose: disjoint positions."""
         s, _ = self.sides(bases.IDENTITY)
-        width = s.geometry.d_ff or 0
+        width = s.ffn_width
         size = width // 2 if self.plan.whole else min(self.plan.map_units, width // 2)
         if size < 8:
             return None, None
@@ -234,14 +234,14 @@ def _test_window(walk: _Walk) -> Window | None:
     if walk.plan.whole:
         return None
     s, _ = walk.sides(bases.IDENTITY)
-    width = s.geometry.d_ff or 0
+    width = s.ffn_width
     return (
         gather.seeded_windows(width, walk.plan.units, 1, walk.plan.rng("direct window"))[0] if width else None
     )
 
 
 def _same_ffn_width(s: Side, c: Side) -> bool:
-    return s.geometry.d_ff is not None and s.geometry.d_ff == c.geometry.d_ff
+    return s.ffn_width > 0 and s.ffn_width == c.ffn_width
 
 
 def _aligned(walk: _Walk) -> bool:
@@ -308,7 +308,7 @@ Layers = tuple[Sequence[int], Sequence[int]]
 def _map_layers(walk: _Walk, s: Side, c: Side, way: str) -> Layers | None:
     """Return which layers of each model a map compares: all, or a sample where whole matrices must be read."""
     everything = range(s.geometry.n_layers), range(c.geometry.n_layers)
-    width = (c.geometry.d_ff or 0) * c.geometry.d_model
+    width = c.ffn_width * c.geometry.d_model
     if walk.plan.whole or way == "order":
         cost = 0 if walk.plan.whole else 4 * walk.plan.map_units * c.geometry.d_model * c.geometry.n_layers
         return everything if walk.affordable(cost) else None

@@ -35,6 +35,11 @@ class Side:
         """The component's sizes."""
         return self.anatomy.geometry[self.component]
 
+    @property
+    def ffn_width(self) -> int:
+        """Hidden neurons of an FFN (of one expert, where layers are made of experts); 0 where unknown."""
+        return self.geometry.d_ff_expert or self.geometry.d_ff or 0
+
     def carry(self, rows: Floats) -> Floats:
         """Carry rows over this model's residual channels into the common basis."""
         return self.basis.suspect(rows) if self.is_suspect else self.basis.candidate(rows)

@@ -10,7 +10,10 @@ from filiation.origin.pairing import TokenRows
 
 
 def shared_tokens(suspect: Anatomy, candidate: Anatomy) -> TokenRows | None:
-    """Return the shared tokens by string where both tokenizers are there, else by equal ids; None without embeddings."""
+    """Return the shared tokens: by string where both tokenizers are there, else by equal ids.
+
+    None where a model has no token embeddings.
+    """
     rows_s, rows_c = _rows(suspect), _rows(candidate)
     if not rows_s or not rows_c:
         return None

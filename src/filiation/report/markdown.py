@@ -70,9 +70,10 @@ def _facts(figures: Figures) -> str:
 
 
 def _answer(answer: Answer, phrases: Phrases) -> list[str]:
-    happened = ", ".join(step.name for step in answer.steps)
+    happened = phrases.say("ui", "list_semicolon").join(step.name for step in answer.steps)
     return [
-        f"**{safe(answer.name)}.** {safe(answer.sentence)}",
+        f"**{safe(answer.name)}**",
+        safe(answer.sentence),
         safe(answer.means),
         f"{safe(phrases.say('ui', 'happened'))}: **{safe(happened)}**" if happened else "",
         _facts(answer.facts),
@@ -129,8 +130,12 @@ def _happened(story: Story, phrases: Phrases) -> list[str]:
     blocks = [f"## {safe(phrases.say('ui', 'happened'))}"]
     steps = [step for answer in story.answers for step in answer.steps]
     for step in steps:
-        figures = "; ".join(f"{label} {value}" for label, value in step.figures)
-        blocks.append(f"**{safe(step.name)}.** {safe(step.text)}" + (f" {safe(figures)}." if figures else ""))
+        figures = phrases.say("ui", "list_semicolon").join(
+            f"{label} {value}" for label, value in step.figures
+        )
+        blocks.append(
+            f"**{safe(step.name)}** · {safe(step.text)}" + (f" ({safe(figures)})" if figures else "")
+        )
     return blocks if steps else [*blocks, safe(phrases.say("ui", "nothing_happened"))]
 
 

@@ -77,8 +77,8 @@ def _geometry(phrases: Phrases, geometry: Mapping[str, Any]) -> str:
             if v is not None and not isinstance(v, bool | Mapping | list)
         ]
         head = f"{phrases.name('component', component)}: " if len(components) > 1 else ""
-        texts.append(head + ", ".join(shown))
-    return "; ".join(texts)
+        texts.append(head + phrases.say("ui", "list_comma").join(shown))
+    return phrases.say("ui", "list_semicolon").join(texts)
 
 
 def _dtypes(dtypes: Mapping[str, int]) -> str:

@@ -256,9 +256,10 @@ def _value(phrases: Phrases, value: Any) -> str:
 def _cut(phrases: Phrases, parts: list[str]) -> str:
     if not parts:
         return MISSING
-    shown = ", ".join(parts[:_MAX_LIST])
+    comma = phrases.say("ui", "list_comma")
+    shown = comma.join(parts[:_MAX_LIST])
     more = len(parts) - _MAX_LIST
-    return shown if more <= 0 else f"{shown}, {phrases.say('ui', 'more', count=more)}"
+    return shown if more <= 0 else shown + comma + phrases.say("ui", "more", count=more)
 
 
 def _tool(report: Report) -> Figures:

@@ -17,6 +17,7 @@ from filiation.report import numbers
 from filiation.report.custody import Custody
 from filiation.report.draw.bands import EDGES, band
 from filiation.report.extras import LayerMap
+from filiation.report.flow import Flow
 from filiation.report.groups import KindGroup
 from filiation.report.mapping import path_text, summary_by_component
 from filiation.report.story import Answer, Figures, Story, tell
@@ -90,7 +91,7 @@ def _section(words: str, *content: RenderableType) -> RenderableType:
 
 
 def _plain(*lines: str) -> Text:
-    return Text("\n".join(line for line in lines if line))
+    return Flow("\n".join(line for line in lines if line))
 
 
 def _facts(figures: Figures) -> Table:
@@ -98,7 +99,7 @@ def _facts(figures: Figures) -> Table:
     table.add_column(style="dim", max_width=24)
     table.add_column(overflow="fold")
     for label, value in figures:
-        table.add_row(Text(label), Text(value))
+        table.add_row(Flow(label), Flow(value))
     return table
 
 
@@ -112,14 +113,16 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str | Text]], right: int
             Text(words), justify=side, overflow="fold", no_wrap=number, max_width=26 if n == 0 else None
         )
     for row in rows:
-        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+        table.add_row(*(Flow(cell) if isinstance(cell, str) else cell for cell in row))
     return table
 
 
 def _bullets(lines: Iterable[str]) -> Table:
     table = Table.grid(padding=(0, 1))
+    table.add_column()
+    table.add_column(overflow="fold")
     for line in lines:
-        table.add_row(Text("-"), Text(line))
+        table.add_row(Text("-"), Flow(line))
     return table
 
 
@@ -129,12 +132,12 @@ def _answer(answer: Answer, phrases: Phrases) -> RenderableType:
         _plain(answer.sentence, answer.means),
         Text(""),
     ]
-    happened = ", ".join(step.name for step in answer.steps)
+    happened = phrases.say("ui", "list_semicolon").join(step.name for step in answer.steps)
     facts = (*answer.facts, *(((phrases.say("ui", "happened_short"), happened),) if happened else ()))
     if facts:
         parts += [_facts(facts), Text("")]
     if answer.bound_meaning:
-        parts += [Text(answer.bound_meaning, style="italic"), Text("")]
+        parts += [Flow(answer.bound_meaning, style="italic"), Text("")]
     if answer.notes:
         parts += [_bullets(answer.notes), Text("")]
     return Group(*parts)
@@ -150,7 +153,11 @@ def _models(story: Story, phrases: Phrases) -> RenderableType:
         for model in (story.suspect, *story.candidates)
     ]
     if story.architecture is not None and any(story.architecture.values()):
-        rows = tuple((phrases.say("ui", key), "; ".join(v)) for key, v in story.architecture.items() if v)
+        rows = tuple(
+            (phrases.say("ui", key), phrases.say("ui", "list_semicolon").join(v))
+            for key, v in story.architecture.items()
+            if v
+        )
         sections.append(_section(phrases.say("ui", "architecture"), _facts(rows)))
     return Group(*sections)
 
@@ -193,7 +200,7 @@ def _maps(story: Story, phrases: Phrases, console: Console) -> RenderableType:
     parts: list[RenderableType] = []
     drawn: list[RenderableType] = []
     for found in story.maps:
-        drawn.append(Text(path_text(found, phrases)))
+        drawn.append(Flow(path_text(found, phrases)))
         if found.log10_e and any(i != j for i, j in found.pairs) and len(found.candidate_layers) <= _MAX_MAP:
             drawn.append(_shaded(found, phrases, console))
     if drawn:
@@ -218,7 +225,10 @@ def _shaded(found: LayerMap, phrases: Phrases, console: Console) -> Text:
 def _happened(story: Story, phrases: Phrases) -> RenderableType:
     content: list[RenderableType] = []
     for step in (step for answer in story.answers for step in answer.steps):
-        content.append(Text.assemble((step.name, "bold"), ": ", step.text))
+        words = phrases.say("ui", "label_colon", label=step.name, value=step.text)
+        line = Flow(words)
+        line.stylize("bold", 0, len(step.name))
+        content.append(line)
         if step.figures:
             content.append(Padding(_facts(step.figures), (0, 0, 0, 2)))
     return _section(

@@ -9,7 +9,7 @@ packed down the rows, or int8), and where columns were quantised in order of act
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -186,12 +186,12 @@ def _build(parts: Parts, stated: frozenset[int]) -> Unpacked:
     return Unpacked(PackedTensor(info, packed, scales, zeros, g_idx, bits, dense, parts), names)
 
 
-def _bits(parts: Parts, width: int, words: int, stated: Iterable[int]) -> tuple[int, bool]:
+def _bits(parts: Parts, width: int, words: int, stated: frozenset[int]) -> tuple[int, bool]:
     """Tell the bits, and whether the words are filled, from the stored width; the config decides what is ambiguous."""
-    layouts = [(bits, -(-width * bits // 32), True) for bits in range(1, 9)]
-    layouts += [(bits, -(-width // (32 // bits)), False) for bits in range(1, 9)]
-    fitting = [(bits, dense) for bits, count, dense in layouts if count == words]
-    likely = [item for item in fitting if item[0] in set(stated)] or fitting
+    dense = [(bits, True) for bits in range(1, 9) if -(-width * bits // 32) == words]
+    # Padded words are believed only where the config names their width: many widths could be read into them.
+    padded = [(bits, False) for bits in stated if 1 <= bits <= 8 and -(-width // (32 // bits)) == words]
+    likely = [item for item in dense if item[0] in stated] or padded or dense
     # Without a config: the widths that are really used come first.
     likely.sort(key=lambda item: ((4, 8, 2, 3, 6, 5, 7, 1).index(item[0]), not item[1]))
     if not likely:

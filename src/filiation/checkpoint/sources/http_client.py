@@ -7,10 +7,12 @@ redirects, and never into a message. Request and byte counts are of response bod
 from __future__ import annotations
 
 import re
+import ssl
 import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -86,6 +88,7 @@ class HttpClient:
             headers={"user-agent": f"filiation/{__version__}"},
             follow_redirects=False,
             timeout=httpx2.Timeout(self.patience.silence, connect=self.patience.connect),
+            verify=_certificates(),
             mounts=direct,
         )
 
@@ -287,6 +290,14 @@ class _Transfer:
             f"{response.headers.get('content-range', 'that it has no such range')!r}.",
             next_step="Try again; if it stays so, the upload is incomplete.",
         )
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Return the certificates to trust; loading them takes longer than all else, so once for all clients."""
+    import httpx2
+
+    return httpx2.create_ssl_context()
 
 
 def too_many_redirects(link: Link) -> NetworkError:

@@ -190,7 +190,11 @@ def _push(value: Any) -> Callable[[_Machine, Any], None]:
 
 
 def _close(kind: Callable[[list[Any]], Any]) -> Callable[[_Machine, Any], None]:
-    return lambda machine, _: machine.stack.append(kind(machine.since_mark()))
+    def action(machine: _Machine, _: Any) -> None:
+        value = kind(machine.since_mark())  # first: it brings back the stack that the value goes on
+        machine.stack.append(value)
+
+    return action
 
 
 _ACTIONS: dict[str, Callable[[_Machine, Any], None]] = {

@@ -46,7 +46,7 @@ def _outlines(drawn: LayerMap, cell: float) -> list[str]:
             _TOP + rows[mine] * cell,
             cell,
             cell,
-            "pair",
+            "pair" if cell >= 12 else "pair small",
             f"{mine} ↔ {theirs}: {bans(_value(drawn, rows[mine], columns[theirs]))}",
         )
         for mine, theirs in drawn.pairs
