@@ -104,7 +104,7 @@ def examine_pair(
 ) -> Pair:
     """Examine every component both models have, judge, and say how the suspect came from the candidate."""
     progress("exact tests", 0, None)
-    tokens = shared_tokens(suspect, candidate)
+    tokens = shared_tokens(suspect, candidate, plan)
     examinations = tuple(
         examine(suspect, candidate, c, plan, tokens if c == "language" else None, origin.TESTS, number)
         for c in suspect.components

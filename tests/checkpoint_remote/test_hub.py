@@ -84,10 +84,8 @@ def test_hints_are_joined_and_fetched_at_once(server: HubServer, settings: HubSe
     near = [(1_000_000 + i * 20_000, 1_000_000 + i * 20_000 + 1000) for i in range(20)]
     source.prefetch("model.safetensors", [*near, (2_900_000, 2_900_100)])
     before = len(server.log)
-    assert [r.range for r in server.log if r.site == "storage"].sort() == [
-        "bytes=1000000-1380999",
-        "bytes=2900000-2900099",
-    ].sort()
+    storage = {r.range for r in server.log if r.site == "storage"}
+    assert storage == {"bytes=1000000-1380999", "bytes=2900000-2900099"}
     for start, stop in [*near, (2_900_000, 2_900_100)]:
         assert source.read("model.safetensors", start, stop) == data[start:stop]
     assert len(server.log) == before == 4
@@ -385,10 +383,15 @@ def test_the_token_is_in_no_log_and_no_representation(
     assert TOKEN in {r.token for r in server.log}
 
 
-def test_a_token_does_not_go_over_an_open_line(settings: HubSettings) -> None:
-    source = replace(with_token(settings), endpoint="http://hub.invalid", offline=True)
-    with pytest.raises(NotFoundError):
-        open_source("org/name", settings=source)
+def test_a_token_does_not_go_over_an_open_line(
+    server: HubServer, settings: HubSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if the loopback address were another machine's: http:// and not here.
+    monkeypatch.setattr("filiation.checkpoint.sources.http_link.is_loopback", lambda url: False)
+    server.add("org/name", small_model(), gated=True, granted=(TOKEN,))
+    error = refused("org/name", with_token(settings))
+    assert "https:// only" in (error.reason or "")
+    assert {r.token for r in server.log} == {None}
 
 
 def test_the_environment_of_the_hub_client_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,10 +10,11 @@ from filiation.anatomy.geometry import measure
 from filiation.anatomy.model import Anatomy, Geometry, Inference, Part, Ruling
 from filiation.anatomy.names import find_stacks, path_of
 from filiation.anatomy.parts import Splitter
+from filiation.anatomy.recover import complete, fill, place_beside, recover, recover_flat
 from filiation.anatomy.roles import axes_of
 from filiation.anatomy.rulings import Case, rule_on
 from filiation.anatomy.tables import Config, Hit, Path, Rule
-from filiation.anatomy.towers import Clues, Found, Tower, component_of, raise_towers, shared_depth
+from filiation.anatomy.towers import Clues, Found, Tower, component_of, in_order, raise_towers, shared_depth
 from filiation.checkpoint.model import Checkpoint, TensorInfo
 from filiation.errors import UnknownAnatomyError
 
@@ -53,19 +54,33 @@ def _raise(checkpoint: Checkpoint, config: Config | None, architecture: str | No
     tensors = checkpoint.tensors
     stacks, loose = find_stacks(tensors)
     shapes = {name: info.shape for name, info in tensors.items()}
-    towers = raise_towers(stacks.values(), tensors, Clues(shapes, list(loose), config, architecture))
+    clues = Clues(shapes, list(loose), config, architecture)
+    towers = raise_towers(stacks.values(), tensors, clues)
     used = {tower.stack.container for tower in towers}
     for container, stack in stacks.items():
-        if container not in used:
+        if container in used:
+            continue
+        tower = recover(stack, tensors, clues) if component_of(container) != "projector" else None
+        if tower is not None:
+            towers.append(tower)
+        else:
             loose |= {path_of(name): name for layer in stack.layers.values() for name in layer.values()}
-    work = _Work(tensors, towers, loose)
-    if config is None and towers:
-        work.inferences.append(
-            Inference(
-                f"family {towers[0].family.name}", "no config: the table that explains most of the names"
-            )
-        )
+    if not towers:
+        flat = recover_flat(tensors, clues)
+        if flat is not None:
+            towers, loose = [flat[0]], flat[1]
+    for tower in towers:
+        if tower.stray:
+            complete(tower, tensors, shapes)
+    work = _Work(tensors, in_order(towers), loose)
+    _note_family(work, config)
     return work
+
+
+def _note_family(work: _Work, config: Config | None) -> None:
+    if work.towers and work.towers[0].known and config is None:
+        what = f"family {work.towers[0].family.name}"
+        work.inferences.append(Inference(what, "no config: the table that explains most of the names"))
 
 
 def _nothing(checkpoint: Checkpoint) -> UnknownAnatomyError:
@@ -81,17 +96,25 @@ def _nothing(checkpoint: Checkpoint) -> UnknownAnatomyError:
 
 def _place_loose(work: _Work) -> None:
     """Give every tensor outside the layer lists to the tower whose root is nearest above it."""
-    for path, name in work.loose.items():
+    for path, name in list(work.loose.items()):
         tower, hit = _owner(work, path)
-        said = component_of(path)
         if tower is not None and hit is not None:
             tower.found.append(Found(work.tensors[name], hit, None))
-        elif said == "projector":
+        elif component_of(path) == "projector":
             work.projector.append(Found(work.tensors[name], _projector_hit(path), None))
         else:
-            work.unnamed.append(name)
+            continue
+        del work.loose[path]
+    shapes = {name: info.shape for name, info in work.tensors.items()}
+    for tower in work.towers:
+        fill(tower, work.loose, work.tensors, shapes)
+    first = work.towers[0]
+    if work.loose and not any(f.hit.rule.roles == ("embedding",) for f in first.found):
+        place_beside(first, work.loose, work.tensors, measure(first)[0].d_model)
     for tower in work.towers:
         work.unnamed += tower.stray.values()
+        work.rename_map |= tower.renames
+    work.unnamed += work.loose.values()
 
 
 def _projector_hit(path: Path) -> Hit:

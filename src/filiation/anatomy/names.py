@@ -48,18 +48,32 @@ class Stack:
 
 
 def find_stacks(names: Iterable[str]) -> tuple[dict[Path, Stack], dict[Path, str]]:
-    """Split names into numbered stacks (by container) and the rest (path -> stored name)."""
+    """Split names into numbered stacks (by container) and the rest (path -> stored name).
+
+    A name may hold several numbers (``model.0.encoder.layer.3.experts.7.w1``). Its layer number is the first one
+    that truly counts: whose container holds the same kind of name under other numbers too.
+    """
+    paths = {path_of(name): name for name in names}
+    numbers: dict[tuple[Path, Path], set[str]] = {}
+    for path in paths:
+        for at in _number_places(path):
+            numbers.setdefault((path[:at], mask(path[at + 1 :])), set()).add(path[at])
+    counting = {container for (container, _), found in numbers.items() if len(found) > 1}
     layers: dict[Path, dict[int, dict[Path, str]]] = {}
     rest: dict[Path, str] = {}
-    for name in names:
-        path = path_of(name)
-        # A number at the very start is a module of a wrapper (sentence-transformers' "0.auto_model."), not a layer.
-        at = next((i for i, segment in enumerate(path) if i and segment.isdecimal()), None)
-        if at is None or at == len(path) - 1:
+    for path, name in paths.items():
+        places = _number_places(path)
+        at = next((i for i in places if path[:i] in counting), places[0] if places else None)
+        if at is None:
             rest[path] = name
         else:
             layers.setdefault(path[:at], {}).setdefault(int(path[at]), {})[path[at + 1 :]] = name
     return {container: Stack(container, found) for container, found in layers.items()}, rest
+
+
+def _number_places(path: Path) -> list[int]:
+    """Where a number stands that could count layers: not at the very start (a wrapper's module) nor at the end."""
+    return [i for i, segment in enumerate(path) if 0 < i < len(path) - 1 and segment.isdecimal()]
 
 
 def stem(path: Path) -> Path:

@@ -167,7 +167,7 @@ class _Search:
             for i in range(len(path)):
                 for j in range(i + 1, min(len(path), i + _LONGEST_RUN) + 1):
                     for target in gaps.get((_apply(rules, path[:i]), _apply(rules, path[j:])), ()):
-                        votes.update({rule: weight for rule in _rules(path[i:j], target)})
+                        votes.update(dict.fromkeys(_rules(path[i:j], target), weight))
         taken = {source for source, _ in rules}
         ranked = sorted(votes, key=lambda rule: (-votes[rule], _size([rule]), rule))
         return [[rule] for rule in ranked if rule[0] not in taken][:_TRIED]

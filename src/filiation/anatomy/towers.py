@@ -67,6 +67,7 @@ class Tower:
     found: list[Found] = field(default_factory=list[Found])
     stray: dict[tuple[int, Path], str] = field(default_factory=dict[tuple[int, Path], str])
     notes: list[Inference] = field(default_factory=list[Inference])
+    renames: dict[str, str] = field(default_factory=dict[str, str])
 
 
 def component_of(path: Path) -> str | None:
@@ -90,16 +91,21 @@ class Clues:
 
 
 def raise_towers(stacks: Iterable[Stack], tensors: Mapping[str, TensorInfo], clues: Clues) -> list[Tower]:
-    """Return a tower for every stack that a table explains in part, the largest language tower first."""
+    """Return a tower for every stack that a table explains in part."""
     towers: list[Tower] = []
     for stack in stacks:
         tower = _raise(stack, clues)
         if tower is not None:
-            _name_layers(tower, tensors)
+            name_layers(tower, tensors)
             towers.append(tower)
-    towers.sort(key=lambda t: (t.component != "language", -len(t.found), t.root))
-    _tell_apart(towers)
     return towers
+
+
+def in_order(towers: Iterable[Tower]) -> list[Tower]:
+    """Put the largest language tower first, and give a second tower of one component a name of its own."""
+    ordered = sorted(towers, key=lambda t: (t.component != "language", -len(t.found), t.root))
+    _tell_apart(ordered)
+    return ordered
 
 
 def _raise(stack: Stack, clues: Clues) -> Tower | None:
@@ -206,7 +212,10 @@ def _misfits(hits: Sequence[tuple[Path, Hit, str]], shapes: Shapes, family: Fami
     return wrong
 
 
-def _name_layers(tower: Tower, tensors: Mapping[str, TensorInfo]) -> None:
+def name_layers(tower: Tower, tensors: Mapping[str, TensorInfo]) -> None:
+    """Look every name inside the layers up in the tower's table."""
+    tower.found = [found for found in tower.found if found.layer is None]
+    tower.stray = {}
     lookup = tower.family.inside
     for number, layer in sorted(tower.stack.layers.items()):
         for path, name in layer.items():

@@ -59,7 +59,12 @@ class Matched:
     def moved(self) -> bool:
         """Whether the prediction is computed (so rounded), not merely read."""
         computed = self.residual.matrix is not None or self.fold is not None
-        return computed or self.units.factor is not None or self.units.mix is not None or self.units.pool is not None
+        return (
+            computed
+            or self.units.factor is not None
+            or self.units.mix is not None
+            or self.units.pool is not None
+        )
 
     def comparable(self) -> bool:
         """Return whether the prediction has the suspect's shape."""

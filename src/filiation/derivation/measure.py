@@ -214,11 +214,15 @@ def _finish(match: Matched, sums: _Sums, s: Floats, p: Floats, rng: np.random.Ge
         zeros=sums.zeros / n,
         zeros_before=sums.zeros_before / n,
         kept_equal=(sums.equal - sums.equal_zeros) / max(1, nonzero),
-        kept_relative=float(np.sqrt(sums.kept_difference / sums.kept)) if sums.kept > 0 else (relative or 0.0),
+        kept_relative=float(np.sqrt(sums.kept_difference / sums.kept))
+        if sums.kept > 0
+        else (relative or 0.0),
         cut=_cut(s, p),
         pairs=_half_of_four(s),
         level=float(difference.std() / p.std()) if p.size and p.std() > 0 else None,
-        spectrum=spectrum_of(_without_zeroed(s, p), floor * float(np.sqrt(np.square(p).mean())) if p.size else 0.0)
+        spectrum=spectrum_of(
+            _without_zeroed(s, p), floor * float(np.sqrt(np.square(p).mean())) if p.size else 0.0
+        )
         if is_matrix and relative is not None and relative > 0
         else None,
         lattice=lattice,

@@ -68,7 +68,9 @@ def _permuted(columns: Integers, signs: Floats | None, injected: bool) -> Residu
     return Residual("injected" if injected else "permuted", columns, signs)
 
 
-def refined(rough: Residual, cross: Doubles, mine: Doubles, theirs: Doubles, rng: np.random.Generator) -> Residual:
+def refined(
+    rough: Residual, cross: Doubles, mine: Doubles, theirs: Doubles, rng: np.random.Generator
+) -> Residual:
     """Fit the map anew on matched rows of the blocks, which are many more than the shared token rows.
 
     Args:

@@ -1,14 +1,15 @@
 """Self-tests: layers (and heads) of one model that are, or began as, copies of one another.
 
-Copies carry the same labels, so they are one label set, not several (evidence contract, section 3.6). A model is
-tested against itself before it is tested against another; copies then enter products with exponent one over the
-size of their cluster, which keeps the product an e-value under any dependence inside the cluster (Hoelder).
+Layers (and heads) that are, or began as, copies of one another carry the same labels, so they are one label set, not
+several (evidence contract, section 3.6). A model is tested against itself before it is tested against another; copies
+then enter products with exponent one over the size of their cluster, which keeps the product an e-value under any
+dependence inside the cluster (Hoelder's inequality).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,10 +17,14 @@ from filiation.origin import evalues
 from filiation.origin.diagonal import Diagonal
 from filiation.origin.order import FixedPoints
 from filiation.origin.testing import Outcome
-from filiation.origin.units import Units
+from filiation.origin.units import Units, similarity
 
-#: log10 e at which two label sets of one model are merged. Merging wrongly costs power, never exactness.
+#: log10 e at which two label sets of one model are merged. Merging wrongly costs power only.
 MERGE_AT = 3.0
+#: Mean cosine in place at which they are merged whatever their size (few units cannot reach the e-value).
+MERGE_ALIKE = 0.5
+#: Units of each label set that a self-test reads: copies agree index by index, so a window shows them.
+SELF_TEST_UNITS = 96
 
 
 def order_log_e(suspect: Units, candidate: Units, rng: np.random.Generator) -> float:
@@ -31,7 +36,8 @@ def order_log_e(suspect: Units, candidate: Units, rng: np.random.Generator) -> f
 
 def shares(units: Mapping[int, Units], rng: np.random.Generator) -> dict[int, float]:
     """Return for each label set (key) one over the number of label sets it is a copy of, itself included."""
-    keys = list(units)
+    keys, offset = list(units), float(rng.random())
+    seen = {k: _window(units[k], offset) for k in keys}
     cluster = {k: k for k in keys}
 
     def root(key: int) -> int:
@@ -41,14 +47,27 @@ def shares(units: Mapping[int, Units], rng: np.random.Generator) -> dict[int, fl
 
     for i, a in enumerate(keys):
         for b in keys[i + 1 :]:
-            if len(units[a]) != len(units[b]):
-                continue
-            if order_log_e(units[a], units[b], rng) / evalues.LOG10 >= MERGE_AT:
+            if len(units[a]) == len(units[b]) and _copies(seen[a], seen[b], rng):
                 cluster[root(b)] = root(a)
     sizes: dict[int, int] = {}
     for key in keys:
         sizes[root(key)] = sizes.get(root(key), 0) + 1
     return {key: 1.0 / sizes[root(key)] for key in keys}
+
+
+def _window(units: Units, offset: float) -> Units:
+    """Return a run of rows at ``offset`` (a share of what is free); the same one for label sets of one size."""
+    start = int(offset * max(1, len(units) - SELF_TEST_UNITS + 1))
+    return units.take(np.arange(start, min(len(units), start + SELF_TEST_UNITS)))
+
+
+def _copies(one: Units, other: Units, rng: np.random.Generator) -> bool:
+    if one.content.shape != other.content.shape or not len(one):
+        return False
+    if order_log_e(one, other, rng) / evalues.LOG10 >= MERGE_AT:
+        return True
+    cosines = similarity(one, other)
+    return float(np.trace(cosines) / len(one) - cosines.mean()) >= MERGE_ALIKE
 
 
 def clusters_of(share: Mapping[int, float]) -> bool:
@@ -58,47 +77,16 @@ def clusters_of(share: Mapping[int, float]) -> bool:
 
 def block_weights(units: Units, rng: np.random.Generator) -> dict[int, float]:
     """Return the weight of each block of ``units`` (kv heads that are copies share one)."""
-    alive = units.alive()
     by_block: dict[int, Units] = {}
-    for block, rows in alive.blocks():
-        part = alive.take(rows)
-        one_block = np.zeros(len(part), np.int64)
-        by_block[block] = Units(part.kind, part.content, part.position, one_block, (), part.sign_free)
+    for block, rows in units.blocks():
+        part = units.take(rows)
+        by_block[block] = replace(part, block=np.zeros(len(part), np.int64), signed=())
     return shares(by_block, rng)
 
 
 def repeated(units: Units, threshold: float = 0.9) -> bool:
     """Return whether two units of one label set have nearly equal contents (repeated kv heads, cloned experts)."""
-    normed = units.alive().normed
-    if len(normed) < 2:
+    if len(units) < 2:
         return False
-    cosines = normed @ normed.T
-    return bool((cosines[np.triu_indices(len(normed), 1)] > threshold).any())
-
-
-def ordered_by_size(units: Units, level: float = 1e-6) -> bool:
-    """Return whether positions follow the units' norms: sorted or pruned by importance, so not arbitrary.
-
-    Reads one model only. Under an arbitrary order this fires with probability about ``level`` per quantity.
-    """
-    quantities: Sequence[np.ndarray] = (units.content, *units.signed)
-    tested = [rows for _, rows in units.blocks() if len(rows) > 7]
-    return any(
-        _trend_p_value(units.position[rows], np.linalg.norm(matrix[rows], axis=1)) < level / len(tested)
-        for matrix in quantities
-        for rows in tested
-    )
-
-
-def _trend_p_value(position: np.ndarray, size: np.ndarray) -> float:
-    """Return the two-sided p-value of Spearman's rank correlation (normal approximation; 1 for constant sizes).
-
-    Own arithmetic: importing scipy.stats takes longer than a whole comparison of small models.
-    """
-    n = len(size)
-    ranks = np.argsort(np.argsort(size, kind="stable"), kind="stable").astype(np.float64)
-    order = np.argsort(np.argsort(position, kind="stable"), kind="stable").astype(np.float64)
-    if size.max() == size.min():
-        return 1.0
-    rho = float(np.corrcoef(ranks, order)[0, 1])
-    return math.erfc(abs(rho) * math.sqrt(n - 1) / math.sqrt(2.0))
+    cosines = units.normed @ units.normed.T
+    return bool((cosines[np.triu_indices(len(units), 1)] > threshold).any())

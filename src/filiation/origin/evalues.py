@@ -22,6 +22,11 @@ LOG10 = math.log(10.0)
 FIXED_POINT_GRID = (0.0, 0.125, 0.25, 0.5, 1.0)
 # The fixed grids of bets of the diagonal and sign-magnitude tests.
 DIAGONAL_GRID = (0.03125, 0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
+# Standardised similarities are cut here, so that the largest bet on them stays inside the range of a double: without
+# it the sum over the units that remain can be 0, and the e-value infinite, from about 30,000 units on.
+Z_LIMIT = 40.0
+# Similarities that differ by less than this differ by the rounding of float32 only, which knows row numbers.
+FLAT = 1e-6
 MAGNITUDE_GRID = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
 
@@ -104,7 +109,7 @@ def increasing_subsequence(length: int, n: int) -> float:
     """Return the log e-value of a longest strictly increasing subsequence of ``length`` among ``n`` units.
 
     ``P(LIS >= k) <= binomial(n, k)/k!`` for units in uniformly random order, also for many-to-one maps as long as
-    the subsequence is strict. Dyadic ``k`` share the weight.
+    the subsequence is strict. A fixed grid of ``k`` shares the weight.
     """
     if n == 0:
         return 0.0
@@ -120,7 +125,7 @@ def increasing_subsequence(length: int, n: int) -> float:
 
 
 def _dyadic_lengths(n: int) -> list[int]:
-    """Return lengths ``n, n - n/8, ...`` and halvings: a fixed grid, dense where derived models fall."""
+    """Return the lengths that share the weight: a fixed grid of shares of ``n``, dense where derived models fall."""
     marks = {
         max(1, round(n * share)) for share in (1.0, 0.99, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.35, 0.25, 0.125)
     }
@@ -162,15 +167,16 @@ def diagonal_bets(
     """Return, for each bet of :data:`DIAGONAL_GRID`, the log of the diagonal test's product in one block.
 
     ``similarity[u, j]`` compares the suspect's ``u``-th unit with the candidate's ``j``-th; ``row_at[u]`` and
-    ``column_at[j]`` are their positions. Columns are standardised over ``u``, which does not depend on the order.
+    ``column_at[j]`` are their positions. Columns are standardised over ``u`` and cut: no order changes that.
     Going through positions in ascending order, the suspect's unit at a position is, under H0, uniform among
     those not yet seen; so ``exp(l m_jj) / mean over the remaining u of exp(l m_uj)`` has expectation 1, exactly.
     """
     rows = np.argsort(row_at, kind="stable")
     place = {int(p): k for k, p in enumerate(row_at[rows])}
     spread = similarity.std(axis=0)
-    standard = (similarity - similarity.mean(axis=0)) / np.where(spread > 1e-12, spread, 1.0)
-    standard = np.where(spread > 1e-12, standard, 0.0)[rows]
+    flat = spread < FLAT
+    standard = (similarity - similarity.mean(axis=0)) / np.where(flat, 1.0, spread)
+    standard = np.clip(np.where(flat, 0.0, standard), -Z_LIMIT, Z_LIMIT)[rows]
     totals = np.zeros(len(DIAGONAL_GRID))
     shared = [(place[int(p)], j) for j, p in enumerate(column_at) if int(p) in place]
     if not shared:

@@ -26,6 +26,7 @@ from filiation.origin.pairing import (
     embedding_rows,
     residual_label_sets,
 )
+from filiation.origin.prefetch import prefetch
 from filiation.origin.testing import ExactTest
 
 #: Prior weights of the stages; they add up to 1 and were fixed before any model was seen.
@@ -213,7 +214,9 @@ def _direct(walk: _Walk) -> bool:
     same_depth = s.geometry.n_layers == c.geometry.n_layers
     layers = walk.plan.sampled_layers(s.geometry.n_layers) if same_depth else []
     window = _test_window(walk)
-    pairing = Pairing(s, c, tuple((i, i) for i in layers), "direct", walk.number, window)
+    norms = gather.FRUGAL_NORM_ROLES if walk.plan.frugal else gather.NORM_ROLES
+    pairing = Pairing(s, c, tuple((i, i) for i in layers), "direct", walk.number, window, norm_roles=norms)
+    prefetch(pairing, walk.plan, walk.tokens)
     walk.residual = tuple(residual_label_sets(_gain_pairing(pairing), walk.plan, walk.tokens, walk.tests))
     if layers and _same_ffn_width(s, c):
         walk.shares = layer_shares(s, layers, window, walk.plan.rng("self"))
@@ -233,11 +236,10 @@ def _gain_pairing(pairing: Pairing) -> Pairing:
 def _test_window(walk: _Walk) -> Window | None:
     if walk.plan.whole:
         return None
+    # The last units: in most files the norm that reads before them follows at once, so one request brings both.
     s, _ = walk.sides(bases.IDENTITY)
     width = s.ffn_width
-    return (
-        gather.seeded_windows(width, walk.plan.units, 1, walk.plan.rng("direct window"))[0] if width else None
-    )
+    return (max(0, width - walk.plan.units), width) if width else None
 
 
 def _same_ffn_width(s: Side, c: Side) -> bool:

@@ -6,7 +6,6 @@ sorted, no sign convention is imposed (evidence contract, section 2).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -60,6 +59,11 @@ class Side:
         key = (self.is_suspect, part.tensor, self.component, role, layer, expert, window, axis)
         return self.cache.get(key, lambda: self.anatomy.read(part, start, stop, axis))
 
+    def blocked(self, role: str, layer: int | None, axis: int, expert: int | None = None) -> bool:
+        """Return whether the stored values share quantisation scales in blocks along ``axis`` of a part."""
+        part = self.anatomy.part(role, layer, expert, self.component)
+        return part is not None and axis in part.blocked
+
     def gain(self, role: str, layer: int | None) -> Floats | None:
         """Return a norm's gain, None where this model has none there."""
         return self.matrix(role, layer)
@@ -104,8 +108,9 @@ def ffn_units(
     ``with_signs`` nothing but the matched rows is read.
     """
     gate = side.reader("gate", layer, expert, window)
+    blocked = side.blocked("up" if gate is None else "gate", layer, 0, expert)
     if gate is not None and not with_signs:
-        return _in_place("ffn", gate, window, ())
+        return _in_place("ffn", gate, window, (), blocked=blocked)
     up = side.reader("up", layer, expert, window)
     if up is None:
         return None
@@ -113,17 +118,20 @@ def ffn_units(
     signed: tuple[Floats, ...] = ()
     if gate is None:
         content = up if down is None else np.hstack([_scaled(up), _scaled(down)])
+        blocked = blocked or (down is not None and side.blocked("down", layer, 1, expert))
     else:
         content = gate
         if side.anatomy.holds(Symmetry.FFN_SIGN, side.component).holds:
             signed = (up,) if down is None else (up, down)
-    return _in_place("ffn", content, window, signed)
+    return _in_place("ffn", content, window, signed, blocked=blocked)
 
 
-def _in_place(kind: str, content: Floats, window: Window | None, signed: tuple[Floats, ...]) -> Units:
+def _in_place(
+    kind: str, content: Floats, window: Window | None, signed: tuple[Floats, ...], *, blocked: bool
+) -> Units:
     first = 0 if window is None else window[0]
     number = np.arange(first, first + len(content))
-    return Units(kind, content, number, np.zeros_like(number), signed)
+    return Units(kind, content, number, np.zeros_like(number), signed, blocked=blocked)
 
 
 def _scaled(rows: Floats) -> Floats:
@@ -142,7 +150,8 @@ def value_units(side: Side, layer: int, with_output: bool = True) -> Units | Non
     if output is not None:
         signed = (v, output)
     number = np.arange(len(v))
-    return Units("value", v, number % g.d_head, number // g.d_head, signed, sign_free=True)
+    blocked = side.blocked("v", layer, 0)
+    return Units("value", v, number % g.d_head, number // g.d_head, signed, sign_free=True, blocked=blocked)
 
 
 def _grouped_output(side: Side, layer: int) -> Floats | None:
@@ -204,18 +213,9 @@ def expert_units(side: Side, layer: int) -> Units | None:
     return Units("expert", rows, number, np.zeros_like(number))
 
 
+#: In safetensors files of llama-like models the norm before the FFN lies right behind the last rows of ``up``.
+FRUGAL_NORM_ROLES = ("ffn_norm",)
 NORM_ROLES = ("attn_norm", "ffn_norm", "post_attn_norm", "post_ffn_norm")
-
-
-def gain_profile(side: Side, layers: Sequence[int | None]) -> Floats | None:
-    """Return the gains over the given layers (None: the final norm), ``(norms, d)``, each kept even if constant."""
-    rows = [
-        gain
-        for layer in layers
-        for role in (("final_norm",) if layer is None else NORM_ROLES)
-        if (gain := side.gain(role, layer)) is not None and gain.shape[-1] == side.geometry.d_model
-    ]
-    return np.stack(rows).astype(np.float32) if rows else None
 
 
 def gain_units(gains: Floats) -> Units:
@@ -243,7 +243,10 @@ def embedding_units(side: Side, rows: Floats, window: Window | None = None) -> U
     number = np.arange(first, last)
     content = columns[first:last]
     signed = (content,) if has_sign else ()
-    return Units("residual", content, number, np.zeros_like(number), signed, sign_free=has_sign)
+    blocked = side.blocked("embedding", None, 1)
+    return Units(
+        "residual", content, number, np.zeros_like(number), signed, sign_free=has_sign, blocked=blocked
+    )
 
 
 def seeded_windows(n: int, size: int, count: int, rng: np.random.Generator) -> list[Window]:

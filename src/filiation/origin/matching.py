@@ -1,20 +1,25 @@
 """Matchings: which unit of the candidate looks most like each unit of the suspect.
 
-A matching may read unit contents only. Before any matching the suspect's units are shuffled by a seeded permutation
-that is undone afterwards: linear assignment returns the identity on ties, which would be a fixed point nobody earned.
+A matching may read unit contents only. Before any matching the units are shuffled by a seeded permutation that is
+undone afterwards: linear assignment returns the identity on ties, which would be a fixed point nobody earned. Contents
+that flip with a unit's sign are compared by ``|cosine|``, which is the same to the last bit after a flip; so flipping
+the signs at random as well would change nothing.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from filiation.origin.units import Doubles, Integers, Units, similarity
+from filiation.origin.units import Doubles, Integers, Units
+
+ROWS = 2048  # suspect units compared at once: bounds memory
 
 
 def nearest(suspect: Units, candidate: Units, rng: np.random.Generator) -> Integers:
     """Return, for each suspect unit, the row of the most similar candidate unit in the same block, or -1.
 
-    Ties are broken at random, not by index.
+    Both sides are shuffled first: ties, and differences that only the arithmetic makes (a matrix product rounds by
+    the place of a row in the matrix), then carry no index.
     """
     match = np.full(len(suspect), -1, np.int64)
     columns_of = dict(candidate.blocks())
@@ -22,9 +27,12 @@ def nearest(suspect: Units, candidate: Units, rng: np.random.Generator) -> Integ
         columns = columns_of.get(block)
         if columns is None:
             continue
-        shuffled = rng.permutation(columns)
-        scores = similarity(suspect.take(rows), candidate.take(shuffled))
-        match[rows] = shuffled[scores.argmax(axis=1)]
+        mine, theirs = rng.permutation(rows), rng.permutation(columns)
+        pool = candidate.normed[theirs].T
+        for start in range(0, len(mine), ROWS):
+            part = mine[start : start + ROWS]
+            scores = suspect.normed[part] @ pool
+            match[part] = theirs[(np.abs(scores) if suspect.sign_free else scores).argmax(axis=1)]
     return match
 
 

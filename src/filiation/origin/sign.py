@@ -3,6 +3,10 @@
 Signs of a gated FFN's (up row, down column) pairs are fair coins for independent models whatever else they
 share, and they survive permutation of the neurons and permutation and rotation of the residual stream, which defeat
 the published weight fingerprints.
+
+A unit enters once, on either side: where several of the suspect's units match one of the candidate's, the most
+similar one speaks for them. So the coins are independent when the suspect's signs are arbitrary, when the candidate's
+are, and also where units of the suspect are copies that flip together (they match the same unit).
 """
 
 from __future__ import annotations
@@ -65,7 +69,7 @@ def _measure(
     if not len(s) or not len(c):
         return Abstention("too_few_units")
     match = matching(s, c)
-    found = np.flatnonzero(match >= 0)
+    found = _once(s, c, match)
     values = signed_agreement(s.take(found), c, match[found])
     defined = np.abs(values) > 1e-9
     values, blocks = values[defined], s.block[found][defined]
@@ -73,6 +77,15 @@ def _measure(
         return Abstention("too_few_units")
     positive = int((values > 0).sum())
     return Outcome(_log_e(values, blocks, weights), positive, values.size / 2, values.size)
+
+
+def _once(suspect: Units, candidate: Units, match: Integers) -> Integers:
+    """Return the suspect's matched units, only the most similar one for each unit of the candidate."""
+    found = np.flatnonzero(match >= 0)
+    cosines = np.einsum("ij,ij->i", suspect.normed[found], candidate.normed[match[found]], dtype=np.float64)
+    likeness = np.abs(cosines) if suspect.sign_free else cosines
+    ranked = found[np.argsort(-likeness, kind="stable")]
+    return np.sort(ranked[np.unique(match[ranked], return_index=True)[1]])
 
 
 def _log_e(values: evalues.Array, blocks: object, weights: Weights | None) -> float:

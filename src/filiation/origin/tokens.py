@@ -6,10 +6,10 @@ import numpy as np
 
 from filiation import vocabulary
 from filiation.anatomy.model import Anatomy
-from filiation.origin.pairing import TokenRows
+from filiation.origin.pairing import Plan, TokenRows
 
 
-def shared_tokens(suspect: Anatomy, candidate: Anatomy) -> TokenRows | None:
+def shared_tokens(suspect: Anatomy, candidate: Anatomy, plan: Plan) -> TokenRows | None:
     """Return the shared tokens: by string where both tokenizers are there, else by equal ids.
 
     None where a model has no token embeddings.
@@ -17,12 +17,14 @@ def shared_tokens(suspect: Anatomy, candidate: Anatomy) -> TokenRows | None:
     rows_s, rows_c = _rows(suspect), _rows(candidate)
     if not rows_s or not rows_c:
         return None
+    same = np.arange(min(rows_s, rows_c))
+    if plan.frugal and rows_s == rows_c:  # megabytes of tokenizer buy nothing when the tables have one size
+        return TokenRows(same, same, by_string=False)
     mine, theirs = vocabulary.read(suspect.checkpoint), vocabulary.read(candidate.checkpoint)
     if mine is not None and theirs is not None:
         ids_s, ids_c = vocabulary.shared_rows(mine, theirs)
         keep = (ids_s < rows_s) & (ids_c < rows_c)
         return TokenRows(ids_s[keep], ids_c[keep], by_string=True)
-    same = np.arange(min(rows_s, rows_c))
     return TokenRows(same, same, by_string=False)
 
 

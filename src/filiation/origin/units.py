@@ -17,6 +17,11 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
+#: One minus the cosine below which two contents are the same content, rounded differently.
+EQUAL = 1e-5
+#: Positions that every common quantisation block is a multiple of (Q6_K, NVFP4: 16; Q4_0, MXFP4: 32; FP8: 128).
+GRAIN = 16
+
 
 @dataclass(frozen=True, eq=False)
 class Units:
@@ -30,6 +35,8 @@ class Units:
         position: ``(n,)`` the index the unit carries: the order label.
         block: ``(n,)`` units are exchangeable inside a block only (channels of one head; one sampled window).
         sign_free: compare ``|cosine|`` of contents, because the contents flip with the sign.
+        blocked: the stored values share quantisation scales in blocks along the units, so the order is a label
+            inside such a block only (see :meth:`inside_blocks`).
     """
 
     kind: str
@@ -38,6 +45,7 @@ class Units:
     block: Integers
     signed: tuple[Floats, ...] = ()
     sign_free: bool = False
+    blocked: bool = False
 
     def __len__(self) -> int:
         return len(self.position)
@@ -58,9 +66,40 @@ class Units:
         )
 
     def alive(self) -> Units:
-        """Return the units that are neither zero nor constant (padded and dead ones carry no label)."""
-        spread = self.content.max(axis=1) - self.content.min(axis=1) if self.content.shape[1] else 0
-        return self.take(np.flatnonzero(spread > 0))
+        """Return the units that carry a label: neither zero nor constant, and equal to no other of their block.
+
+        Padding and dead units carry none. Units of equal content cannot be told apart by it, and those that
+        flip together would be counted as several coins.
+        """
+        return self._living
+
+    @cached_property
+    def _living(self) -> Units:
+        if not len(self) or not self.content.shape[1]:
+            return self.take(np.zeros(0, np.int64))
+        spread = self.content.max(axis=1) - self.content.min(axis=1)
+        living = (spread > 0) & ~self._repeated
+        return self if living.all() else self.take(np.flatnonzero(living))
+
+    @cached_property
+    def _repeated(self) -> npt.NDArray[np.bool_]:
+        """Which units have (up to rounding, and to the sign where it is free) the content of another."""
+        probe = np.random.default_rng(0).standard_normal(self.content.shape[1])
+        seen = self.normed @ probe
+        seen = np.abs(seen) if self.sign_free else seen
+        order = np.lexsort((seen, self.block))
+        one, other = order[:-1], order[1:]
+        near = (self.block[one] == self.block[other]) & (seen[other] - seen[one] < 1e-4)
+        one, other = one[near], other[near]
+        cosines = np.einsum("ij,ij->i", self.normed[one], self.normed[other], dtype=np.float64)
+        equal = (np.abs(cosines) if self.sign_free else cosines) > 1 - EQUAL
+        marked = np.zeros(len(self), np.bool_)
+        marked[one[equal]] = marked[other[equal]] = True
+        return marked
+
+    def inside_blocks(self) -> Units:
+        """Return the units with their blocks split into runs of :data:`GRAIN` positions."""
+        return replace(self, block=self.block * (1 << 32) + self.position // GRAIN, blocked=False)
 
     def blocks(self) -> Iterator[tuple[int, Integers]]:
         """Yield each block number with its row numbers, ascending."""

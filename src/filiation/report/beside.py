@@ -71,7 +71,7 @@ def _background(phrases: Phrases, background: Background | None) -> tuple[str, s
         text = listed or clean(background.description)
     rate = background.false_positive_rate
     return (
-        f"{text} ({pairs})",
+        phrases.say("ui", "with_detail", text=text, detail=pairs),
         None if rate is None else phrases.say("ui", "background_rate", rate=share(rate)),
         clean(background.source) or None,
     )

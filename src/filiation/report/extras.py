@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from filiation.evidence import Report, plain
+from filiation.evidence import Derivation, Relation, Report, Verdict, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,8 @@ class Curve:
 
     name: str
     suspect: tuple[float | None, ...]
-    candidate: tuple[float | None, ...]
+    values: tuple[float | None, ...]
+    candidate: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +133,15 @@ def inheritance(report: Report) -> tuple[Inherited, ...]:
 def curves(report: Report) -> tuple[Curve, ...]:
     """Return the curves over depth that have at least two points in either model."""
     found = [
-        Curve(str(row.get("name", "")), tuple(row.get("suspect", ())), tuple(row.get("candidate", ())))
+        _curve(row)
         for row in _rows(report, "curves")
     ]
-    return tuple(c for c in found if max(len(c.suspect), len(c.candidate)) >= 2)
+    return tuple(c for c in found if max(len(c.suspect), len(c.values)) >= 2)
+
+
+def _curve(row: Mapping[str, Any]) -> Curve:
+    values = row.get("candidate", ())
+    return Curve(str(row.get("name", "")), tuple(row.get("suspect", ())), tuple(values))
 
 
 def stages(report: Report) -> tuple[Stage, ...]:
@@ -169,3 +175,28 @@ def architecture(report: Report) -> Mapping[str, Any] | None:
     """Return ``{"added", "removed", "changed"}``, or None where architectures were not compared."""
     found = plain(report.extra.get("architecture"))
     return cast("Mapping[str, Any]", found) if isinstance(found, Mapping) else None
+
+
+def verdicts(report: Report) -> tuple[Verdict, ...]:
+    """Return the verdict on each candidate taken by itself, where the walk recorded them."""
+    found: list[Verdict] = []
+    for row in _rows(report, "verdicts"):
+        relation = row.get("relation")
+        if relation in set(Relation):
+            found.append(
+                Verdict(
+                    relation=Relation(relation),
+                    log10_e=row.get("log10_e"),
+                    scope=tuple(row.get("scope") or ()),
+                    reason=row.get("reason"),
+                    candidate=row.get("candidate", 0),
+                    false_positive_bound=row.get("false_positive_bound"),
+                    inherited_share=row.get("inherited_share"),
+                    derivation=tuple(
+                        Derivation(str(d.get("kind", "")), d.get("numbers") or {}, d.get("candidate", 0))
+                        for d in row.get("derivation") or ()
+                    ),
+                    notes=tuple(row.get("notes") or ()),
+                )
+            )
+    return tuple(found)

@@ -95,11 +95,12 @@ def name_of_test(phrases: Phrases, test: str) -> str:
     return known or clean(test).replace("_", " ")
 
 
-def parameters(identity: str) -> tuple[dict[str, str], list[str]]:
-    """Split an evidence id into its named parameters and its other words (without test and component)."""
-    words = identity.split("/")[1:]
+def parameters(e: Evidence) -> tuple[dict[str, str], list[str]]:
+    """Split an evidence id into its named parameters and what else it names (``gains``, ``embeddings``)."""
+    words = e.id.split("/")[1:]
     named = dict(word.split("=", 1) for word in words if "=" in word)
-    return named, [word for word in words[1:] if "=" not in word]
+    known = {e.part.component, e.test, e.symmetry}
+    return named, [word for word in words if "=" not in word and word not in known]
 
 
 def strength(log10_e: float | None) -> str:
@@ -199,7 +200,7 @@ def groups(phrases: Phrases, evidence: Iterable[Evidence]) -> tuple[KindGroup, .
     for e in evidence:
         if e.status is Status.APPLIED and not is_likeness(e):
             key = (e.candidate, e.part.component, kind_of(e.test))
-            stage = parameters(e.id)[0].get("stage")
+            stage = parameters(e)[0].get("stage")
             found.setdefault(key, {}).setdefault((e.test, stage), []).append(e)
     return tuple(
         KindGroup(
@@ -261,7 +262,7 @@ def _place_rank(e: Evidence) -> tuple[int, int, int]:
 
 def _row(phrases: Phrases, e: Evidence) -> Row:
     where = place(phrases, e)
-    for detail in parameters(e.id)[1]:
+    for detail in parameters(e)[1]:
         where += phrases.say("where", "role", role=phrases.resolve(detail, "detail", "role") or clean(detail))
     return Row(
         where=clean(where),

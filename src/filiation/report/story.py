@@ -101,7 +101,7 @@ def tell(report: Report, phrases: Phrases) -> Story:
     return Story(
         language=phrases.language,
         title=phrases.say("ui", "title", suspect=names[0], candidate=_joined(phrases, names[1:])),
-        answers=tuple(_answer(phrases, v, names) for v in _verdicts(report)),
+        answers=tuple(_answer(phrases, v, names) for v in verdicts(report)),
         suspect=model_view(phrases, suspect, phrases.say("ui", "suspect"), names[0]),
         candidates=tuple(
             model_view(phrases, c, _candidate_heading(phrases, n, len(candidates)), names[n])
@@ -125,11 +125,10 @@ def tell(report: Report, phrases: Phrases) -> Story:
     )
 
 
-def _verdicts(report: Report) -> tuple[Verdict, ...]:
-    """The report's verdict first, then those on the other candidates where the walk recorded them."""
-    others = report.extra.get("verdicts", ())
-    found = [v for v in others if isinstance(v, Verdict) and v.candidate != report.verdict.candidate]
-    return (report.verdict, *found)
+def verdicts(report: Report) -> tuple[Verdict, ...]:
+    """Return the report's verdict first, then those on the other candidates where the walk recorded them."""
+    others = extras.verdicts(report)
+    return (report.verdict, *(v for v in others if v.candidate != report.verdict.candidate))
 
 
 def _names(models: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

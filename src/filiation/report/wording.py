@@ -53,7 +53,7 @@ class Phrases:
         """Return the phrase of a record's key: a dotted path (``shows.ffn_order``), or a key of one of ``sections``."""
         if "." in key and (known := self.find(*key.split("."))):
             return known
-        last = key.rpartition(".")[2]
+        last = key.rpartition(".")[2].replace(" ", "_")
         return next((known for section in sections if (known := self.find(section, last))), None)
 
     @staticmethod

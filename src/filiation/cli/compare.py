@@ -1,0 +1,98 @@
+"""``filiation compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from filiation.cli.deliver import Wanted, deliver
+from filiation.cli.options import Bytes, JsonCommand, file_option, json_option, language_option, quiet_option
+
+# The same list as policy.RELATIONS (a test compares them): importing that would cost --help the whole report.
+_RELATIONS = (
+    "identical",
+    "common-origin",
+    "shared-parts",
+    "shared-initialisation",
+    "suggestive",
+    "none-found",
+    "cannot-test",
+    "inconclusive",
+)
+
+
+@click.command(name="compare", cls=JsonCommand)
+@click.argument("suspect")
+@click.argument("candidates", nargs=-1, required=True)
+@json_option
+@file_option("--html", "Write a self-contained HTML report.")
+@file_option("--markdown", "Write a markdown report.")
+@language_option
+@click.option("--full", is_flag=True, help="Read every byte: complete inheritance map and derivation.")
+@click.option(
+    "--budget", type=Bytes(), metavar="BYTES", help="Most bytes to read from each model, such as 500MB. [1GB if remote]"
+)
+@click.option("--base", metavar="B", help="The base model, where the suspect is an adapter.")
+@click.option(
+    "--fail-if",
+    type=click.Choice(_RELATIONS),
+    multiple=True,
+    help="Exit 1 when this is the relation found (3 for inconclusive). Repeatable.",
+)
+@click.option(
+    "--policy", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="A TOML file with a [policy] table."
+)
+@quiet_option
+def command(
+    suspect: str,
+    candidates: tuple[str, ...],
+    json_to: str | None,
+    html: Path | None,
+    markdown: Path | None,
+    lang: str,
+    full: bool,
+    budget: int | None,
+    base: str | None,
+    fail_if: tuple[str, ...],
+    policy: Path | None,
+    quiet: bool,
+) -> int:
+    """Say whether SUSPECT shares its origin with one or several CANDIDATES.
+
+    A model is a folder, a file, a hub id (org/name or org/name@revision), or an hf://, https:// or s3:// address.
+    Nothing in it is executed.
+
+    \b
+    Examples:
+      filiation compare ./suspect ./candidate --html report.html
+      filiation compare org/child org/parent --json report.json
+      filiation compare ./merged ./parent-a ./parent-b --fail-if common-origin
+    """
+    from filiation.cli.policy import Policy, judge, read_policy, with_relations
+    from filiation.cli.progress import progress
+    from filiation.comparison import compare_models
+    from filiation.report.custody import now
+    from filiation.report.wording import phrases
+
+    wanted = Wanted(json_to, html, markdown, lang, quiet)
+    wanted.check((suspect, *candidates))
+    required = with_relations(read_policy(policy) if policy else Policy(), fail_if)
+    started = now()
+    with progress(wanted.sink) as tell:
+        report = compare_models(suspect, candidates, full=full, budget=budget, base=base, progress=tell)
+    deliver(report, wanted, started)
+    outcome = judge(report, required, phrases(lang))
+    for message in outcome.messages:
+        wanted.sink.talk(message)
+    _hint(wanted, str(report.verdict.relation), full=full)
+    return outcome.code
+
+
+def _hint(wanted: Wanted, relation: str, *, full: bool) -> None:
+    if relation in ("none_found", "suggestive") and not full:
+        wanted.sink.hint("--full reads every byte and may find more")
+    if wanted.json_file is not None:
+        wanted.sink.hint(f"filiation verify {wanted.json_file}  computes it again")
+    elif wanted.html is None:
+        wanted.sink.hint("--html report.html draws the maps; --json report.json keeps the evidence")

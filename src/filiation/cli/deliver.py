@@ -1,0 +1,98 @@
+"""Where a report goes: files, written whole or not at all, and standard output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filiation.cli.options import STDOUT
+from filiation.cli.output import Sink
+from filiation.errors import UsageError
+
+if TYPE_CHECKING:
+    from filiation.evidence import Report
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the caller asked for. ``json_to`` is None, ``-`` (standard output) or a file."""
+
+    json_to: str | None = None
+    html: Path | None = None
+    markdown: Path | None = None
+    language: str = "en"
+    quiet: bool = False
+
+    @property
+    def sink(self) -> Sink:
+        """Where words go: under ``--json`` standard output is for the machine."""
+        return Sink(quiet=self.quiet, machine=self.json_to == STDOUT)
+
+    @property
+    def json_file(self) -> Path | None:
+        """The JSON file, if one was named."""
+        return None if self.json_to in (None, STDOUT) else Path(str(self.json_to))
+
+    def check(self, inputs: Sequence[str]) -> None:
+        """Refuse what cannot be written, before anything long is computed.
+
+        Raises:
+            UsageError: an output would overwrite an input, or two outputs are one file.
+            StorageError: an output cannot be written.
+        """
+        from filiation.report.writing import check_writable
+
+        files = [path for path in (self.json_file, self.html, self.markdown) if path is not None]
+        if len({path.resolve() for path in files}) < len(files):
+            raise UsageError("Two outputs have the same file name.", next_step="Give each output a file of its own.")
+        taken = {Path(name).resolve() for name in inputs if "://" not in name}
+        for path in files:
+            if path.resolve() in taken:
+                raise UsageError(
+                    f"The output '{path}' is one of the inputs.", next_step="Name another file for the output."
+                )
+            check_writable(path)
+
+
+def deliver(report: Report, wanted: Wanted, started: datetime | None) -> None:
+    """Write every file that was asked for, and the report itself to standard output.
+
+    ``started`` is when the comparison began; None for a stored report, which keeps the custody it has.
+    """
+    from filiation.evidence import to_json
+    from filiation.report.custody import custody, custody_path, now
+    from filiation.report.wording import phrases
+    from filiation.report.writing import write
+
+    said = phrases(wanted.language)
+    canonical = to_json(report)
+    kept = None if started is None else custody(canonical, started, now())
+    if wanted.json_file is not None:
+        write(wanted.json_file, canonical)
+        if kept is not None:
+            write(custody_path(wanted.json_file), kept.to_json())
+    for path, name in ((wanted.html, "html"), (wanted.markdown, "markdown")):
+        if path is not None:
+            from filiation.report import renderer
+
+            write(path, renderer(name).render(report, said, kept))
+            wanted.sink.talk(f"wrote {path}")
+    if wanted.json_file is not None:
+        wanted.sink.talk(f"wrote {wanted.json_file}")
+    show(report, wanted, canonical)
+
+
+def show(report: Report, wanted: Wanted, canonical: str) -> None:
+    """Print the report: JSON for the machine, the relation alone when quiet, else text for the terminal."""
+    if wanted.json_to == STDOUT:
+        wanted.sink.data(canonical)
+    elif wanted.quiet:
+        wanted.sink.data(str(report.verdict.relation))
+    else:
+        from filiation.report.terminal import to_stdout
+        from filiation.report.wording import phrases
+
+        to_stdout(report, phrases(wanted.language))

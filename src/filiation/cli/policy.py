@@ -1,0 +1,150 @@
+"""The policy a comparison has to meet in CI: which relations, how much evidence, how much inheritance."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+from filiation.errors import NotFoundError, UsageError
+from filiation.evidence import Relation, Report, Verdict
+from filiation.report.numbers import bans, share
+from filiation.report.wording import Phrases
+
+MET, VIOLATED, INCONCLUSIVE = 0, 1, 3
+#: Beside the relations: no finding either way.
+OPEN = "inconclusive"
+_OPEN_RELATIONS = frozenset({Relation.SUGGESTIVE, Relation.CANNOT_TEST})
+RELATIONS = (*(str(r).replace("_", "-") for r in Relation), OPEN)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What must not be found, what must be found, and two ceilings.
+
+    Attributes:
+        fail_if: relations that violate the policy; ``inconclusive`` stands for suggestive and cannot-test.
+        fail_unless: when not empty, the only relations that meet the policy.
+        max_log10_e: the most evidence of common origin that is tolerated, whatever the relation.
+        max_inherited_share: the largest inherited share that is tolerated, from 0 to 1.
+    """
+
+    fail_if: frozenset[str] = frozenset()
+    fail_unless: frozenset[str] = frozenset()
+    max_log10_e: float | None = None
+    max_inherited_share: float | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The exit code the policy asks for, and what to tell the reader."""
+
+    code: int
+    messages: tuple[str, ...]
+
+
+def read_policy(path: Path) -> Policy:
+    """Read a ``[policy]`` table from a TOML file.
+
+    Raises:
+        NotFoundError: there is no such file.
+        UsageError: it is no TOML, has no policy table, or a key or value that no policy has.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise NotFoundError(
+            "The policy could not be read.", file=str(path), reason=error.strerror, next_step="Check the path."
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise _wrong(path, str(error)) from error
+    policy = table.get("policy")
+    if not isinstance(policy, dict):
+        raise _wrong(path, "It has no table [policy].")
+    return _policy(path, cast("dict[str, Any]", policy))
+
+
+def _policy(path: Path, table: dict[str, Any]) -> Policy:
+    unknown = sorted(set(table) - {"fail_if", "fail_unless", "max_log10_e", "max_inherited_share"})
+    if unknown:
+        raise _wrong(path, f"A policy has no key '{unknown[0]}'.")
+    names: dict[str, frozenset[str]] = {}
+    for key in ("fail_if", "fail_unless"):
+        value = table.get(key, [])
+        if not isinstance(value, list):
+            raise _wrong(path, f"'{key}' must be a list of relations.")
+        names[key] = frozenset(_relation(path, str(v)) for v in cast("list[Any]", value))
+    for key in ("max_log10_e", "max_inherited_share"):
+        value = table.get(key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise _wrong(path, f"'{key}' must be a number.")
+    return Policy(names["fail_if"], names["fail_unless"], table.get("max_log10_e"), table.get("max_inherited_share"))
+
+
+def _relation(path: Path, name: str) -> str:
+    written = name.replace("_", "-")
+    if written not in RELATIONS:
+        raise _wrong(path, f"There is no relation '{name}'; there are {', '.join(RELATIONS)}.")
+    return written
+
+
+def _wrong(path: Path, reason: str) -> UsageError:
+    return UsageError(
+        "The policy is not one.",
+        file=str(path),
+        reason=reason,
+        next_step='Write for example:  [policy]  fail_if = ["common-origin", "identical"]',
+    )
+
+
+def with_relations(policy: Policy, fail_if: Sequence[str]) -> Policy:
+    """Return the policy with the relations of ``--fail-if`` added."""
+    return replace(policy, fail_if=policy.fail_if | frozenset(fail_if))
+
+
+def judge(report: Report, policy: Policy, phrases: Phrases) -> Outcome:
+    """Hold the verdict on every candidate against the policy; a violation outweighs an open question."""
+    from filiation.report.story import verdicts
+
+    violations: list[str] = []
+    open_questions: list[str] = []
+    for verdict in verdicts(report):
+        violations += _violations(verdict, policy, phrases)
+        if OPEN in policy.fail_if and verdict.relation in _OPEN_RELATIONS:
+            open_questions.append(phrases.say("policy", "inconclusive", relation=_name(phrases, verdict)))
+    if violations:
+        return Outcome(VIOLATED, tuple(dict.fromkeys(violations)))
+    if open_questions:
+        return Outcome(INCONCLUSIVE, tuple(dict.fromkeys(open_questions)))
+    return Outcome(MET, () if policy == Policy() else (phrases.say("policy", "met"),))
+
+
+def _name(phrases: Phrases, verdict: Verdict) -> str:
+    return phrases.name("relation", str(verdict.relation))
+
+
+def _violations(verdict: Verdict, policy: Policy, phrases: Phrases) -> list[str]:
+    relation = str(verdict.relation).replace("_", "-")
+    found: list[str] = []
+    if relation in policy.fail_if:
+        found.append(phrases.say("policy", "relation_forbidden", relation=_name(phrases, verdict)))
+    if policy.fail_unless and not _meets(verdict, relation, policy.fail_unless):
+        required = ", ".join(sorted(policy.fail_unless))
+        found.append(
+            phrases.say("policy", "relation_required", relation=_name(phrases, verdict), required=required)
+        )
+    if policy.max_log10_e is not None and (verdict.log10_e or 0.0) > policy.max_log10_e:
+        found.append(
+            phrases.say("policy", "too_strong", bans=bans(verdict.log10_e), limit=bans(float(policy.max_log10_e)))
+        )
+    inherited = verdict.inherited_share
+    if policy.max_inherited_share is not None and (inherited or 0.0) > policy.max_inherited_share:
+        limit = share(float(policy.max_inherited_share))
+        found.append(phrases.say("policy", "too_much_inherited", share=share(inherited), limit=limit))
+    return found
+
+
+def _meets(verdict: Verdict, relation: str, required: frozenset[str]) -> bool:
+    return relation in required or (OPEN in required and verdict.relation in _OPEN_RELATIONS)

@@ -1,0 +1,30 @@
+"""``filiation render``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from filiation.cli.deliver import Wanted, deliver
+from filiation.cli.options import file_option, language_option, quiet_option
+
+
+@click.command(name="render")
+@click.argument("report", type=click.Path(path_type=Path))
+@file_option("--html", "Write a self-contained HTML report.")
+@file_option("--markdown", "Write a markdown report.")
+@language_option
+@quiet_option
+def command(report: Path, html: Path | None, markdown: Path | None, lang: str, quiet: bool) -> None:
+    """Draw a stored REPORT (the JSON of compare) without computing anything.
+
+    \b
+    Example:
+      filiation render report.json --html report.zh.html --lang zh-CN
+    """
+    from filiation.report.reading import read_report
+
+    wanted = Wanted(None, html, markdown, lang, quiet)
+    wanted.check((str(report),))
+    deliver(read_report(report), wanted, started=None)

@@ -1,0 +1,184 @@
+"""Matching the channels inside attention heads: value channels, and the rotary pairs of queries and keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from filiation.derivation.reading import row_cosines, unit_rows
+from filiation.derivation.scaling import SPREAD, paired_scaling
+from filiation.origin.matching import assign
+from filiation.origin.units import Doubles, Floats, Integers
+
+#: A move of channels must take away this share of the difference.
+EXPLAINS = 0.5
+#: Difference below which channels are in place and nothing more is looked for.
+CLOSE = 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class Channels:
+    """How the channels of each head of one kind lie in the candidate's, ``(heads, d_head)`` each; None: as they were.
+
+    ``index`` holds the candidate's channel inside its head. ``mix`` ``(heads, d_head, d_head)`` turns the first
+    matrix's channels; the second's too, since a rotation is its own inverse transposed.
+    """
+
+    index: Integers | None = None
+    sign: Floats | None = None
+    factor: Floats | None = None
+    mix: Floats | None = None
+    spread: float | None = None
+    moved: int = 0
+    flipped: int = 0
+
+
+NOTHING = Channels()
+
+
+def _distance(a: Floats, b: Floats) -> float:
+    energy = float(np.square(a).sum())
+    return float(np.square(a - b).sum()) / energy if energy > 0 else 0.0
+
+
+def match_values(v_s: Floats, v_c: Floats, o_s: Floats, o_c: Floats, rng: np.random.Generator) -> Channels:
+    """Match value channels: in place, permuted and flipped, scaled, or turned by a rotation of each head.
+
+    Args:
+        v_s, v_c: value rows ``(kv, d_head, d)``, heads matched.
+        o_s, o_c: output columns of the same channels, the group's heads side by side ``(kv, d_head, group * d)``.
+    """
+    before = _distance(v_s, v_c) + _distance(o_s, o_c)
+    if before < CLOSE**2:
+        return NOTHING
+    index, sign = _assign_channels(v_s, v_c, o_s, o_c, rng)
+    picked_v = np.take_along_axis(v_c, index[..., None], 1) * sign[..., None]
+    picked_o = np.take_along_axis(o_c, index[..., None], 1) * sign[..., None]
+    scaling = paired_scaling(_flat(v_s), _flat(picked_v), _flat(o_s), _flat(picked_o))
+    factor = None if scaling is None else scaling.factor.reshape(sign.shape)
+    if factor is not None:
+        picked_v, picked_o = picked_v * factor[..., None], picked_o / factor[..., None]
+    after = _distance(v_s, picked_v) + _distance(o_s, picked_o)
+    turned = _rotated(v_s, v_c, o_s, o_c)
+    rotated = _distance(v_s, turned @ v_c) + _distance(o_s, turned @ o_c)
+    if rotated < EXPLAINS * min(before, after):
+        return Channels(mix=turned.astype(np.float32))
+    if after > EXPLAINS * before:
+        return NOTHING
+    moved = int((index != np.arange(index.shape[1])).sum())
+    flipped = int((sign < 0).sum())
+    return Channels(
+        index if moved else None,
+        sign if flipped else None,
+        factor,
+        None,
+        None if scaling is None else scaling.spread,
+        moved,
+        flipped,
+    )
+
+
+def _assign_channels(
+    v_s: Floats, v_c: Floats, o_s: Floats, o_c: Floats, rng: np.random.Generator
+) -> tuple[Integers, Floats]:
+    index = np.empty(v_s.shape[:2], np.int64)
+    sign = np.ones(v_s.shape[:2], np.float32)
+    for head in range(len(v_s)):
+        v = (unit_rows(v_s[head]) @ unit_rows(v_c[head]).T).astype(np.float64)
+        o = (unit_rows(o_s[head]) @ unit_rows(o_c[head]).T).astype(np.float64)
+        score = np.abs(v + o)
+        own, best = np.diag(score), score.max(axis=1)
+        stays = (
+            float((score.argmax(axis=1) == np.arange(len(score))).mean()) >= 0.5
+            and own.mean() > 0.5 * best.mean()
+        )
+        index[head] = np.arange(len(score)) if stays else assign(score, rng)
+        sign[head] = np.where((v + o)[np.arange(len(score)), index[head]] < 0, -1.0, 1.0)
+    return index, sign
+
+
+def _rotated(v_s: Floats, v_c: Floats, o_s: Floats, o_c: Floats) -> Doubles:
+    """Return for each head the rotation that carries the candidate's channels nearest to the suspect's."""
+    cross = np.einsum("hid,hjd->hij", v_s, v_c) + np.einsum("hid,hjd->hij", o_s, o_c)
+    left, _, right = np.linalg.svd(cross.astype(np.float64))
+    return left @ right
+
+
+def _flat(heads: Floats) -> Floats:
+    return heads.reshape(-1, heads.shape[2])
+
+
+def match_pairs(q_s: Floats, q_c: Floats, k_s: Floats, k_c: Floats, rope: str) -> Channels:
+    """Match the rotary pairs of queries and keys: one scale and one angle for each pair of each kv head.
+
+    A rotation inside a rotary pair commutes with the position's rotation; keys scaled up and queries scaled down
+    cancel.
+
+    Args:
+        q_s, q_c: query rows ``(kv, group, d_head, d)``, heads matched.
+        k_s, k_c: key rows ``(kv, d_head, d)``.
+        rope: ``neox`` (channel ``i`` with ``i + d_head/2``) or ``interleaved``.
+    """
+    before = _distance(k_s, k_c) + _distance(q_s, q_c)
+    if before < CLOSE**2 or k_s.shape[1] % 2:
+        return NOTHING
+    half = k_s.shape[1] // 2
+    first, second = _halves(half, rope)
+    keys = _complex_factor(k_s, k_c, first, second)
+    heads, group = q_s.shape[:2]
+    queries = _complex_factor(
+        q_s.reshape(heads * group, 2 * half, -1), q_c.reshape(heads * group, 2 * half, -1), first, second
+    ).reshape(heads, group, half)
+    size = np.sqrt(np.abs(keys) / np.maximum(np.abs(queries).mean(axis=1), 1e-12))
+    angle = np.angle(
+        keys / np.maximum(np.abs(keys), 1e-12) + (queries / np.maximum(np.abs(queries), 1e-12)).mean(1)
+    )
+    factor = np.empty((heads, 2 * half), np.float32)
+    factor[:, first] = factor[:, second] = size
+    mix = _pair_rotations(angle, first, second)
+    plain = _pair_distance(q_s, q_c, k_s, k_c, factor, None)
+    turned = _pair_distance(q_s, q_c, k_s, k_c, factor, mix)
+    spread = float(np.log(np.maximum(size, 1e-12)).std())
+    keep = factor if spread >= SPREAD else None
+    if turned < EXPLAINS * min(plain, before):
+        return Channels(factor=keep, mix=mix, spread=spread if keep is not None else None)
+    if keep is not None and plain < EXPLAINS * before:
+        return Channels(factor=factor, spread=spread)
+    return NOTHING
+
+
+def _halves(half: int, rope: str) -> tuple[Integers, Integers]:
+    if rope == "interleaved":
+        return np.arange(0, 2 * half, 2), np.arange(1, 2 * half, 2)
+    return np.arange(half), np.arange(half, 2 * half)
+
+
+def _complex_factor(s: Floats, c: Floats, first: Integers, second: Integers) -> np.ndarray:
+    """Return the complex number of each rotary pair that carries the candidate's rows nearest to the suspect's."""
+    a = s[:, first] + 1j * s[:, second]
+    b = c[:, first] + 1j * c[:, second]
+    energy = np.maximum(np.square(np.abs(b)).sum(axis=2), 1e-30)
+    return (a * b.conj()).sum(axis=2) / energy
+
+
+def _pair_rotations(angle: Doubles, first: Integers, second: Integers) -> Floats:
+    heads, half = angle.shape
+    mix = np.zeros((heads, 2 * half, 2 * half), np.float32)
+    cos, sin = np.cos(angle), np.sin(angle)
+    mix[:, first, first], mix[:, second, second] = cos, cos
+    mix[:, first, second], mix[:, second, first] = -sin, sin
+    return mix
+
+
+def _pair_distance(
+    q_s: Floats, q_c: Floats, k_s: Floats, k_c: Floats, factor: Floats, mix: Floats | None
+) -> float:
+    k = k_c if mix is None else mix @ k_c
+    q = q_c if mix is None else mix[:, None] @ q_c
+    return _distance(k_s, k * factor[..., None]) + _distance(q_s, q / factor[:, None, :, None])
+
+
+def mean_cosine(a: Floats, b: Floats) -> float:
+    """Return the mean cosine of equally numbered channels ``(heads, d_head, d)``."""
+    return float(row_cosines(_flat(a), _flat(b)).mean())

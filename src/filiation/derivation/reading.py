@@ -1,0 +1,103 @@
+"""Reading one layer's units of both models, gains folded, the candidate's carried into the suspect's channels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from filiation.derivation.residual import IN_PLACE, Residual
+from filiation.origin.gather import Side, Window
+from filiation.origin.pairing import Pairing, Plan, TokenRows
+from filiation.origin.units import Doubles, Floats
+
+#: Elements of a matrix above which alignment first looks at a window and reads on only if something moved.
+SMALL = 1 << 21
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One component of two models with common origin, and how much may be read.
+
+    ``whole``: every tensor; otherwise windows of a few layers.
+    """
+
+    suspect: Side
+    candidate: Side
+    pairing: Pairing
+    plan: Plan
+    tokens: TokenRows | None
+    whole: bool
+    number: int = 0
+    residual: Residual = IN_PLACE
+
+    @property
+    def component(self) -> str:
+        """The component's name."""
+        return self.suspect.component
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        """Return the generator for one purpose."""
+        return self.plan.rng(f"derivation/{self.component}/{self.number}/{purpose}")
+
+    def with_residual(self, residual: Residual) -> Case:
+        """Return the case with another map of residual channels."""
+        return replace(self, residual=residual)
+
+
+def norm_before(side: Side, role: str) -> str | None:
+    """Return the role of the norm whose gain a matrix reads through, None where there is none."""
+    base = role.removesuffix(".bias")
+    if role.endswith(".bias") or side.geometry.norm_position in ("post", "output"):
+        return None
+    if base in ("head", "tied_head"):
+        return "final_norm"
+    if base in ("q", "k", "v", "q_a", "kv_a"):
+        return "attn_norm"
+    if base in ("gate", "up", "router") or base.startswith("shared."):
+        has_own = any(p.role == "ffn_norm" and p.component == side.component for p in side.anatomy.parts)
+        return "ffn_norm" if has_own else "attn_norm"
+    return None
+
+
+def gain_before(side: Side, role: str, layer: int | None) -> Floats | None:
+    """Return the gain a matrix reads through, None where there is none."""
+    norm = norm_before(side, role)
+    return None if norm is None else side.gain(norm, layer)
+
+
+def reader(
+    case: Case, side: Side, role: str, layer: int, expert: int | None = None, window: Window | None = None
+) -> Floats | None:
+    """Return a reader's rows with the gain folded in, in the suspect's channels: ``(units, d_s)``."""
+    rows = side.matrix(role, layer, expert, window)
+    if rows is None:
+        return None
+    gain = gain_before(side, role, layer)
+    rows = rows if gain is None else rows * gain
+    return rows if side.is_suspect else case.residual.carry(rows)
+
+
+def writer(case: Case, side: Side, role: str, layer: int, expert: int | None = None) -> Floats | None:
+    """Return a writer's columns as rows ``(units, d_s)``, in the suspect's channels."""
+    matrix = side.matrix(role, layer, expert)
+    if matrix is None:
+        return None
+    rows = np.ascontiguousarray(matrix.T)
+    return rows if side.is_suspect else case.residual.carry(rows)
+
+
+def unit_rows(matrix: Floats) -> Floats:
+    """Return rows scaled to unit length; zero rows stay zero."""
+    norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))
+    return (matrix / np.where(norms > 0, norms, 1.0)[:, None]).astype(np.float32)
+
+
+def norms(matrix: Floats) -> Doubles:
+    """Return the length of each row."""
+    return np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))
+
+
+def row_cosines(a: Floats, b: Floats) -> Doubles:
+    """Return the cosine of equally numbered rows, 0 where a row is zero."""
+    return np.einsum("ij,ij->i", unit_rows(a), unit_rows(b), dtype=np.float64)

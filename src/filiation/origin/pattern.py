@@ -1,0 +1,129 @@
+"""Patterns along the index: an order that can be read off one model's contents was not arbitrary, so it is no label.
+
+The order of a layer that was sorted or pruned by importance, padded at its end or widened by cloning follows its
+contents (evidence contract, section 2). Each check here reads one model alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from filiation.origin.units import Floats, Integers, Units
+
+#: z at which a pattern counts as found. Far out, because similarities are not normal.
+PATTERN_Z = 7.0
+#: Mean similarity of units at one distance from which on they are clones, whose signs are one coin.
+CLONES_ALIKE = 0.5
+#: Distances along the index that are looked at besides neighbours: these shares of the number of units.
+_SHARES = (2, 3, 4, 8)
+_SKETCH = 64
+
+
+def order_is_arbitrary(units: Units) -> bool:
+    """Return whether nothing in one model's contents speaks against its order being an arbitrary label.
+
+    False where positions follow the units' norms (sorted or pruned by importance) or where units at a fixed
+    distance are alike (sorted by something else, cloned in a pattern, padded). Reads one model only; under an arbitrary
+    order it is False with probability below about one in a million, which is all it can add to an e-value's mean.
+    """
+    live = units.alive()
+    return not _ordered_by_size(live) and not any(z >= PATTERN_Z for z, _ in _echoes(live))
+
+
+def signs_are_free(units: Units) -> bool:
+    """Return whether no pattern of clones is found among the units (clones flip together: one coin, not two)."""
+    return not any(z >= PATTERN_Z and alike >= CLONES_ALIKE for z, alike in _echoes(units.alive()))
+
+
+def _echoes(units: Units) -> list[tuple[float, float]]:
+    """Return for each distance along the index: z of the number of alike pairs, and their mean similarity.
+
+    A pair is alike when its similarity lies in the upper tenth of all pairs.
+    """
+    if len(units) < 16:
+        return []
+    rows = _sketched(units.normed)
+    rng = np.random.default_rng(0)
+    one, other = rng.integers(0, len(rows), (2, min(20_000, 2000 + 4 * len(rows))))
+    apart = (one != other) & (units.block[one] == units.block[other])
+    if apart.sum() < 200:
+        return []
+    line = float(np.quantile(_cosines(rows, one[apart], other[apart], free=units.sign_free), 0.9))
+    found: list[tuple[float, float]] = []
+    for left, right in _distances(units):
+        alike = _cosines(rows, left, right, free=units.sign_free)
+        above, n = int((alike > line).sum()), len(alike)
+        if n >= 16:
+            found.append(
+                ((above - 0.1 * n) / math.sqrt(0.09 * n), float(alike[alike > line].mean()) if above else 0.0)
+            )
+    return found
+
+
+def _sketched(rows: Floats) -> Floats:
+    """Return unit rows of at most ``_SKETCH`` numbers that keep the cosines, roughly."""
+    if rows.shape[1] > _SKETCH:
+        rows = rows @ _probe(rows.shape[1])
+    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    return (rows / np.where(norms > 0, norms, 1.0)[:, None]).astype(np.float32, copy=False)
+
+
+@lru_cache(maxsize=4)
+def _probe(width: int) -> Floats:
+    return np.random.default_rng(1).standard_normal((width, _SKETCH), np.float32)
+
+
+def _cosines(rows: Floats, left: Integers, right: Integers, *, free: bool) -> Floats:
+    cosines = np.einsum("ij,ij->i", rows[left], rows[right])
+    return np.abs(cosines) if free else cosines
+
+
+def _distances(units: Units) -> list[tuple[Integers, Integers]]:
+    """Return, for each distance, the rows of the pairs that stand so far apart in one block.
+
+    Neighbours are looked at by even and odd position apart, where clones stand side by side.
+    """
+    _, block = np.unique(units.block, return_inverse=True)
+    span = int(np.ptp(units.position)) + 1
+    key = block * (2 * span) + units.position - units.position.min()
+    order = np.argsort(key, kind="stable")
+    wanted = [(1, 0), (1, 1), *((span // share, None) for share in _SHARES if span // share > 1)]
+    found: list[tuple[Integers, Integers]] = []
+    for distance, parity in wanted:
+        start = order if parity is None else order[units.position[order] % 2 == parity]
+        at = np.searchsorted(key[order], key[start] + distance)
+        there = at < len(order)
+        left, right = start[there], order[at[there]]
+        paired = key[right] == key[left] + distance
+        if paired.any():
+            found.append((left[paired], right[paired]))
+    return found
+
+
+def _ordered_by_size(units: Units, level: float = 1e-6) -> bool:
+    """Return whether positions follow the units' norms, in one of the blocks."""
+    quantities: Sequence[Floats] = (units.content, *units.signed)
+    tested = [rows for _, rows in units.blocks() if len(rows) > 7]
+    return any(
+        _trend_p_value(units.position[rows], np.linalg.norm(matrix[rows], axis=1)) < level / len(tested)
+        for matrix in quantities
+        for rows in tested
+    )
+
+
+def _trend_p_value(position: Integers, size: Floats) -> float:
+    """Return the two-sided p-value of Spearman's rank correlation (normal approximation; 1 for constant sizes).
+
+    Own arithmetic: importing scipy.stats takes longer than a whole comparison of small models.
+    """
+    n = len(size)
+    ranks = np.argsort(np.argsort(size, kind="stable"), kind="stable").astype(np.float64)
+    order = np.argsort(np.argsort(position, kind="stable"), kind="stable").astype(np.float64)
+    if size.max() == size.min():
+        return 1.0
+    rho = float(np.corrcoef(ranks, order)[0, 1])
+    return math.erfc(abs(rho) * math.sqrt(n - 1) / math.sqrt(2.0))

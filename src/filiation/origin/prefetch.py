@@ -1,0 +1,45 @@
+"""Announcing the direct stage's reads, so that a remote source can join near ranges into few requests."""
+
+from __future__ import annotations
+
+from filiation.anatomy.model import Part
+from filiation.checkpoint.model import Index
+from filiation.origin.gather import Side
+from filiation.origin.pairing import Pairing, Plan, TokenRows
+from filiation.origin.units import Integers
+
+
+def prefetch(pairing: Pairing, plan: Plan, tokens: TokenRows | None) -> None:
+    """Tell both checkpoints which ranges the direct stage is going to read."""
+    if plan.whole:
+        return
+    sample = None if tokens is None else tokens.sample(plan.tokens, plan.rng("tokens"))
+    for side, column in ((pairing.suspect, 0), (pairing.candidate, 1)):
+        ids = None if sample is None else (sample.suspect, sample.candidate)[column]
+        layers = [pair[column] for pair in pairing.layers]
+        side.anatomy.checkpoint.prefetch(_wanted(side, layers, pairing, ids))
+
+
+def _wanted(side: Side, layers: list[int], pairing: Pairing, ids: Integers | None) -> list[tuple[str, Index]]:
+    wanted: list[tuple[str, Index]] = []
+
+    def add(role: str, layer: int | None, start: int | None = None, stop: int | None = None) -> None:
+        part = side.anatomy.part(role, layer, component=side.component)
+        if part is not None and _plain(part):
+            wanted.append((part.tensor, () if start is None else (slice(start, stop),)))
+
+    window = pairing.window or (None, None)
+    for layer in layers:
+        for role in ("gate", "up"):
+            add(role, layer, *window)
+        for role in pairing.norm_roles:
+            add(role, layer)
+    add("final_norm", None)
+    if ids is not None and len(ids) and int(ids.max()) - int(ids.min()) < 4 * len(ids):
+        add("embedding", None, int(ids.min()), int(ids.max()) + 1)
+    return wanted
+
+
+def _plain(part: Part) -> bool:
+    """Return whether canonical rows are stored rows (no fused, transposed or stacked storage)."""
+    return part.view.rows is None and part.view.expert is None and not part.view.transpose

@@ -1,0 +1,399 @@
+"""safetensors: what the package writes is read back; what lies is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from safetensors import TensorSpec, serialize, serialize_file
+from safetensors.numpy import save
+
+from filiation import checkpoint
+from filiation.errors import CorruptCheckpointError, NotFoundError, UnsafeCheckpointError, UnsupportedFormatError, UsageError
+from tests.checkpoint.makers import check, craft, entry, model, sharded, weights
+
+DTYPES = ["float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8", "bool"]
+
+
+def _refused(path: Path, reason: str, tensor: str | None = None, message: str = "") -> None:
+    with pytest.raises(CorruptCheckpointError) as caught:
+        checkpoint.open(str(path))
+    check(caught.value, CorruptCheckpointError, file=path.name, reason=reason, tensor=tensor, message=message)
+
+
+@st.composite
+def tensor_sets(draw: st.DrawFn) -> dict[str, np.ndarray[Any, Any]]:
+    names = draw(st.lists(st.text("abc.0_é", min_size=1, max_size=8), unique=True, max_size=5))
+    result = {}
+    for name in names:
+        dtype = draw(st.sampled_from(DTYPES))
+        shape = draw(hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5))
+        elements = {"min_value": -100, "max_value": 100} if dtype.startswith("float") else None
+        result[name] = draw(hnp.arrays(dtype, shape, elements=elements))
+    return result
+
+
+@given(tensor_sets())
+def test_what_the_package_writes_is_read_back(tmp_path_factory: pytest.TempPathFactory, tensors: Any) -> None:
+    path = tmp_path_factory.mktemp("m") / "model.safetensors"
+    path.write_bytes(save(tensors, {"format": "pt"}))
+    if not tensors:
+        with pytest.raises(UnsupportedFormatError):
+            checkpoint.open(str(path))
+        return
+    opened = checkpoint.open(str(path))
+    assert opened.metadata == {"format": "pt"}
+    assert set(opened.tensors) == set(tensors)
+    for name, expected in tensors.items():
+        assert opened.tensors[name].shape == expected.shape
+        assert opened.tensors[name].nbytes == expected.nbytes
+        np.testing.assert_array_equal(opened.read(name), expected.astype(np.float32))
+        raw = opened.stored[name].read_raw(())  # type: ignore[attr-defined]
+        assert raw.dtype == expected.dtype
+        np.testing.assert_array_equal(raw, expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "dtype"),
+    [
+        ("BF16", "bfloat16", ml_dtypes.bfloat16),
+        ("F8_E4M3", "float8_e4m3fn", ml_dtypes.float8_e4m3fn),
+        ("F8_E5M2", "float8_e5m2", ml_dtypes.float8_e5m2),
+        ("F8_E8M0", "float8_e8m0fnu", ml_dtypes.float8_e8m0fnu),
+    ],
+)
+def test_small_floats_that_the_package_writes(tmp_path: Path, kind: str, written: str, dtype: Any) -> None:
+    values = np.linspace(0.5, 30, 24, dtype=np.float32).reshape(6, 4).astype(dtype)
+    path = tmp_path / "model.safetensors"
+    spec = TensorSpec(dtype=written, shape=values.shape, data_ptr=values.ctypes.data, data_len=values.nbytes)
+    serialize_file({"w": spec}, str(path), None)
+    opened = checkpoint.open(str(path))
+    assert opened.tensors["w"].dtype == kind
+    np.testing.assert_array_equal(opened.read("w"), values.astype(np.float32))
+    np.testing.assert_array_equal(opened.read("w", slice(2, 4)), values[2:4].astype(np.float32))
+    assert opened.stored["w"].read_raw((1,)).dtype == dtype  # type: ignore[attr-defined]
+
+
+def test_f4_as_the_package_writes_it_counts_values_not_bytes(tmp_path: Path) -> None:
+    packed = np.arange(16, dtype=np.uint8)
+    spec = TensorSpec(dtype="float4_e2m1fn_x2", shape=(4, 4), data_ptr=packed.ctypes.data, data_len=16)
+    raw = bytes(serialize({"w": spec}, None))
+    header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
+    assert header["w"]["dtype"] == "F4"
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(raw)
+    opened = checkpoint.open(str(path))
+    shape = tuple(header["w"]["shape"])
+    codes = np.stack([packed & 15, packed >> 4], axis=1).reshape(shape)
+    expected = codes.view(ml_dtypes.float4_e2m1fn).astype(np.float32)
+    np.testing.assert_array_equal(opened.read("w"), expected)
+    # A row window that begins in the middle of a byte cannot arise, one that begins in the middle of a row can.
+    np.testing.assert_array_equal(opened.read("w", 1, slice(1, 4)), expected[1, 1:4])
+
+
+def test_f6_rows(tmp_path: Path) -> None:
+    data = bytes(range(12))
+    path = craft(tmp_path / "model.safetensors", {"w": entry("F6_E2M3", [2, 8], 0, 12)}, data)
+    opened = checkpoint.open(str(path))
+    np.testing.assert_array_equal(opened.read("w", 1), opened.read("w")[1])
+    assert opened.read("w").shape == (2, 8)
+
+
+def test_rows_cost_their_bytes_and_no_more(tmp_path: Path) -> None:
+    opened = checkpoint.open(str(model(tmp_path / "m", {"w": np.ones((100, 32), np.float16)})))
+    before = opened.bytes_read
+    opened.read("w", slice(10, 20))
+    assert opened.bytes_read - before == 10 * 32 * 2
+    opened.read("w", 5)
+    assert opened.bytes_read - before == 11 * 32 * 2
+
+
+def test_far_apart_rows_are_read_apart(tmp_path: Path) -> None:
+    wide = np.arange(40 * 5000, dtype=np.float32).reshape(40, 5000)
+    opened = checkpoint.open(str(model(tmp_path / "m", {"w": wide})))
+    before = opened.bytes_read
+    np.testing.assert_array_equal(opened.read("w", slice(3, None, 10)), wide[3::10])
+    assert opened.bytes_read - before == 4 * 5000 * 4
+    np.testing.assert_array_equal(opened.read("w", slice(None, None, -7), slice(0, 3)), wide[::-7, :3])
+
+
+def test_a_tensor_larger_than_a_chunk(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((700, 1001), dtype=np.float32).astype(ml_dtypes.bfloat16)
+    opened = checkpoint.open(str(model(tmp_path / "m", {"w": values})))
+    np.testing.assert_array_equal(opened.read("w"), values.astype(np.float32))
+    np.testing.assert_array_equal(opened.read("w", slice(1, 699)), values[1:699].astype(np.float32))
+
+
+def test_shards_with_an_index(tmp_path: Path) -> None:
+    all_weights = weights()
+    names = list(all_weights)
+    parts = [{n: all_weights[n] for n in names[:2]}, {n: all_weights[n] for n in names[2:]}]
+    files = sharded(tmp_path, parts)
+    opened = checkpoint.open(str(tmp_path))
+    assert {n: t.file for n, t in opened.tensors.items()} == {
+        n: files[i] for i, part in enumerate(parts) for n in part
+    }
+    for name, expected in all_weights.items():
+        np.testing.assert_array_equal(opened.read(name), expected.astype(np.float32))
+    assert [f.name for f in opened.files] == [*files, "model.safetensors.index.json"]
+
+
+def test_shards_without_an_index_are_found_by_number(tmp_path: Path) -> None:
+    sharded(tmp_path, [{"a": np.ones(3)}, {"b": np.ones(4)}, {"c": np.ones(5)}], index=False)
+    opened = checkpoint.open(str(tmp_path))
+    assert list(opened.tensors) == ["a", "b", "c"]
+    assert "no index file: the 3 shards were found by their numbers" in opened.notes
+
+
+def test_naming_one_shard_opens_the_set(tmp_path: Path) -> None:
+    files = sharded(tmp_path, [{"a": np.ones(3)}, {"b": np.ones(4)}])
+    model_file = tmp_path / "other.safetensors"
+    model_file.write_bytes(save({"z": np.ones(2)}))
+    assert set(checkpoint.open(str(tmp_path / files[1])).tensors) == {"a", "b"}
+    assert set(checkpoint.open(str(tmp_path / "model.safetensors.index.json")).tensors) == {"a", "b"}
+    assert set(checkpoint.open(str(model_file)).tensors) == {"z"}
+
+
+def test_a_missing_shard_is_named(tmp_path: Path) -> None:
+    files = sharded(tmp_path, [{"a": np.ones(3)}, {"b": np.ones(4)}, {"c": np.ones(5)}])
+    (tmp_path / files[1]).unlink()
+    for named in (tmp_path, tmp_path / files[0]):
+        with pytest.raises(NotFoundError) as caught:
+            checkpoint.open(str(named))
+        check(caught.value, NotFoundError, file=files[1], reason="")
+
+
+def test_a_missing_shard_without_an_index_is_named(tmp_path: Path) -> None:
+    files = sharded(tmp_path, [{"a": np.ones(3)}, {"b": np.ones(4)}, {"c": np.ones(5)}], index=False)
+    (tmp_path / files[2]).unlink()
+    with pytest.raises(NotFoundError) as caught:
+        checkpoint.open(str(tmp_path))
+    check(caught.value, NotFoundError, file=files[2], reason="2 of 3 shards")
+
+
+def test_a_tensor_in_two_shards(tmp_path: Path) -> None:
+    files = sharded(tmp_path, [{"a": np.ones(3)}, {"a": np.ones(3)}], index=False)
+    with pytest.raises(CorruptCheckpointError) as caught:
+        checkpoint.open(str(tmp_path))
+    check(caught.value, CorruptCheckpointError, file=files[1], reason=files[0], tensor="a")
+
+
+def _index(folder: Path, weight_map: Any) -> None:
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+
+
+def test_an_index_that_contradicts_the_shards(tmp_path: Path) -> None:
+    first, second = sharded(tmp_path, [{"a": np.ones(3)}, {"b": np.ones(4)}])
+    for weight_map, tensor, reason in (
+        ({"a": second, "b": second}, "a", f"says the tensor is in {second}; {first} holds it"),
+        ({"a": first, "b": second, "ghost": second}, "ghost", "no shard holds it"),
+    ):
+        _index(tmp_path, weight_map)
+        (tmp_path / "unused").write_text("")
+        if tensor == "a":  # then the first shard is not named at all, unless something else is in it
+            _index(tmp_path, {"a": second, "b": second, "x": first})
+        with pytest.raises(CorruptCheckpointError) as caught:
+            checkpoint.open(str(tmp_path))
+        check(caught.value, CorruptCheckpointError, file="model.safetensors.index.json", tensor=tensor, reason=reason)
+
+
+def test_tensors_the_index_does_not_name_are_read_and_said(tmp_path: Path) -> None:
+    first, second = sharded(tmp_path, [{"a": np.ones(3), "hidden": np.ones(2)}, {"b": np.ones(4)}])
+    _index(tmp_path, {"a": first, "b": second})
+    opened = checkpoint.open(str(tmp_path))
+    assert set(opened.tensors) == {"a", "hidden", "b"}
+    assert any("1 tensors are in the shards but not in" in note for note in opened.notes)
+
+
+@pytest.mark.parametrize("target", ["../other.safetensors", "/etc/passwd", "a/../../b", "C:\\x", "..\\x", "a//b"])
+def test_an_index_that_points_out_of_the_folder(tmp_path: Path, target: str) -> None:
+    _index(tmp_path, {"w": target})
+    with pytest.raises(UnsafeCheckpointError) as caught:
+        checkpoint.open(str(tmp_path))
+    check(caught.value, UnsafeCheckpointError, file="model.safetensors.index.json", tensor="w", reason="entry says")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "not valid JSON"),
+        ("[]", "does not hold a JSON object"),
+        ('{"weight_map": []}', "no weight_map"),
+        ('{"weight_map": {"a": 3}}', "not a file name"),
+        ('{"weight_map": {"a": "x.safetensors", "a": "y.safetensors"}}', "'a' twice"),
+        ("[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_an_index_that_is_none(tmp_path: Path, text: str, reason: str) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text(text)
+    with pytest.raises(CorruptCheckpointError) as caught:
+        checkpoint.open(str(tmp_path))
+    check(caught.value, CorruptCheckpointError, file="model.safetensors.index.json", reason=reason)
+
+
+def test_the_file_that_transformers_would_load_is_preferred(tmp_path: Path) -> None:
+    model(tmp_path, {"w": np.ones(3)})
+    (tmp_path / "consolidated.safetensors").write_bytes(save({"other": np.ones(2)}))
+    opened = checkpoint.open(str(tmp_path))
+    assert list(opened.tensors) == ["w"]
+    assert "model.safetensors was read; 1 other safetensors files of the folder were not" in opened.notes
+
+
+def test_two_models_in_one_folder_have_to_be_told_apart(tmp_path: Path) -> None:
+    for name in ("left", "right"):
+        (tmp_path / f"{name}.safetensors").write_bytes(save({name: np.ones(2)}))
+    with pytest.raises(UsageError) as caught:
+        checkpoint.open(str(tmp_path))
+    check(caught.value, UsageError, file="left.safetensors", reason="left.safetensors, right.safetensors", exit_code=2)
+    assert list(checkpoint.open(str(tmp_path / "right.safetensors")).tensors) == ["right"]
+
+
+def test_an_empty_file(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"")
+    _refused(path, "0 bytes", message="empty")
+
+
+def test_a_git_lfs_pointer(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 100\n")
+    for named in (path, tmp_path):
+        with pytest.raises(CorruptCheckpointError) as caught:
+            checkpoint.open(str(named))
+        check(
+            caught.value,
+            CorruptCheckpointError,
+            file="model.safetensors",
+            reason="git-lfs",
+            message="this is a git-lfs pointer",
+        )
+        assert "git lfs pull" in str(caught.value.next_step)
+
+
+def test_a_file_cut_off_in_its_length(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"\1\0\0")
+    _refused(path, "not even the header's length")
+
+
+def test_a_header_over_100_megabytes_is_not_believed(tmp_path: Path) -> None:
+    path = craft(tmp_path / "model.safetensors", b"{}", length=100_000_001)
+    _refused(path, "100000001 bytes", message="header over 100 MB")
+    _refused(craft(path, b"{}", length=2**63), str(2**63), message="header over 100 MB")
+
+
+def test_a_header_longer_than_the_file(tmp_path: Path) -> None:
+    _refused(craft(tmp_path / "model.safetensors", b"{}", length=1000), "truncated")
+
+
+def test_a_truncated_file(tmp_path: Path) -> None:
+    path = model(tmp_path) / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+    last = list(checkpoint.open(str(model(tmp_path / "whole"))).tensors)[-1]
+    _refused(path, "truncated", tensor=last, message="out of range")
+
+
+def test_a_truncated_shard_is_named(tmp_path: Path) -> None:
+    files = sharded(tmp_path, [{"a": np.ones(3)}, {"b": np.ones(4)}])
+    path = tmp_path / files[1]
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CorruptCheckpointError) as caught:
+        checkpoint.open(str(tmp_path))
+    check(caught.value, CorruptCheckpointError, file=files[1], reason="truncated", tensor="b")
+
+
+def test_overlapping_offsets(tmp_path: Path) -> None:
+    header = {"a": entry("F32", [4], 0, 16), "b": entry("F32", [4], 12, 28)}
+    _refused(craft(tmp_path / "model.safetensors", header, bytes(28)), "overlap", "b", "overlapping")
+
+
+def test_a_gap_between_tensors(tmp_path: Path) -> None:
+    header = {"a": entry("F32", [4], 0, 16), "b": entry("F32", [4], 20, 36)}
+    _refused(craft(tmp_path / "model.safetensors", header, bytes(36)), "4 bytes before it", "b", "gap")
+
+
+def test_bytes_after_the_last_tensor(tmp_path: Path) -> None:
+    header = {"a": entry("F32", [4], 0, 16)}
+    _refused(craft(tmp_path / "model.safetensors", header, bytes(20)), "belong to no tensor")
+
+
+@pytest.mark.parametrize(
+    ("claim", "reason"),
+    [
+        (entry("F32", [5], 0, 16), "needs 20 bytes; its range holds 16"),
+        (entry("F4", [5], 0, 3), "no whole number of bytes"),
+        (entry("F32", [4], 16, 0), "not a range"),
+        (entry("F32", [4], -4, 12), "not a range"),
+        (entry("F32", [-4], 0, 16), "shape is not believable"),
+        (entry("F32", [2**40, 2**40, 0], 0, 0), "shape is not believable"),
+        (entry("F32", [1] * 40, 0, 4), "shape is not believable"),
+        ({"dtype": "F32", "shape": [4]}, "not a range"),
+        ({"dtype": "F32", "shape": [4.0], "data_offsets": [0, 16]}, "shape is not believable"),
+        ({"dtype": "F32", "shape": [True], "data_offsets": [0, 4]}, "shape is not believable"),
+        ({"dtype": "F32", "shape": [4], "data_offsets": [0, 16, 16]}, "not a range"),
+    ],
+)
+def test_an_entry_that_contradicts_itself(tmp_path: Path, claim: Any, reason: str) -> None:
+    _refused(craft(tmp_path / "model.safetensors", {"w": claim}, bytes(16)), reason, "w")
+
+
+@pytest.mark.parametrize("claim", [[], None, 3, {}])
+def test_an_entry_that_is_none(tmp_path: Path, claim: Any) -> None:
+    path = craft(tmp_path / "model.safetensors", {"w": claim}, bytes(16))
+    _refused(path, "not readable", "'w'")
+
+
+def test_an_unknown_dtype_is_named(tmp_path: Path) -> None:
+    path = craft(tmp_path / "model.safetensors", {"w": entry("Q3_X", [4], 0, 16)}, bytes(16))
+    with pytest.raises(UnsupportedFormatError) as caught:
+        checkpoint.open(str(path))
+    check(
+        caught.value, UnsupportedFormatError, file=path.name, tensor="w", reason="Known are", message="'Q3_X'"
+    )
+
+
+def test_duplicate_names(tmp_path: Path) -> None:
+    one = json.dumps(entry("F32", [4], 0, 16))
+    path = craft(tmp_path / "model.safetensors", f'{{"w": {one}, "w": {one}}}'.encode(), bytes(16))
+    _refused(path, "'w' twice")
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        (b"[]", "does not begin with '{'"),
+        (b"{", "not valid JSON"),
+        (b'{"\xff": 1}', "not UTF-8"),
+        (b'{"a":' * 50_000, "nested too deeply"),
+        (b'{"a": ' + b"1" * 5000 + b"}", "not valid JSON"),
+        (b'{"__metadata__": {"a": 1}}', "__metadata__"),
+        (b'{"__metadata__": [1]}', "__metadata__"),
+    ],
+)
+def test_a_header_that_is_none(tmp_path: Path, header: bytes, reason: str) -> None:
+    _refused(craft(tmp_path / "model.safetensors", header), reason)
+
+
+@pytest.mark.parametrize("name", ["\\ud800", "\\u0000", "a\\nb", "\\u202e"])
+def test_names_that_could_fool_a_terminal_are_refused(tmp_path: Path, name: str) -> None:
+    header = f'{{"{name}": {json.dumps(entry("F32", [4], 0, 16))}}}'.encode()
+    path = craft(tmp_path / "model.safetensors", header, bytes(16))
+    with pytest.raises(CorruptCheckpointError) as caught:
+        checkpoint.open(str(path))
+    assert str(caught.value).isascii()
+    assert caught.value.file == path.name
+    assert caught.value.next_step
+
+
+def test_a_file_of_another_kind_under_this_name(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"<html>404 Not Found</html>" * 10)
+    _refused(path, "at most 100000000", message="header over 100 MB")
