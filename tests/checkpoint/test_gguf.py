@@ -282,7 +282,7 @@ def _key(name: str, kind: int, value: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("values", "count", "reason"),
     [
-        (b"", 2**60, "the file ends at"),
+        (b"", 2**60, "twice"),
         (_key("a", 8, struct.pack("<Q", 2**62)), 1, "the file ends at"),
         (_key("a", 9, struct.pack("<IQ", 4, 2**61)), 1, "the file ends at"),
         (_key("a", 9, struct.pack("<IQ", 8, 2**61)), 1, "the file ends at"),

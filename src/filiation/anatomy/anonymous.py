@@ -146,15 +146,15 @@ def _best_period(sequence: np.ndarray[tuple[int], np.dtype[np.int64]]) -> tuple[
 
 
 def _align(start: int, period: int, count: int, shapes: Sequence[Shape]) -> tuple[int, int]:
-    """Shift the start so that the FFN, the widest matrices, comes after attention as every known model stores it."""
+    """Shift the start so that the FFN (there and back, the widest) follows attention, as known models store it."""
     block = shapes[start : start + period]
-    sizes = [max(shape) if len(shape) == 2 else 0 for shape in block]
-    matrices = [i for i, size in enumerate(sizes) if size]
-    widest = [i for i in matrices if sizes[i] == max(sizes)]
-    if not matrices or widest[-1] == matrices[-1]:
+    matrices = [i for i, shape in enumerate(block) if len(shape) == 2]
+    paired = [i for i in matrices if block[i][0] != block[i][1] and block[i][::-1] in block]
+    widest = [i for i in paired if max(block[i]) == max(max(block[j]) for j in paired)]
+    if not widest or widest[-1] == matrices[-1]:
         return start, count
     start += matrices[matrices.index(widest[-1]) + 1]
-    return start, min(count, (len(shapes) - start) // period) - (start + period * count > len(shapes))
+    return start, (len(shapes) - start) // period if start + period * count > len(shapes) else count
 
 
 _READINGS = ((False, False), (True, True), (True, False), (False, True))

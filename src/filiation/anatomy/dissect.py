@@ -146,8 +146,18 @@ def _assemble(checkpoint: Checkpoint, work: _Work) -> Anatomy:
         own = _unique([part for found in tower.found for part in splitter.parts(found)], sizes, tower)
         for name, its_sizes, its_parts in _without_drafts(tower, own, sizes):
             geometry[name] = its_sizes
-            shared = _shares_residual(name, work)
-            rulings[name] = rule_on(Case(tower.family, its_sizes, settings, its_parts, shared))
+            rulings[name] = rule_on(
+                Case(
+                    tower.family,
+                    its_sizes,
+                    settings,
+                    its_parts,
+                    _shares_residual(name, work),
+                    frozenset(tower.uncertain),
+                    tower.norm_known,
+                    bool(tower.config),
+                )
+            )
             parts += its_parts
         work.inferences += tower.notes
     if work.projector:

@@ -37,6 +37,9 @@ _WORDS: Mapping[str, frozenset[str]] = {
 """Words that names of a role tend to hold. Only the relation among candidates of one shape matters."""
 
 
+BY_ORDER = "shape and stored order"
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One kind of tensor in a layer: its stem (numbers masked), the shapes of weight and bias, its place."""
@@ -95,5 +98,5 @@ def arrange(kinds: Sequence[Kind], roles: Sequence[str]) -> tuple[dict[Path, str
         return {k.stem: r for k, r in zip(kinds, best[1], strict=True)}, "shape and resemblance of names"
     if len(kinds) == len(roles) and order_tells(kinds):
         placed = sorted(kinds, key=lambda kind: kind.place)
-        return {k.stem: r for k, r in zip(placed, roles, strict=True)}, "shape and stored order"
+        return {k.stem: r for k, r in zip(placed, roles, strict=True)}, BY_ORDER
     return None

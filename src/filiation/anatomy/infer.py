@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from filiation.anatomy.hints import Kind, Shape, arrange, resemblance
+from filiation.anatomy.hints import BY_ORDER, Kind, Shape, arrange, resemblance
 from filiation.anatomy.model import Inference
 from filiation.anatomy.names import Stack, stem
 from filiation.anatomy.tables import LEAVES, Family, Path, Rule, mask
@@ -16,9 +16,13 @@ _CORE = ("attn_norm", "q", "k", "v", "o", "ffn_norm", "gate", "up", "down")
 
 @dataclass
 class Guess:
-    """What was inferred of a layer: stem (numbers masked) -> rule, and how."""
+    """What was inferred of a layer: stem (numbers masked) -> rule, and how.
+
+    ``uncertain`` are the roles told apart by stored order alone: a symmetry that rests on them is not used.
+    """
 
     rules: dict[Path, Rule] = field(default_factory=dict[Path, Rule])
+    uncertain: set[str] = field(default_factory=set[str])
     notes: list[Inference] = field(default_factory=list[Inference])
 
     def take(self, found: tuple[dict[Path, str], str] | None, what: str, transpose: bool = False) -> bool:
@@ -29,6 +33,8 @@ class Guess:
             )
             return False
         roles, basis = found
+        if basis == BY_ORDER:
+            self.uncertain |= set(roles.values())
         for path, role in roles.items():
             self.rules[path] = Rule((role,), transpose=transpose)
             self.notes.append(Inference(f"{'.'.join(path)} is {role}", basis))
@@ -62,6 +68,12 @@ def infer_missing(stack: Stack, shapes: Mapping[str, Shape], family: Family) -> 
             found[hit.rule.roles[0]] = kind.weight[::-1] if hit.rule.transpose else kind.weight
         elif hit.rule.roles:
             found |= dict.fromkeys(hit.rule.roles, ())
+    width = _residual(found)
+    if width and not {"gate", "up", "down"} & set(found):
+        ffn = _ffn([k for k in unknown if k.weight and len(k.weight) == 2], width)
+        if ffn is not None:
+            _take_ffn(guess, ffn, "the FFN")
+            unknown = [k for k in unknown if k.stem not in guess.rules]
     wanted = _expected(found, family)
     by_shape: dict[Shape, list[Kind]] = defaultdict(list)
     for kind in unknown:
@@ -191,6 +203,7 @@ def _take_ffn(guess: Guess, ffn: _Ffn, what: str) -> bool:
     guess.notes.append(Inference(f"{'.'.join(ffn.writer.stem)} is down", basis))
     if len(ffn.readers) == 1:
         roles = ("gate", "up") if ffn.fused else ("up",)
+        guess.uncertain |= set(roles) if ffn.fused else set()
         guess.rules[ffn.readers[0].stem] = Rule(roles, transpose=ffn.transpose)
         guess.notes.append(Inference(f"{'.'.join(ffn.readers[0].stem)} is {' and '.join(roles)}", basis))
     else:
@@ -219,6 +232,7 @@ def _attention(guess: Guess, rest: Sequence[Kind], width: int, transpose: bool) 
             guess.rules[writers[0].stem] = Rule(("o",), transpose=transpose)
             basis = "shapes; rows taken to be all queries, then keys, then values"
             guess.notes.append(Inference(f"{'.'.join(fused[0].stem)} is q, k, v", basis))
+            guess.uncertain |= {"q", "k", "v"}
         return
     if len(rest) != 4:
         return

@@ -8,7 +8,7 @@ from dataclasses import replace
 from filiation.anatomy import config as configs
 from filiation.anatomy.anonymous import fill_layers, impose_layers
 from filiation.anatomy.families import families
-from filiation.anatomy.hints import Kind, Shape, arrange
+from filiation.anatomy.hints import BY_ORDER, Kind, Shape, arrange, order_tells
 from filiation.anatomy.infer import Guess, infer_layer, infer_missing, kinds_of, spelled
 from filiation.anatomy.model import Inference
 from filiation.anatomy.names import Stack, stem
@@ -33,6 +33,7 @@ def complete(tower: Tower, tensors: Tensors, shapes: Mapping[str, Shape]) -> Non
         tower.family = replace(tower.family, layer=layer)
         name_layers(tower, tensors)
     tower.notes += guess.notes
+    tower.uncertain |= guess.uncertain
 
 
 def recover(stack: Stack, tensors: Tensors, clues: Clues) -> Tower | None:
@@ -61,6 +62,8 @@ def recover(stack: Stack, tensors: Tensors, clues: Clues) -> Tower | None:
         Inference(f"{len(stack.layers)} layers under '{'.'.join(stack.container)}'", "repeated shapes")
     ]
     tower.notes += guess.notes
+    tower.uncertain = guess.uncertain
+    tower.norm_known = norm_bias or "rms_norm_eps" in own
     name_layers(tower, tensors)
     return tower
 
@@ -98,6 +101,8 @@ def fill(tower: Tower, loose: dict[Path, str], tensors: Tensors, shapes: Mapping
         turned = "[in, out]" if filled[0].rule.transpose else "[out, in]"
         what = f"{len(filled)} anonymous matrices are {', '.join(biases)}, stored {turned}"
         tower.notes.append(Inference(what, "their order, and the biases' lengths"))
+        if tower.family.kinds.rope:  # without rotary positions q, k and v channels are alike free to permute
+            tower.uncertain |= {"q", "k", "v", "o"} & set(biases)
 
 
 def place_beside(tower: Tower, loose: dict[Path, str], tensors: Tensors, width: int) -> None:
@@ -118,7 +123,11 @@ def place_beside(tower: Tower, loose: dict[Path, str], tensors: Tensors, width: 
     if len(rows) == 2:
         second = [k for k in tables if k.weight and k.weight[0] == rows[1]]
         guess.take(arrange(second, ("position",)) if len(second) == 1 else None, "positions")
-    if vectors:
+    if len(vectors) == 2 and tower.family.kinds.norm == "layer" and order_tells(vectors):
+        guess.take(
+            ({vectors[0].stem: "final_norm", vectors[1].stem: "final_norm.bias"}, BY_ORDER), "the final norm"
+        )
+    elif vectors:
         guess.take(arrange(vectors, ("final_norm",)) if len(vectors) == 1 else None, "the final norm")
     _add_beside(tower, guess, loose, tensors)
 

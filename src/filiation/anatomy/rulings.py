@@ -19,6 +19,9 @@ class Case:
     settings: Settings
     parts: Sequence[Part]
     shares_residual_with: str | None = None
+    uncertain: frozenset[str] = frozenset()
+    norm_known: bool = True
+    has_config: bool = True
 
     def has(self, *roles: str) -> bool:
         """Whether the tower has a part of one of these roles."""
@@ -59,6 +62,8 @@ def _residual_sign(case: Case) -> Verdict:
             False,
             "LayerNorm subtracts the mean over the channels, so one channel cannot change sign alone",
         )
+    if not case.norm_known:
+        return False, "neither the family nor the config says whether the norm subtracts the mean"
     holds, reason = _residual_order(case)
     return holds, "RMSNorm does not see the sign of a channel" if holds else reason
 
@@ -77,6 +82,8 @@ def _ffn_sign(case: Case) -> Verdict:
         return False, f"the FFN has no gate and {name} is not odd: a neuron cannot change sign"
     if not case.geometry.up_is_odd:
         return False, "the gated product is not odd in the up branch"
+    if {"gate", "up"} & case.uncertain:
+        return False, "which of two equal shapes is the gate was inferred from stored order alone"
     if case.has("ffn_sub_norm") and case.geometry.norm == "layer":
         return False, "a LayerNorm stands on the hidden neurons"
     return True, "the gated product is odd in the up branch: an up row and its down column flip together"
@@ -122,6 +129,8 @@ def _value_order(case: Case) -> Verdict:
     missing = _no_heads(case)
     if missing:
         return False, missing
+    if {"q", "k", "v"} & case.uncertain:
+        return False, "which projection holds the values was inferred from stored order alone"
     if case.has("attn_sub_norm") and case.geometry.norm == "layer":
         return False, "a LayerNorm stands on the attention output"
     return True, "value channels may be permuted inside a head: rows of v, columns of o"
@@ -138,6 +147,8 @@ def _expert_order(case: Case) -> Verdict:
     if not case.has("router"):
         return False, "no router was named: experts may be chosen by a fixed hash"
     groups = case.settings.expert_groups
+    if groups is None and (case.family.grouped_experts or not case.has_config):
+        return False, "no config says whether routing is limited to groups of experts"
     if groups is not None and groups > 1:
         return (
             False,

@@ -68,11 +68,12 @@ def experts(*roles: str, transpose: bool = False, layout: Layout = Layout.CONTIG
 class Kinds:
     """What the function of a tower is, as far as the symmetries depend on it; see :class:`Geometry` for the words.
 
-    ``norm_offset`` is what a stored gain lacks (1 where ``1 + w`` is applied). ``sub_norm`` says that a norm stands
-    on the attention output or the hidden units. ``value_nonlinear`` that values pass a nonlinearity.
+    ``norm_offset`` is what a stored gain lacks (1 where ``1 + w`` is applied). ``norm_bias`` says whether the
+    family's LayerNorms have biases.
     """
 
     norm: str = "rms"
+    norm_bias: bool = True
     norm_position: str = "pre"
     norm_offset: float = 0.0
     gated: bool = True
@@ -102,8 +103,11 @@ class Hit:
     number: int | None = None
 
 
+_LAYER_NORMS = ("attn_norm", "ffn_norm", "post_attn_norm", "post_ffn_norm")
+
+
 class Lookup:
-    """A table of names made ready for looking up paths."""
+    """A table of names made ready for looking up paths; ``norms`` are the layer norms it knows."""
 
     def __init__(self, names: Names) -> None:
         self._rules: dict[Path, tuple[Rule, str]] = {}
@@ -111,6 +115,8 @@ class Lookup:
             rule = entry if isinstance(entry, Rule) else Rule((entry,))
             kind = "{N}" if "{N}" in pattern else "{E}"
             self._rules[tuple(pattern.replace(kind, "#").split("."))] = (rule, kind)
+        roles = {role for rule, _ in self._rules.values() for role in rule.roles}
+        self.norms = frozenset(role for role in roles if role in _LAYER_NORMS)
 
     def find(self, path: Path) -> Hit | None:
         """Return what ``path`` (with its leaf) is, or None."""
@@ -149,6 +155,7 @@ class Family:
         pair_rows: q and k rows are stored in rotary pair order (Meta's own files), not half-split.
         gguf_layer: names inside a GGUF layer that mean something else for this family.
         gguf_permuted: llama.cpp's converter stores q and k rows of this family in rotary pair order.
+        grouped_experts: routing may be limited to groups of experts; a config must say that it is not.
         exceptions: symmetries that do not hold for this family -> reason.
         keys: config keys that are not the usual ones, e.g. ``{"d_ff": "n_inner"}``.
         ignore: settings whose config key misleads here (Falcon-7B says 71 kv heads and has one).
@@ -169,6 +176,7 @@ class Family:
     pair_rows: bool = False
     gguf_layer: Names = field(default_factory=dict[str, "str | Rule"])
     gguf_permuted: bool = False
+    grouped_experts: bool = False
     exceptions: Mapping[Symmetry, str] = field(default_factory=dict[Symmetry, str])
     keys: Mapping[str, str] = field(default_factory=dict[str, str])
     ignore: tuple[str, ...] = ()

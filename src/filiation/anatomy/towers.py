@@ -55,7 +55,8 @@ class Tower:
     """One layer list with its table, while the anatomy is being put together.
 
     ``root`` is the path above the container: names beside the layers are looked up relative to it or to one of
-    its ancestors. ``stray`` are the paths inside layers that no rule explained.
+    its ancestors. ``stray`` are the paths inside layers that no rule explained. ``uncertain`` are roles that stored
+    order alone told apart; ``norm_known`` is false where nothing says whether norms subtract the mean.
     """
 
     component: str
@@ -68,6 +69,8 @@ class Tower:
     stray: dict[tuple[int, Path], str] = field(default_factory=dict[tuple[int, Path], str])
     notes: list[Inference] = field(default_factory=list[Inference])
     renames: dict[str, str] = field(default_factory=dict[str, str])
+    uncertain: set[str] = field(default_factory=set[str])
+    norm_known: bool = True
 
 
 def component_of(path: Path) -> str | None:
@@ -116,7 +119,10 @@ def _raise(stack: Stack, clues: Clues) -> Tower | None:
         return None
     root = _root(stack.container, best.family)
     known = 2 * best.explained > len(stack.stems)
-    return Tower(_component(best.family, said), best.family, root, stack, best.config, known)
+    tower = Tower(_component(best.family, said), best.family, root, stack, best.config, known)
+    rivals = {score.family.kinds.norm for score in scores if score.rank[:3] == best.rank[:3]}
+    tower.norm_known = len(rivals) == 1 and best.family.name != UNKNOWN.name
+    return tower
 
 
 def _component(family: Family, said: str | None) -> str:
@@ -139,7 +145,11 @@ class _Score:
 
 
 def _score(stack: Stack, family: Family, said: str | None, clues: Clues) -> _Score:
-    """Rank a table: what it explains, does it fit the shapes, does the config name it, is the container its own."""
+    """Rank a table.
+
+    By what it explains inside the layers, whether it fits the shapes, whether the config names it, how many norms
+    it expects in vain, what it explains beside the layers, whether component and container are its own.
+    """
     component = _component(family, said)
     own = configs.tower_config(clues.config, component)
     family = family.under(own)
@@ -157,7 +167,9 @@ def _score(stack: Stack, family: Family, said: str | None, clues: Clues) -> _Sco
     agrees = (said is None or said == component) + contained
     misfits = _misfits(hits, clues.shapes, family)
     depth = family.container.count(".") + 1 if contained else 0
-    rank = (explained, -misfits, named, beside, agrees, depth)
+    found = {role for _, hit, _ in hits for role in hit.rule.roles}
+    absent = len(family.inside.norms - found)
+    rank = (explained, -misfits, named, -absent, beside, agrees, depth)
     return _Score(family, own, explained, rank)
 
 
@@ -209,7 +221,9 @@ def _misfits(hits: Sequence[tuple[Path, Hit, str]], shapes: Shapes, family: Fami
             reads = rule.roles[0] in ("q", "k", "v", "gate", "up", "q_a", "kv_a")
             axis = 1 if reads != rule.transpose else 0
             wrong += (reads or rule.roles[0] in ("o", "down")) and shape[axis] != width
-    return wrong
+    has_bias = any(hit.bias and hit.rule.roles[0] in NORMS for _, hit, _ in hits)
+    lacks_bias = family.kinds.norm == "layer" and family.kinds.norm_bias and not has_bias
+    return wrong + lacks_bias
 
 
 def name_layers(tower: Tower, tensors: Mapping[str, TensorInfo]) -> None:

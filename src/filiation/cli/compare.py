@@ -31,17 +31,24 @@ _RELATIONS = (
 @language_option
 @click.option("--full", is_flag=True, help="Read every byte: complete inheritance map and derivation.")
 @click.option(
-    "--budget", type=Bytes(), metavar="BYTES", help="Most bytes to read from each model, such as 500MB. [1GB if remote]"
+    "--budget",
+    type=Bytes(),
+    metavar="BYTES",
+    help="Most bytes to read from each model, such as 500MB. [1GB if remote]",
 )
 @click.option("--base", metavar="B", help="The base model, where the suspect is an adapter.")
 @click.option(
     "--fail-if",
     type=click.Choice(_RELATIONS),
     multiple=True,
-    help="Exit 1 when this is the relation found (3 for inconclusive). Repeatable.",
+    metavar="RELATION",
+    help=f"Exit 1 when this is the relation found (3 for inconclusive). Repeatable: {', '.join(_RELATIONS)}.",
 )
 @click.option(
-    "--policy", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="A TOML file with a [policy] table."
+    "--policy",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A TOML file with a [policy] table.",
 )
 @quiet_option
 def command(

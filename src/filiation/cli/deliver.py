@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -47,12 +48,15 @@ class Wanted:
 
         files = [path for path in (self.json_file, self.html, self.markdown) if path is not None]
         if len({path.resolve() for path in files}) < len(files):
-            raise UsageError("Two outputs have the same file name.", next_step="Give each output a file of its own.")
+            raise UsageError(
+                "Two outputs have the same file name.", next_step="Give each output a file of its own."
+            )
         taken = {Path(name).resolve() for name in inputs if "://" not in name}
         for path in files:
             if path.resolve() in taken:
                 raise UsageError(
-                    f"The output '{path}' is one of the inputs.", next_step="Name another file for the output."
+                    f"The output '{path}' is one of the inputs.",
+                    next_step="Name another file for the output.",
                 )
             check_writable(path)
 
@@ -62,37 +66,47 @@ def deliver(report: Report, wanted: Wanted, started: datetime | None) -> None:
 
     ``started`` is when the comparison began; None for a stored report, which keeps the custody it has.
     """
+    for path in write_files(report, wanted, started):
+        wanted.sink.talk(f"wrote {path}")
+    show(report, wanted)
+
+
+def write_files(report: Report, wanted: Wanted, started: datetime | None) -> tuple[Path, ...]:
+    """Write the JSON with its custody beside it, the HTML and the markdown; return what was written."""
     from filiation.evidence import to_json
+    from filiation.report import renderer
     from filiation.report.custody import custody, custody_path, now
     from filiation.report.wording import phrases
     from filiation.report.writing import write
 
-    said = phrases(wanted.language)
     canonical = to_json(report)
     kept = None if started is None else custody(canonical, started, now())
+    written: list[Path] = []
     if wanted.json_file is not None:
         write(wanted.json_file, canonical)
+        written.append(wanted.json_file)
         if kept is not None:
             write(custody_path(wanted.json_file), kept.to_json())
     for path, name in ((wanted.html, "html"), (wanted.markdown, "markdown")):
         if path is not None:
-            from filiation.report import renderer
-
-            write(path, renderer(name).render(report, said, kept))
-            wanted.sink.talk(f"wrote {path}")
-    if wanted.json_file is not None:
-        wanted.sink.talk(f"wrote {wanted.json_file}")
-    show(report, wanted, canonical)
+            write(path, renderer(name).render(report, phrases(wanted.language), kept))
+            written.append(path)
+    return tuple(written)
 
 
-def show(report: Report, wanted: Wanted, canonical: str) -> None:
+def show(report: Report, wanted: Wanted) -> None:
     """Print the report: JSON for the machine, the relation alone when quiet, else text for the terminal."""
     if wanted.json_to == STDOUT:
-        wanted.sink.data(canonical)
+        from filiation.evidence import to_json
+
+        wanted.sink.data(to_json(report))
     elif wanted.quiet:
         wanted.sink.data(str(report.verdict.relation))
     else:
-        from filiation.report.terminal import to_stdout
+        from filiation.report import terminal
         from filiation.report.wording import phrases
 
-        to_stdout(report, phrases(wanted.language))
+        if sys.stdout.isatty():
+            terminal.on_screen(report, phrases(wanted.language))
+        else:
+            wanted.sink.data(terminal.render(report, phrases(wanted.language)))

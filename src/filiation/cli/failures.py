@@ -79,9 +79,14 @@ def _os_error(error: OSError) -> FiliationError:
     reason = error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
         return StorageError(
-            "Writing failed.", file=file, reason=reason, next_step="Free some space, or write to another disk."
+            "Writing failed.",
+            file=file,
+            reason=reason,
+            next_step="Free some space, or write to another disk.",
         )
-    return InputError("A file could not be read.", file=file, reason=reason, next_step="Check its path and permissions.")
+    return InputError(
+        "A file could not be read.", file=file, reason=reason, next_step="Check its path and permissions."
+    )
 
 
 def _help_for(error: click.UsageError) -> str:

@@ -11,7 +11,17 @@ import click
 
 LANGUAGES = ("en", "zh-CN")
 STDOUT = "-"
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+_UNITS = {
+    "": 1,
+    "K": 10**3,
+    "M": 10**6,
+    "G": 10**9,
+    "T": 10**12,
+    "KI": 2**10,
+    "MI": 2**20,
+    "GI": 2**30,
+    "TI": 2**40,
+}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?", re.I)
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -71,13 +81,19 @@ def json_option(function: F) -> F:
 def language_option(function: F) -> F:
     """``--lang``."""
     return click.option(
-        "--lang", type=click.Choice(LANGUAGES), default="en", show_default=True, help="Language of the report."
+        "--lang",
+        type=click.Choice(LANGUAGES),
+        default="en",
+        show_default=True,
+        help="Language of the report.",
     )(function)
 
 
 def quiet_option(function: F) -> F:
     """``--quiet``."""
-    return click.option("-q", "--quiet", is_flag=True, help="Print the relation alone; no progress, no hints.")(function)
+    return click.option(
+        "-q", "--quiet", is_flag=True, help="Print the relation alone; no progress, no hints."
+    )(function)
 
 
 def file_option(flag: str, help_: str) -> Callable[[F], F]:

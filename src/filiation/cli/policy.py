@@ -56,7 +56,10 @@ def read_policy(path: Path) -> Policy:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise NotFoundError(
-            "The policy could not be read.", file=str(path), reason=error.strerror, next_step="Check the path."
+            "The policy could not be read.",
+            file=str(path),
+            reason=error.strerror,
+            next_step="Check the path.",
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise _wrong(path, str(error)) from error
@@ -80,7 +83,9 @@ def _policy(path: Path, table: dict[str, Any]) -> Policy:
         value = table.get(key)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise _wrong(path, f"'{key}' must be a number.")
-    return Policy(names["fail_if"], names["fail_unless"], table.get("max_log10_e"), table.get("max_inherited_share"))
+    return Policy(
+        names["fail_if"], names["fail_unless"], table.get("max_log10_e"), table.get("max_inherited_share")
+    )
 
 
 def _relation(path: Path, name: str) -> str:
@@ -137,7 +142,9 @@ def _violations(verdict: Verdict, policy: Policy, phrases: Phrases) -> list[str]
         )
     if policy.max_log10_e is not None and (verdict.log10_e or 0.0) > policy.max_log10_e:
         found.append(
-            phrases.say("policy", "too_strong", bans=bans(verdict.log10_e), limit=bans(float(policy.max_log10_e)))
+            phrases.say(
+                "policy", "too_strong", bans=bans(verdict.log10_e), limit=bans(float(policy.max_log10_e))
+            )
         )
     inherited = verdict.inherited_share
     if policy.max_inherited_share is not None and (inherited or 0.0) > policy.max_inherited_share:

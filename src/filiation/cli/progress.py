@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ Progress = Callable[[str, int, int | None], None]
 
 
 @contextmanager
-def progress(sink: Sink) -> Iterator[Progress | None]:
+def progress(sink: Sink) -> Generator[Progress | None]:
     """Give a progress callback that draws, or None where nobody would see it. The bar is gone at the end."""
     if sink.quiet or not is_terminal():
         yield None

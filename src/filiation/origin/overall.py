@@ -40,7 +40,8 @@ def over_components(findings: Mapping[str, Finding], components: Sequence[str]) 
     """Return one finding for a whole model of several components (towers).
 
     When some components share an origin and others (of the suspect) do not, the models share parts. E-values of
-    different components are of different label sets and multiply.
+    components are averaged, not multiplied: towers may have begun as copies of one another (dual encoders, decoders
+    made from encoders), and no self-test looks across them.
     """
     testable = {c: f for c, f in findings.items() if f.relation is not Relation.CANNOT_TEST}
     if not testable:
@@ -49,7 +50,7 @@ def over_components(findings: Mapping[str, Finding], components: Sequence[str]) 
     if len(testable) == 1 and len(components) == 1:
         return next(iter(testable.values()))
     logs = [(f.log10_e or 0.0) * evalues.LOG10 for f in testable.values()]
-    together = logs[0] if len(logs) == 1 else evalues.product(evalues.insured(x) for x in logs)
+    together = evalues.log_mean(logs)
     relations = {f.relation for f in testable.values()}
     top = min(relations, key=RANK.index)
     alone = len(relations) > 1 or len(testable) < len([c for c in components if c != "projector"])

@@ -153,7 +153,7 @@ def residual_label_sets(
             ]
     for symmetry in (Symmetry.RESIDUAL_ORDER, Symmetry.RESIDUAL_SIGN):
         subject = pairing.subject(symmetry, None, "embedding")
-        results.append(_guarded(pairing, subject, views, tests, plan, "no_shared_tokens"))
+        results.append(guarded(pairing, subject, views, tests, plan, "no_shared_tokens"))
     return results
 
 
@@ -193,10 +193,10 @@ def _gain_label_set(pairing: Pairing, plan: Plan, tests: Sequence[ExactTest]) ->
             keep = np.arange(*window)
             s, c = s.take(keep), c.take(keep)
         views = [(s, c)]
-    return _guarded(pairing, subject, views, tests, plan, "gains_constant_or_absent")
+    return guarded(pairing, subject, views, tests, plan, "gains_constant_or_absent")
 
 
-def _guarded(
+def guarded(
     pairing: Pairing,
     subject: Subject,
     pairs: Pairs,
@@ -237,16 +237,16 @@ def block_label_sets(
     results: list[Tested] = []
     attention = _attention_shares(pairing, plan) if heads else {}
     for pair in pairing.layers:
-        share = pairing.shares.get(pair[0], 1.0) / _times_used(pairing, pair[1])
+        share = layer_share(pairing, pair)
         if heads:
             results += _head_label_sets(pairing, pair, plan, tests, min(share, attention.get(pair[0], 1.0)))
         results += _ffn_label_sets(pairing, pair, plan, tests, share)
     return results
 
 
-def _times_used(pairing: Pairing, candidate_layer: int) -> int:
-    """Return how many suspect layers meet this candidate layer: together they are one label set."""
-    return sum(layer == candidate_layer for _, layer in pairing.layers)
+def layer_share(pairing: Pairing, pair: tuple[int, int]) -> float:
+    """Return the exponent of a layer pair: less than 1 among copies, or where the candidate layer is used again."""
+    return pairing.shares.get(pair[0], 1.0) / sum(other == pair[1] for _, other in pairing.layers)
 
 
 def _attention_shares(pairing: Pairing, plan: Plan) -> dict[int, float]:
@@ -270,7 +270,7 @@ def _head_label_sets(
     values = _views(pairing, pair, lambda side, i: gather.value_units(side, i))
     values = [(s, c) for s, c in values if len(s.signed) == len(c.signed) and _same_widths(s, c)]
     return [
-        _guarded(pairing, pairing.subject(symmetry, pair), views, tests, plan, "no_such_units", share=share)
+        guarded(pairing, pairing.subject(symmetry, pair), views, tests, plan, "no_such_units", share=share)
         for symmetry, views in (
             (Symmetry.KV_GROUP_ORDER, groups),
             (Symmetry.QUERY_HEAD_ORDER, queries),
@@ -292,10 +292,10 @@ def _ffn_label_sets(
     if pairing.suspect.anatomy.part("router", pair[0], component=pairing.suspect.component) is not None:
         routers = _views(pairing, pair, gather.expert_units)
         subject = pairing.subject(Symmetry.EXPERT_ORDER, pair)
-        results.append(_guarded(pairing, subject, routers, tests, plan, "no_such_units", share=share))
+        results.append(guarded(pairing, subject, routers, tests, plan, "no_such_units", share=share))
     for symmetry in (Symmetry.FFN_ORDER, Symmetry.FFN_SIGN):
         subject = pairing.subject(symmetry, pair, _window_word(pairing.window))
-        results.append(_guarded(pairing, subject, views, tests, plan, "no_such_units", share=share))
+        results.append(guarded(pairing, subject, views, tests, plan, "no_such_units", share=share))
     return results
 
 

@@ -47,12 +47,15 @@ class Inherited:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A value per layer, for both models; the two may differ in depth. None: not measured at that layer."""
+    """A value per layer, for both models; the two may differ in depth. None: not measured at that layer.
+
+    ``number`` says which candidate it is.
+    """
 
     name: str
     suspect: tuple[float | None, ...]
-    values: tuple[float | None, ...]
-    candidate: int = 0
+    candidate: tuple[float | None, ...]
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,16 +135,14 @@ def inheritance(report: Report) -> tuple[Inherited, ...]:
 
 def curves(report: Report) -> tuple[Curve, ...]:
     """Return the curves over depth that have at least two points in either model."""
-    found = [
-        _curve(row)
-        for row in _rows(report, "curves")
-    ]
-    return tuple(c for c in found if max(len(c.suspect), len(c.values)) >= 2)
+    found = [_curve(row) for row in _rows(report, "curves")]
+    return tuple(c for c in found if max(len(c.suspect), len(c.candidate)) >= 2)
 
 
 def _curve(row: Mapping[str, Any]) -> Curve:
-    values = row.get("candidate", ())
-    return Curve(str(row.get("name", "")), tuple(row.get("suspect", ())), tuple(values))
+    values = row.get("candidate")
+    theirs = tuple(cast("list[float | None]", values)) if isinstance(values, list) else ()
+    return Curve(str(row.get("name", "")), tuple(row.get("suspect", ())), theirs, row.get("number", 0))
 
 
 def stages(report: Report) -> tuple[Stage, ...]:

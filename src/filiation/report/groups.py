@@ -195,10 +195,13 @@ def summary_text(phrases: Phrases, test: str, rows: Iterable[Evidence]) -> str:
 
 
 def groups(phrases: Phrases, evidence: Iterable[Evidence]) -> tuple[KindGroup, ...]:
-    """Return the applied evidence that is not likeness, grouped; tests and stages in the order of the records."""
+    """Return the applied evidence, grouped; tests and stages in the order of the records.
+
+    Likeness stands beside its background and derivation is told as what happened, so neither is here.
+    """
     found: dict[tuple[int, str, str], dict[tuple[str, str | None], list[Evidence]]] = {}
     for e in evidence:
-        if e.status is Status.APPLIED and not is_likeness(e):
+        if e.status is Status.APPLIED and e.wing is not Wing.DERIVATION and not is_likeness(e):
             key = (e.candidate, e.part.component, kind_of(e.test))
             stage = parameters(e)[0].get("stage")
             found.setdefault(key, {}).setdefault((e.test, stage), []).append(e)

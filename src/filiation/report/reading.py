@@ -27,7 +27,10 @@ def read_document(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise NotFoundError(
-            "The report could not be read.", file=str(path), reason=error.strerror, next_step="Check the path."
+            "The report could not be read.",
+            file=str(path),
+            reason=error.strerror,
+            next_step="Check the path.",
         ) from error
     except (ValueError, RecursionError) as error:
         raise _no_report(path, f"It is no JSON: {error}.") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
+import sys
 from collections.abc import Iterable, Sequence
 
 from rich import box
@@ -25,7 +25,7 @@ from filiation.report.wording import Phrases
 
 NAME = "terminal"
 SUFFIX = ".txt"
-WIDTH = 80
+WIDTH, MAX_WIDTH = 80, 100
 
 _COLOURS = {
     "identical": "bold blue",
@@ -46,11 +46,13 @@ def render(report: Report, phrases: Phrases, custody: Custody | None = None) -> 
         return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
 
 
-def console_for(stream: io.TextIOBase | None = None) -> Console:
-    """Return a console on standard output: as wide as the window up to 100 columns, 80 where there is none."""
-    console = Console(file=stream, highlight=False, no_color=bool(os.environ.get("NO_COLOR")) or None)  # pyright: ignore[reportArgumentType]
-    console.width = min(console.width, 100) if console.is_terminal else WIDTH
-    return console
+def on_screen(report: Report, phrases: Phrases) -> None:
+    """Print to the terminal that standard output is: in colour, as wide as the window up to 100 columns."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    console = Console(highlight=False)
+    console.width = min(console.width, MAX_WIDTH)
+    show(report, phrases, console)
 
 
 def show(report: Report, phrases: Phrases, console: Console) -> None:
@@ -66,7 +68,7 @@ def show(report: Report, phrases: Phrases, console: Console) -> None:
     console.print(_open_ends(story, phrases))
     console.print(_heading(phrases.say("ui", "reproduce")))
     console.print(Text(f"  {story.command}"), soft_wrap=True)  # one line, so that it can be copied
-    console.print(Padding(_facts(_circumstances(story, phrases)), (0, 0, 1, 2)))
+    console.print(Padding(facts(_circumstances(story, phrases)), (0, 0, 1, 2)))
 
 
 def one_line(report: Report, phrases: Phrases) -> Text:
@@ -86,7 +88,8 @@ def _heading(words: str) -> Text:
     return Text(words, style="bold")
 
 
-def _section(words: str, *content: RenderableType) -> RenderableType:
+def section(words: str, *content: RenderableType) -> RenderableType:
+    """Return a heading with its content indented below it."""
     return Group(_heading(words), *(Padding(c, (0, 0, 0, 2)) for c in content), Text(""))
 
 
@@ -94,7 +97,8 @@ def _plain(*lines: str) -> Text:
     return Flow("\n".join(line for line in lines if line))
 
 
-def _facts(figures: Figures) -> Table:
+def facts(figures: Figures) -> Table:
+    """Return labels and values in two columns."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", max_width=24)
     table.add_column(overflow="fold")
@@ -103,7 +107,7 @@ def _facts(figures: Figures) -> Table:
     return table
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str | Text]], right: int = 0) -> Table:
+def table(head: Sequence[str], rows: Iterable[Sequence[str | Text]], right: int = 0) -> Table:
     """A table whose last ``right`` columns are numbers."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1), header_style="dim")
     for n, words in enumerate(head):
@@ -117,7 +121,8 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str | Text]], right: int
     return table
 
 
-def _bullets(lines: Iterable[str]) -> Table:
+def bullets(lines: Iterable[str]) -> Table:
+    """Return a list."""
     table = Table.grid(padding=(0, 1))
     table.add_column()
     table.add_column(overflow="fold")
@@ -133,22 +138,22 @@ def _answer(answer: Answer, phrases: Phrases) -> RenderableType:
         Text(""),
     ]
     happened = phrases.say("ui", "list_semicolon").join(step.name for step in answer.steps)
-    facts = (*answer.facts, *(((phrases.say("ui", "happened_short"), happened),) if happened else ()))
-    if facts:
-        parts += [_facts(facts), Text("")]
+    known = (*answer.facts, *(((phrases.say("ui", "happened_short"), happened),) if happened else ()))
+    if known:
+        parts += [facts(known), Text("")]
     if answer.bound_meaning:
         parts += [Flow(answer.bound_meaning, style="italic"), Text("")]
     if answer.notes:
-        parts += [_bullets(answer.notes), Text("")]
+        parts += [bullets(answer.notes), Text("")]
     return Group(*parts)
 
 
 def _models(story: Story, phrases: Phrases) -> RenderableType:
     wanted = {phrases.say("ui", key) for key in _MODEL_KEYS}
     sections = [
-        _section(
+        section(
             model.heading,
-            _facts(tuple((k, v) for k, v in model.facts if k in wanted and v != numbers.MISSING)),
+            facts(tuple((k, v) for k, v in model.facts if k in wanted and v != numbers.MISSING)),
         )
         for model in (story.suspect, *story.candidates)
     ]
@@ -158,7 +163,7 @@ def _models(story: Story, phrases: Phrases) -> RenderableType:
             for key, v in story.architecture.items()
             if v
         )
-        sections.append(_section(phrases.say("ui", "architecture"), _facts(rows)))
+        sections.append(section(phrases.say("ui", "architecture"), facts(rows)))
     return Group(*sections)
 
 
@@ -171,11 +176,11 @@ def _evidence(story: Story, phrases: Phrases) -> RenderableType:
             for group in story.groups
             for row in _group_rows(group, phrases, several=len(story.candidates) > 1)
         ]
-        parts.append(_section(phrases.say("ui", "evidence"), _table(head, rows, right=1)))
+        parts.append(section(phrases.say("ui", "evidence"), table(head, rows, right=1)))
     if story.likeness:
         head = [phrases.say("ui", "test"), phrases.say("ui", "finding"), phrases.say("ui", "background")]
         rows = [(entry.name, entry.plain, entry.background) for entry in story.likeness]
-        parts.append(_section(phrases.say("ui", "likeness"), _table(head, rows)))
+        parts.append(section(phrases.say("ui", "likeness"), table(head, rows)))
     return Group(*parts)
 
 
@@ -204,10 +209,10 @@ def _maps(story: Story, phrases: Phrases, console: Console) -> RenderableType:
         if found.log10_e and any(i != j for i, j in found.pairs) and len(found.candidate_layers) <= _MAX_MAP:
             drawn.append(_shaded(found, phrases, console))
     if drawn:
-        parts.append(_section(phrases.say("ui", "layer_map"), *drawn))
+        parts.append(section(phrases.say("ui", "layer_map"), *drawn))
     if story.inheritance:
         summaries = summary_by_component(story.inheritance, phrases)
-        parts.append(_section(phrases.say("ui", "inheritance"), _plain(*summaries)))
+        parts.append(section(phrases.say("ui", "inheritance"), _plain(*summaries)))
     return Group(*parts)
 
 
@@ -230,8 +235,8 @@ def _happened(story: Story, phrases: Phrases) -> RenderableType:
         line.stylize("bold", 0, len(step.name))
         content.append(line)
         if step.figures:
-            content.append(Padding(_facts(step.figures), (0, 0, 0, 2)))
-    return _section(
+            content.append(Padding(facts(step.figures), (0, 0, 0, 2)))
+    return section(
         phrases.say("ui", "happened"), *(content or [_plain(phrases.say("ui", "nothing_happened"))])
     )
 
@@ -241,9 +246,9 @@ def _open_ends(story: Story, phrases: Phrases) -> RenderableType:
     if story.untested:
         head = [phrases.say("ui", "test"), phrases.say("ui", "where"), phrases.say("ui", "reason")]
         rows = [(entry.name, entry.where, entry.reason) for entry in story.untested]
-        parts.append(_section(phrases.say("ui", "untested"), _table(head, rows)))
+        parts.append(section(phrases.say("ui", "untested"), table(head, rows)))
     limits = [*story.limits, *([] if story.validation else [phrases.say("ui", "not_validated")])]
-    parts.append(_section(phrases.say("ui", "limits"), _bullets(limits)))
+    parts.append(section(phrases.say("ui", "limits"), bullets(limits)))
     return Group(*parts)
 
 

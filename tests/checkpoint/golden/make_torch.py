@@ -23,7 +23,7 @@ def state_dict() -> dict[str, torch.Tensor]:
         head=shared,  # tied
         transposed=large.t(),
         window=large[2:5, 1:9:2],
-        expanded=torch.randn(1, 4)[:, :3],
+        row=torch.randn(1, 4)[:, :3],
         bf16=torch.randn(3, 5).bfloat16(),
         f16=torch.randn(7).half(),
         f64=torch.randn(2, 2).double(),

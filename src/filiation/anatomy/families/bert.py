@@ -132,7 +132,7 @@ FAMILIES = (
         },
         model_types=("modernbert",),
         gguf=("modern-bert",),
-        kinds=Kinds(norm="layer", activation="gelu"),
+        kinds=Kinds(norm="layer", norm_bias=False, activation="gelu"),
         tied=True,
     ),
 )

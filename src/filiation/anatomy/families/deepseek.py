@@ -37,8 +37,12 @@ _PANGU: Names = {
 
 FAMILIES = (
     llama_like("deepseek", "deepseek", gguf=("deepseek",), gguf_permuted=True),
-    llama_like("deepseek_v2", "deepseek_v2", gguf=("deepseek2",), kinds=_KINDS, layer=MLA),
-    llama_like("deepseek_v3", "deepseek_v3", "kimi_k2", kinds=_KINDS, layer={**MLA, **_DRAFT}),
+    llama_like(
+        "deepseek_v2", "deepseek_v2", gguf=("deepseek2",), kinds=_KINDS, layer=MLA, grouped_experts=True
+    ),
+    llama_like(
+        "deepseek_v3", "deepseek_v3", "kimi_k2", kinds=_KINDS, layer={**MLA, **_DRAFT}, grouped_experts=True
+    ),
     llama_like("minicpm", "minicpm", gguf=("minicpm",), gguf_permuted=True, layer=_MINICPM_MOE, tied=True),
     llama_like("minicpm3", "minicpm3", gguf=("minicpm3",), layer=MLA, tied=True),
     llama_like("pangu", "PanguEmbedded", "pangu_embedded", "pangu", gguf=("pangu-embedded",)),

@@ -66,6 +66,7 @@ FAMILIES = (
         "glm4_moe",
         "glm4_moe",
         gguf=("glm4moe",),
+        grouped_experts=True,
         gguf_layer={"post_attention_norm": "ffn_norm"},
     ),
 )

@@ -7,6 +7,7 @@ from filiation.anatomy.tables import Kinds
 
 _LAYERNORM = Kinds(norm="layer", activation="silu")
 
+_COHERE = Kinds(norm="layer", norm_bias=False, activation="silu", rope="interleaved")
 FAMILIES = (
     llama_like(
         "stablelm",
@@ -31,14 +32,16 @@ FAMILIES = (
         "cohere",
         "cohere",
         gguf=("command-r",),
-        kinds=Kinds(norm="layer", activation="silu", rope="interleaved"),
+        kinds=_COHERE,
+        without=("ffn_norm",),  # the branches are parallel: one norm feeds both
         tied=True,
     ),
     llama_like(
         "cohere2",
         "cohere2",
         gguf=("cohere2",),
-        kinds=Kinds(norm="layer", activation="silu", rope="interleaved"),
+        kinds=_COHERE,
+        without=("ffn_norm",),  # the branches are parallel: one norm feeds both
         tied=True,
     ),
     llama_like(

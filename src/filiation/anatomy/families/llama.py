@@ -50,9 +50,18 @@ OUTSIDE: Names = {
 }
 
 
-def llama_like(name: str, *model_types: str, layer: Names | None = None, **settings: Any) -> Family:
-    """Return a family that spells its parts as Llama does, with ``layer`` added to or put over those names."""
-    names: dict[str, str | Rule] = {**LAYER, **(layer or {})}
+def llama_like(
+    name: str, *model_types: str, layer: Names | None = None, without: tuple[str, ...] = (), **settings: Any
+) -> Family:
+    """Return a family that spells its parts as Llama does.
+
+    Args:
+        name, model_types, settings: as in :class:`Family`.
+        layer: names added to Llama's, or put over them.
+        without: roles that Llama has and this family has not.
+    """
+    names: dict[str, str | Rule] = {key: rule for key, rule in LAYER.items() if rule not in without}
+    names |= layer or {}
     settings.setdefault("outside", OUTSIDE)
     settings.setdefault("kinds", Kinds(activation="silu"))
     return Family(name=name, container="layers", layer=names, model_types=model_types, **settings)

@@ -117,7 +117,7 @@ FAMILIES = (
         },
         model_types=("mpt",),
         gguf=("mpt",),
-        kinds=_ALIBI,
+        kinds=replace(_ALIBI, norm_bias=False),
         adjust=_mpt,
         tied=True,
     ),

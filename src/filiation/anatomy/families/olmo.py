@@ -5,6 +5,7 @@ from __future__ import annotations
 from filiation.anatomy.families.llama import llama_like
 from filiation.anatomy.tables import Family, Kinds, Names, fused
 
+_PLAIN = Kinds(norm="layer", norm_bias=False, activation="silu")
 _OUTPUT = Kinds(norm_position="output", activation="silu")
 _OLMO2: Names = {
     "post_attention_layernorm": "post_attn_norm",
@@ -13,13 +14,22 @@ _OLMO2: Names = {
 
 FAMILIES = (
     llama_like(
-        "olmo", "olmo", gguf=("olmo",), gguf_permuted=True, kinds=Kinds(norm="layer", activation="silu")
+        "olmo", "olmo", without=("attn_norm", "ffn_norm"), gguf=("olmo",), gguf_permuted=True, kinds=_PLAIN
     ),
-    llama_like("olmo2", "olmo2", gguf=("olmo2",), kinds=_OUTPUT, layer=_OLMO2),
-    llama_like("olmo3", "olmo3", kinds=_OUTPUT, layer=_OLMO2),
+    llama_like(
+        "olmo2", "olmo2", gguf=("olmo2",), kinds=_OUTPUT, layer=_OLMO2, without=("attn_norm", "ffn_norm")
+    ),
+    llama_like("olmo3", "olmo3", kinds=_OUTPUT, layer=_OLMO2, without=("attn_norm", "ffn_norm")),
     llama_like("olmoe", "olmoe", gguf=("olmoe",)),
     # EXAONE 4 places its norms as OLMo 2 does.
-    llama_like("exaone4", "exaone4", gguf=("exaone4",), kinds=_OUTPUT, layer=_OLMO2),
+    llama_like(
+        "exaone4",
+        "exaone4",
+        gguf=("exaone4",),
+        kinds=_OUTPUT,
+        layer=_OLMO2,
+        without=("attn_norm", "ffn_norm"),
+    ),
     Family(
         name="olmo_original",
         container="blocks",
@@ -35,7 +45,7 @@ FAMILIES = (
         },
         outside={"wte": "embedding", "ff_out": "head", "ln_f": "final_norm"},
         model_types=("hf_olmo",),
-        kinds=Kinds(norm="layer", activation="silu"),
+        kinds=_PLAIN,
         ignore=("d_ff", "vocab"),  # mlp_hidden_size counts both halves; embedding_size pads vocab_size
     ),
 )

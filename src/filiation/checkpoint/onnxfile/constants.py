@@ -37,7 +37,10 @@ def _halves(kind: Any) -> Callable[[RawBytes, Floats], None]:
 _KINDS: Mapping[int, Encoding] = {
     **{number: ENCODINGS[name] for number, name in ((1, "F32"), (10, "F16"), (11, "F64"), (16, "BF16"))},
     **{number: ENCODINGS[name] for number, name in ((2, "U8"), (4, "U16"), (12, "U32"), (13, "U64"))},
-    **{number: ENCODINGS[name] for number, name in ((3, "I8"), (5, "I16"), (6, "I32"), (7, "I64"), (9, "BOOL"))},
+    **{
+        number: ENCODINGS[name]
+        for number, name in ((3, "I8"), (5, "I16"), (6, "I32"), (7, "I64"), (9, "BOOL"))
+    },
     **{number: ENCODINGS[name] for number, name in ((17, "F8_E4M3"), (18, "F8_E4M3FNUZ"), (19, "F8_E5M2"))},
     **{number: ENCODINGS[name] for number, name in ((20, "F8_E5M2FNUZ"), (23, "F4"), (24, "F8_E8M0"))},
     21: Encoding("U4", 2, 1, _halves(ml_dtypes.uint4)),
@@ -111,7 +114,10 @@ def _external(source: Source, file: str, proto: Any, info: TensorInfo, encoding:
     entries = {str(entry.key): str(entry.value) for entry in proto.external_data}
     location = _inside(file, proto.name, entries.get("location", ""))
     size = record_of(source, location).size
-    offset, length = _number(file, info, entries, "offset", 0), _number(file, info, entries, "length", info.nbytes)
+    offset, length = (
+        _number(file, info, entries, "offset", 0),
+        _number(file, info, entries, "length", info.nbytes),
+    )
     _check_size(file, info, length)
     if offset + info.nbytes > size:
         raise _corrupt(

@@ -113,19 +113,22 @@ def analyse(nodes: Sequence[Node], constants: Mapping[str, RawTensor]) -> Graph:
 def _decode(node: Node, values: Mapping[str, Value]) -> Value | None:
     """Return the value that a node makes of constants alone, if it only decodes one."""
     known = [values.get(name) for name in node.inputs]
-    if len(node.outputs) != 1 or not known or known[0] is None:
-        first = None
-    else:
-        first = known[0]
     if node.op == "Mul" and len(known) == 2:
         return _scaled(known[0], known[1]) or _scaled(known[1], known[0])
+    first = known[0] if known else None
     if first is None:
         return None
     if node.op == "Identity" or (node.op == "Cast" and node.number("to", 0) in FLOAT_TYPES):
         return first
     if node.op == "DequantizeLinear":
         return _dequantised(node, first, known)
-    if node.op == "Sub" and len(known) == 2 and _is_codes(first) and first.zero is None and known[1] is not None:
+    if (
+        node.op == "Sub"
+        and len(known) == 2
+        and _is_codes(first)
+        and first.zero is None
+        and known[1] is not None
+    ):
         shape = _broadcast(first, known[1])
         return replace(first, zero=(known[1].numbers, shape)) if shape is not None else None
     if node.op == "Transpose" and len(first.numbers.info.shape) == 2:
@@ -140,7 +143,13 @@ def _is_codes(value: Value) -> bool:
 
 def _scaled(value: Value | None, scale: Value | None) -> Value | None:
     """Return ``value`` times ``scale`` where the one is integers and the other floats that spread over it."""
-    if value is None or scale is None or not _is_codes(value) or not scale.is_float or scale.scale is not None:
+    if (
+        value is None
+        or scale is None
+        or not _is_codes(value)
+        or not scale.is_float
+        or scale.scale is not None
+    ):
         return None
     shape = _broadcast(value, scale)
     return replace(value, scale=(scale.numbers, shape)) if shape is not None else None
@@ -165,7 +174,9 @@ def _dequantised(node: Node, value: Value, known: Sequence[Value | None]) -> Val
     shape = quantisation_shape(value.numbers.info.shape, scale.numbers.info.shape, node.number("axis", 1))
     if shape is None:
         return None
-    return replace(value, scale=(scale.numbers, shape), zero=(zero.numbers, shape) if zero is not None else None)
+    return replace(
+        value, scale=(scale.numbers, shape), zero=(zero.numbers, shape) if zero is not None else None
+    )
 
 
 def quantisation_shape(of: Shape, scale: Shape, axis: int = 1) -> Shape | None:

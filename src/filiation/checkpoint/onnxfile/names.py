@@ -16,21 +16,34 @@ from dataclasses import dataclass
 from filiation.checkpoint.onnxfile.graph import Graph, Node, Use
 from filiation.checkpoint.onnxfile.uses import following
 
-_ANONYMOUS = re.compile(r"(onnx::\w+|/.*|.*_output_\d+|_?val_\d+|_?v_?\d+|const\w*|\d+|\w*_\d+)", re.IGNORECASE)
+_ANONYMOUS = re.compile(
+    r"(onnx::\w+|/.*|.*_output_\d+|_?val_\d+|_?v_?\d+|const\w*|\d+|\w*_\d+)", re.IGNORECASE
+)
 _DECODED = re.compile(r"(_DequantizeLinear_Output|_dequantized|_quantized|_q|_f|_Q\d\w*)$")
 _OPERATOR = re.compile(r"\.(MatMul|Gemm|Gather)(?:_\w+)?(?=\.)")
+_PRODUCTS = (
+    "MatMul",
+    "FusedMatMul",
+    "MatMulInteger",
+    "MatMulIntegerToFloat",
+    "DynamicQuantizeMatMul",
+    "MatMulNBits",
+)
 # What an anonymous input of an operator is to its module: operator -> input -> name.
 _ROLES: Mapping[str, Mapping[int, str]] = {
-    **dict.fromkeys(("MatMul", "Conv", "MatMulInteger", "DynamicQuantizeMatMul", "MatMulNBits"), {1: "weight"}),
-    **dict.fromkeys(("FusedMatMul", "MatMulIntegerToFloat"), {1: "weight"}),
-    **dict.fromkeys(("QLinearMatMul", "QGemm"), {3: "weight"}),
-    "Gemm": {1: "weight", 2: "bias"},
+    **{op: {1: "weight"} for op in (*_PRODUCTS, "Conv", "SimplifiedLayerNormalization")},
+    **{op: {3: "weight"} for op in ("QLinearMatMul", "QGemm")},
+    **{op: {1: "weight", 2: "bias"} for op in ("Gemm", "LayerNormalization", "BatchNormalization")},
     "Gather": {0: "weight"},
-    **dict.fromkeys(("LayerNormalization", "BatchNormalization"), {1: "weight", 2: "bias"}),
-    "SimplifiedLayerNormalization": {1: "weight"},
 }
 # Beside these inputs stands a bias whose name may be known.
-_BIAS_INPUT = {"Gemm": 2, "LayerNormalization": 2, "DynamicQuantizeMatMul": 4, "MatMulIntegerToFloat": 6, "QGemm": 6}
+_BIAS_INPUT = {
+    "Gemm": 2,
+    "LayerNormalization": 2,
+    "DynamicQuantizeMatMul": 4,
+    "MatMulIntegerToFloat": 6,
+    "QGemm": 6,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +55,22 @@ class Name:
 
 
 def choose(graph: Graph, exposed: Mapping[str, Sequence[Use]]) -> dict[str, Name]:
-    """Name every stored array in ``exposed`` (with its uses); a name that two would get goes to neither."""
+    """Name every stored array in ``exposed`` (with its uses); a name that two would get goes to neither.
+
+    A tied embedding may be stored under its head's name, which the head's own copy then gets from the graph: in
+    such a case the graph names the first one too.
+    """
     chosen = {stored: _name(graph, stored, uses) for stored, uses in exposed.items()}
     counts = Counter(name.text for name in chosen.values())
+    for stored, name in chosen.items():
+        if counts[name.text] > 1 and not name.inferred:
+            other = _from_graph(graph, exposed[stored])
+            if other is not None and counts[other.text] == 0:
+                chosen[stored] = other
+    counts = Counter(name.text for name in chosen.values())
     return {
-        stored: name if counts[name.text] == 1 else Name(stored, inferred=False) for stored, name in chosen.items()
+        stored: name if counts[name.text] == 1 else Name(stored, inferred=False)
+        for stored, name in chosen.items()
     }
 
 
@@ -61,12 +85,16 @@ def _name(graph: Graph, stored: str, uses: Sequence[Use]) -> Name:
         if not is_anonymous(plain):
             cleaned = _OPERATOR.sub("", plain)
             return Name(cleaned, inferred=cleaned != plain)
+    return _from_graph(graph, uses) or Name(stored, inferred=False)
+
+
+def _from_graph(graph: Graph, uses: Sequence[Use]) -> Name | None:
     for use in uses:
         role = _role(use)
         module = _by_bias(graph, use) or _by_scopes(use.node) or _by_node_name(use.node)
         if role is not None and module is not None:
             return Name(f"{module}.{role}", inferred=True)
-    return Name(stored, inferred=False)
+    return None
 
 
 def _is_code(uses: Sequence[Use]) -> bool:
@@ -84,10 +112,20 @@ def _by_bias(graph: Graph, use: Use) -> str | None:
     """Return the module whose named bias is added to the product that the weight makes."""
     at = _BIAS_INPUT.get(use.node.op)
     beside = use.node.inputs[at : at + 1] if at is not None else ()
-    added = [name for step in following(graph, use.node, ("Cast", "Mul", "Add")) if step.op == "Add" for name in step.inputs]
+    added = [
+        name
+        for step in following(graph, use.node, ("Cast", "Mul", "Add"))
+        if step.op == "Add"
+        for name in step.inputs
+    ]
     for name in (*beside, *added[:2]):
         value = graph.values.get(name)
-        if value is not None and len(value.numbers.info.shape) == 1 and name.endswith(".bias") and not is_anonymous(name):
+        if (
+            value is not None
+            and len(value.numbers.info.shape) == 1
+            and name.endswith(".bias")
+            and not is_anonymous(name)
+        ):
             return name.removesuffix(".bias")
     return None
 
@@ -104,9 +142,11 @@ def _by_scopes(node: Node) -> str | None:
 
 
 def _by_node_name(node: Node) -> str | None:
-    """Return the module path of ``/model/model.0/encoder/MatMul``: a container's own name is repeated by its members."""
+    """Return the module path of ``/model/model.0/encoder/MatMul``; members repeat their container's name."""
     if not node.name.startswith("/"):
         return None
     path = node.name.strip("/").split("/")[:-1]
-    kept = [part for i, part in enumerate(path) if i + 1 == len(path) or not path[i + 1].startswith(f"{part}.")]
+    kept = [
+        part for i, part in enumerate(path) if i + 1 == len(path) or not path[i + 1].startswith(f"{part}.")
+    ]
     return ".".join(kept) if kept and all(kept) else None

@@ -54,16 +54,13 @@ def completed(graph: Graph, use: Use) -> Value:
     scale = _input(graph, use.node, at_scale) if at_scale is not None else _scale_after(graph, use.node)
     zero = _input(graph, use.node, at_zero)
     shape = value.numbers.info.shape
-    if scale is not None and (laid := _shape(value, scale)) is not None:
+    # One scale a channel is one for each output.
+    axis = 0 if orientation(use) == OUT_IN else len(shape) - 1
+    if scale is not None and (laid := quantisation_shape(shape, scale.numbers.info.shape, axis)) is not None:
         value = replace(value, scale=(scale.numbers, laid))
-    if zero is not None and (laid := quantisation_shape(shape, zero.numbers.info.shape, len(shape) - 1)) is not None:
+    if zero is not None and (laid := quantisation_shape(shape, zero.numbers.info.shape, axis)) is not None:
         value = replace(value, zero=(zero.numbers, laid))
     return value
-
-
-def _shape(value: Value, scale: Value) -> tuple[int, ...] | None:
-    shape = value.numbers.info.shape
-    return quantisation_shape(shape, scale.numbers.info.shape, len(shape) - 1)
 
 
 def _input(graph: Graph, node: Node, at: int) -> Value | None:

@@ -1,7 +1,8 @@
 """A walk over an ONNX file's protobuf fields that leaves the weights where they are.
 
-A model of two gigabytes is mostly ``raw_data`` of its initialisers. The walk copies everything else (the *skeleton*, which
-protobuf then parses) and notes where each ``raw_data`` begins and ends, so that weights are read when they are asked for.
+A model of two gigabytes is mostly ``raw_data`` of its initialisers. The walk copies everything else (the *skeleton*,
+which protobuf then parses) and notes where each ``raw_data`` begins and ends, so that weights are read when they
+are asked for.
 """
 
 from __future__ import annotations

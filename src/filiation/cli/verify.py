@@ -1,0 +1,158 @@
+"""``filiation verify``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from filiation.cli.options import STDOUT, JsonCommand, json_option, language_option
+from filiation.cli.output import Sink
+
+if TYPE_CHECKING:
+    from filiation.report.difference import Change, Difference
+    from filiation.report.wording import Phrases
+
+_MOST_LINES = 20
+
+
+@click.command(name="verify", cls=JsonCommand)
+@click.argument("report", type=click.Path(path_type=Path))
+@click.option("--suspect", metavar="L", help="Where the suspect is now, if not where the report says.")
+@click.option(
+    "--candidate", "candidates", metavar="L", multiple=True, help="Where each candidate is now, in order."
+)
+@click.option("--base", metavar="L", help="Where the adapter's base is now.")
+@json_option
+@language_option
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing; the exit code tells (0 holds, 1 does not).")
+def command(
+    report: Path,
+    suspect: str | None,
+    candidates: tuple[str, ...],
+    base: str | None,
+    json_to: str | None,
+    lang: str,
+    quiet: bool,
+) -> int:
+    """Compute a stored REPORT again and say whether it still holds (exit 0) or not (exit 1).
+
+    Evidence, verdict and maps are compared; where the models lie and what was read to get there may differ.
+
+    \b
+    Example:
+      filiation verify report.json --suspect ./child --candidate ./base
+    """
+    from filiation.cli.progress import progress
+    from filiation.comparison import compare_models
+    from filiation.evidence import to_json
+    from filiation.report.difference import difference
+    from filiation.report.reading import read_document
+    from filiation.report.wording import phrases
+    from filiation.report.writing import check_writable, write
+
+    sink = Sink(quiet=quiet, machine=json_to == STDOUT)
+    if json_to not in (None, STDOUT):
+        check_writable(Path(str(json_to)))
+    stored = read_document(report)
+    asked = _relocated(stored, report, suspect, candidates, base)
+    with progress(sink) as tell:
+        again = compare_models(**asked, progress=tell)
+    found = difference(stored, json.loads(to_json(again)))
+    text = json.dumps(_as_json(found, stored, again.to_dict()), sort_keys=True, ensure_ascii=False, indent=2)
+    if json_to == STDOUT:
+        sink.data(text)
+    elif json_to is not None:
+        write(Path(json_to), text + "\n")
+    if json_to != STDOUT and not quiet:
+        sink.data("\n".join(_lines(found, stored, phrases(lang))))
+    return 0 if found.holds else 1
+
+
+def _relocated(
+    stored: Mapping[str, Any], file: Path, suspect: str | None, candidates: Sequence[str], base: str | None
+) -> dict[str, Any]:
+    """Return the arguments of the comparison that made the report, with the locators of now."""
+    from filiation.errors import ReportError, UsageError
+
+    command = stored.get("command") or {}
+    names = [str(c) for c in command.get("candidates") or ()]
+    if command.get("name") != "compare" or not command.get("suspect") or not names:
+        raise ReportError(
+            "This report cannot be computed again.",
+            file=str(file),
+            reason="It does not say how 'filiation compare' was called.",
+            next_step="Give a report that 'filiation compare --json' wrote.",
+        )
+    if candidates and len(candidates) != len(names):
+        raise UsageError(
+            f"The report has {len(names)} candidates, {len(candidates)} were given.",
+            next_step="Give --candidate once for each, in the report's order.",
+        )
+    return {
+        "suspect": suspect or str(command["suspect"]),
+        "candidates": list(candidates) or names,
+        "full": bool(command.get("full")),
+        "budget": command.get("budget"),
+        "base": base or command.get("base"),
+    }
+
+
+def _as_json(found: Difference, stored: Mapping[str, Any], again: Mapping[str, Any]) -> dict[str, Any]:
+    def relation(document: Mapping[str, Any]) -> Any:
+        return (document.get("verdict") or {}).get("relation")
+
+    return {
+        "holds": found.holds,
+        "relation": {"old": relation(stored), "new": relation(again)},
+        **{key: [asdict(change) for change in changes] for key, changes in _kinds(found).items()},
+    }
+
+
+def _kinds(found: Difference) -> dict[str, tuple[Change, ...]]:
+    return {
+        "inputs": found.inputs,
+        "findings": found.findings,
+        "rounding": found.rounding,
+        "circumstances": found.circumstances,
+    }
+
+
+def _lines(found: Difference, stored: Mapping[str, Any], phrases: Phrases) -> list[str]:
+    """Return the outcome in words, then what differs."""
+    from filiation._version import __version__
+    from filiation.report.numbers import clean
+
+    lines: list[str] = []
+    if found.inputs:
+        lines.append(phrases.say("verify", "inputs_differ"))
+    elif found.findings:
+        lines.append(phrases.say("verify", "differs"))
+    elif found.rounding:
+        lines.append(phrases.say("verify", "holds_rounded", count=len(found.rounding)))
+    else:
+        lines.append(phrases.say("verify", "holds"))
+    old = (stored.get("tool") or {}).get("version")
+    if old != __version__:
+        lines.append(phrases.say("verify", "version_differs", old=clean(old), new=__version__))
+    changes = (*found.inputs, *found.findings)
+    lines += [f"  {_change(change, phrases)}" for change in changes[:_MOST_LINES]]
+    if len(changes) > _MOST_LINES:
+        lines.append(f"  {phrases.say('ui', 'more', count=len(changes) - _MOST_LINES)}")
+    return lines
+
+
+def _change(change: Change, phrases: Phrases) -> str:
+    from filiation.report.numbers import clean
+
+    record = clean(change.record)
+    if not change.field and change.new is None:
+        return phrases.say("verify", "missing", id=record)
+    if not change.field and change.old is None:
+        return phrases.say("verify", "new", id=record)
+    old, new = (clean(json.dumps(value, ensure_ascii=False))[:80] for value in (change.old, change.new))
+    return phrases.say("verify", "field", id=record, field=clean(change.field), old=old, new=new)

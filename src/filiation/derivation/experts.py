@@ -1,0 +1,108 @@
+"""Which expert of the suspect is which of the candidate's: mixtures of experts, made from or turned into dense blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from filiation.derivation.ffn import Experts, FfnFrame, Pair, match_ffn
+from filiation.derivation.reading import Case, reader, unit_rows
+from filiation.origin.matching import assign
+from filiation.origin.pairing import experts_of
+from filiation.origin.units import Doubles
+
+#: Mean cosine of matched router rows above which routers decide which expert is which.
+ROUTER_AGREES = 0.3
+#: Experts looked at in a sampled reading.
+SAMPLED_EXPERTS = 2
+_PROBE = 32
+
+
+@dataclass(frozen=True, eq=False)
+class ExpertFrames:
+    """The feed-forward blocks of a layer pair; ``by_router`` says that router rows decided which is which."""
+
+    frames: tuple[FfnFrame, ...]
+    suspect: int
+    candidate: int
+    by_router: bool = False
+
+    @property
+    def order(self) -> dict[int, int]:
+        """The candidate's expert for each of the suspect's, where both are mixtures."""
+        return {
+            f.experts[0]: f.experts[1]
+            for f in self.frames
+            if f.experts[0] is not None and f.experts[1] is not None
+        }
+
+
+def match_experts(case: Case, pair: Pair) -> ExpertFrames:
+    """Match every feed-forward block of a layer pair."""
+    mine, theirs = experts_of(case.suspect, pair[0]), experts_of(case.candidate, pair[1])
+    counts = (0 if mine == [None] else len(mine), 0 if theirs == [None] else len(theirs))
+    by_router = False
+    if mine == [None] and theirs != [None]:
+        frames = _best_for_dense(case, pair, [e for e in theirs if e is not None])
+    elif mine != [None] and theirs != [None]:
+        pairs, by_router = _pair_up(case, pair, len(mine), len(theirs))
+        frames = [f for e in pairs if (f := match_ffn(case, pair, e)) is not None]
+    else:
+        chosen = mine if case.whole else mine[:SAMPLED_EXPERTS]
+        frames = [f for e in chosen if (f := match_ffn(case, pair, (e, None))) is not None]
+    shared = match_ffn(case, pair, prefix="shared.")
+    return ExpertFrames(tuple([*frames, *([shared] if shared else [])]), *counts, by_router)
+
+
+def _best_for_dense(case: Case, pair: Pair, theirs: list[int]) -> list[FfnFrame]:
+    """Return the frame of the candidate's expert that the suspect's dense block agrees with best."""
+    chosen = theirs if case.whole else theirs[:8]
+    frames = [f for e in chosen if (f := match_ffn(case, pair, (None, e))) is not None]
+    return [max(frames, key=lambda f: f.agreement or -1.0)] if frames else []
+
+
+def _pair_up(case: Case, pair: Pair, mine: int, theirs: int) -> tuple[list[Experts], bool]:
+    """Return which expert meets which: by router rows where they agree, else by contents, else by number."""
+    rng = case.rng(f"experts/{pair}")
+    scores = _router_scores(case, pair)
+    if scores is not None and scores.shape == (mine, theirs):
+        found = assign(scores, rng) if mine <= theirs else scores.argmax(axis=1)
+        if float(scores[np.arange(mine), found].mean()) >= ROUTER_AGREES:
+            return _limited(case, [(e, int(c)) for e, c in enumerate(found)]), True
+    if case.whole and mine <= theirs:
+        contents = _content_scores(case, pair, mine, theirs)
+        if contents is not None:
+            found = assign(contents, rng)
+            own = float(np.diag(contents).mean())
+            if float(contents[np.arange(mine), found].mean()) > 1.2 * own + 0.05:
+                return [(e, int(c)) for e, c in enumerate(found)], False
+    return _limited(case, [(e, min(e, theirs - 1)) for e in range(mine)]), False
+
+
+def _limited(case: Case, pairs: list[Experts]) -> list[Experts]:
+    return pairs if case.whole else pairs[:SAMPLED_EXPERTS]
+
+
+def _router_scores(case: Case, pair: Pair) -> Doubles | None:
+    s = reader(case, case.suspect, "router", pair[0])
+    c = reader(case, case.candidate, "router", pair[1])
+    if s is None or c is None or s.shape[1] != c.shape[1]:
+        return None
+    return (unit_rows(s) @ unit_rows(c).T).astype(np.float64)
+
+
+def _content_scores(case: Case, pair: Pair, mine: int, theirs: int) -> Doubles | None:
+    """Return how well a few units of each expert find a like one in each of the candidate's experts."""
+    scores = np.zeros((mine, theirs))
+    others = [reader(case, case.candidate, "up", pair[1], e) for e in range(theirs)]
+    for e in range(mine):
+        rows = reader(case, case.suspect, "up", pair[0], e, (0, _PROBE))
+        if rows is None:
+            return None
+        for n, other in enumerate(others):
+            if other is None or other.shape[1] != rows.shape[1]:
+                return None
+            cosines = np.abs(unit_rows(rows) @ unit_rows(other).T)
+            scores[e, n] = float(cosines.max(axis=1).mean())
+    return scores

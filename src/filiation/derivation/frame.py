@@ -1,0 +1,211 @@
+"""The frame of a comparison: how every paired layer of the suspect lies in the candidate's, and the matched parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from filiation.anatomy.model import Part
+from filiation.derivation.attention import AttentionFrame, match_attention
+from filiation.derivation.experts import ExpertFrames, match_experts
+from filiation.derivation.ffn import Pair
+from filiation.derivation.matched import Fold, Matched
+from filiation.derivation.reading import Case, norm_before
+from filiation.derivation.unitmap import STILL, UnitMap
+from filiation.origin.gather import Side
+
+#: Folding gains must take away this share of a reader's difference before it is preferred to the plain reading.
+FOLD_EXPLAINS = 0.5
+_FFN = ("gate", "up", "down")
+
+
+@dataclass(frozen=True, eq=False)
+class LayerFrame:
+    """One layer pair: its attention, its feed-forward blocks, and which norms' gains must be folded."""
+
+    pair: Pair
+    attention: AttentionFrame | None
+    ffn: ExpertFrames
+    folded: Mapping[str, bool] = field(default_factory=dict[str, bool])
+
+    def units_of(self, part: Part) -> UnitMap:
+        """Return the unit map of a part of this layer."""
+        base = part.role.removesuffix(".bias")
+        if base in ("q", "k", "v", "o") and self.attention is not None:
+            return self.attention.unit_map(part.role)
+        if base in _FFN or base.removeprefix("shared.") in _FFN:
+            if part.role.endswith("down.bias"):
+                return STILL
+            prefix = "shared." if base.startswith("shared.") else ""
+            expert = None if prefix else part.expert
+            frame = next((f for f in self.ffn.frames if f.prefix == prefix and f.experts[0] == expert), None)
+            return STILL if frame is None else frame.unit_map(part.role)
+        if base == "router":
+            return self._router_map()
+        return STILL
+
+    def _router_map(self) -> UnitMap:
+        order = self.ffn.order
+        index = np.array([order[e] for e in sorted(order)], np.int64)
+        if len(index) != self.ffn.suspect or np.array_equal(index, np.arange(self.ffn.candidate)):
+            return STILL
+        return UnitMap(index)
+
+
+def frame_layer(case: Case, pair: Pair) -> LayerFrame:
+    """Find how one layer of the suspect lies in its layer of the candidate."""
+    plain = LayerFrame(pair, match_attention(case, pair), match_experts(case, pair))
+    folded: dict[str, bool] = {}
+    for role in ("v", "gate", "up"):
+        norm = norm_before(case.suspect, role)
+        if norm is not None and norm not in folded:
+            choice = _must_fold(case, plain, role)
+            if choice is not None:
+                folded[norm] = choice
+    return replace(plain, folded=folded)
+
+
+def _must_fold(case: Case, frame: LayerFrame, role: str) -> bool | None:
+    """Return whether a reader agrees (much) better with gains folded; None where it cannot be told."""
+    part = next(
+        (
+            p
+            for p in case.suspect.anatomy.parts
+            if (p.component, p.layer, p.role) == (case.component, frame.pair[0], role)
+        ),
+        None,
+    )
+    match = None if part is None else _match_part(case, frame, part, fold=True)
+    if match is None or match.fold is None or not match.comparable():
+        return None
+    if case.residual.matrix is not None:
+        return True
+    if np.array_equal(match.fold.suspect, case.residual.carry(match.fold.candidate)):
+        return False
+    folded, plain = _distance(match), _distance(match.unfolded())
+    return folded < FOLD_EXPLAINS * plain
+
+
+def _distance(match: Matched) -> float:
+    s, p = match.window(0, min(64, match.mine.shape[0]))
+    energy = float(np.square(s).sum())
+    return float(np.square(s - p).sum()) / energy if energy else 0.0
+
+
+def fold_of(case: Case, role: str, pair: tuple[int | None, int | None]) -> Fold | None:
+    """Return the gains that a reader of both models reads through; a missing gain is one."""
+    norm = norm_before(case.suspect, role) or norm_before(case.candidate, role)
+    if norm is None:
+        return None
+    mine, theirs = _gain(case.suspect, norm, pair[0]), _gain(case.candidate, norm, pair[1])
+    if mine is None and theirs is None:
+        return None
+    one = np.ones(1, np.float32)
+    return Fold(one if mine is None else mine, one if theirs is None else theirs)
+
+
+def _gain(side: Side, norm: str, layer: int | None) -> np.ndarray | None:
+    return side.gain(norm, None if norm == "final_norm" else layer)
+
+
+def _match_part(case: Case, frame: LayerFrame, part: Part, *, fold: bool | None = None) -> Matched | None:
+    expert = part.expert
+    if expert is not None or frame.ffn.candidate:
+        expert = next(
+            (f.experts[1] for f in frame.ffn.frames if f.experts[0] == part.expert and not f.prefix), None
+        )
+        if part.role.removesuffix(".bias") not in _FFN:
+            expert = part.expert
+    theirs = case.candidate.anatomy.part(part.role, frame.pair[1], expert, case.component)
+    if theirs is None or len(theirs.shape) != len(part.shape):
+        return None
+    norm = norm_before(case.suspect, part.role)
+    wanted = frame.folded.get(norm, False) if norm is not None and fold is None else bool(fold)
+    return Matched(
+        case.suspect.anatomy,
+        case.candidate.anatomy,
+        part,
+        theirs,
+        case.residual,
+        frame.units_of(part),
+        fold_of(case, part.role, frame.pair) if wanted else None,
+    )
+
+
+def layer_matches(case: Case, frame: LayerFrame) -> Iterator[Matched]:
+    """Yield every part of the suspect's layer that the candidate's layer has too, comparable ones only."""
+    for part in case.suspect.anatomy.parts:
+        if part.component != case.component or part.layer != frame.pair[0] or part.role == "buffer":
+            continue
+        if _norm_is_folded(frame, part):
+            continue
+        match = _match_part(case, frame, part)
+        if match is not None and match.comparable():
+            yield match
+
+
+def _norm_is_folded(frame: LayerFrame, part: Part) -> bool:
+    """Return whether the part is a gain that was folded: then it is compared inside its readers."""
+    return frame.folded.get(part.role, False)
+
+
+def outer_matches(case: Case) -> Iterator[Matched]:
+    """Yield the parts outside the layers (embeddings, head, final norm ...) that both models have."""
+    head_folded = False
+    for part in _outer_parts(case):
+        if part.role in ("embedding", "head", "narrow_embedding"):
+            match = _vocabulary_match(case, part)
+            if match is not None and part.role == "head":
+                head_folded = match.fold is not None
+        elif part.role == "final_norm" and (head_folded or case.residual.matrix is not None):
+            match = None
+        else:
+            match = _plain_match(case, part)
+        if match is not None and match.comparable():
+            yield match
+
+
+def _outer_parts(case: Case) -> list[Part]:
+    parts = [p for p in case.suspect.anatomy.parts if p.component == case.component and p.layer is None]
+    wanted = [p for p in parts if p.role not in ("tied_head", "buffer")]
+    return sorted(wanted, key=lambda p: (p.role != "embedding", p.role != "head", p.role))
+
+
+def _plain_match(case: Case, part: Part) -> Matched | None:
+    theirs = case.candidate.anatomy.part(part.role, None, part.expert, case.component)
+    if theirs is None or len(theirs.shape) != len(part.shape):
+        return None
+    return Matched(case.suspect.anatomy, case.candidate.anatomy, part, theirs, case.residual)
+
+
+def _vocabulary_match(case: Case, part: Part) -> Matched | None:
+    """Match embedding or head by shared token rows; a tied candidate's head is its embedding."""
+    theirs = case.candidate.anatomy.part(part.role, component=case.component)
+    if theirs is None and part.role == "head":
+        theirs = case.candidate.anatomy.part("embedding", component=case.component)
+    if theirs is None:
+        return None
+    plain = Matched(case.suspect.anatomy, case.candidate.anatomy, part, theirs, case.residual)
+    plain = replace(plain, rows=_token_rows(case, part, theirs))
+    if plain.rows is None and part.shape != theirs.shape:
+        return None
+    if part.role != "head":
+        return plain
+    folded = replace(plain, fold=fold_of(case, "head", (None, None)))
+    if folded.fold is None or not folded.comparable():
+        return plain
+    if case.residual.matrix is not None or _distance(folded) < FOLD_EXPLAINS * _distance(plain):
+        return folded
+    return plain
+
+
+def _token_rows(case: Case, mine: Part, theirs: Part) -> tuple[np.ndarray, np.ndarray] | None:
+    tokens = case.tokens
+    if tokens is None:
+        return None
+    keep = (tokens.suspect < mine.shape[0]) & (tokens.candidate < theirs.shape[0])
+    if not keep.any():
+        return None
+    return tokens.suspect[keep], tokens.candidate[keep]

@@ -1,0 +1,191 @@
+"""What the suspect is made of: layers dropped, repeated, reordered, inserted, or not the candidate's at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from filiation.derivation.measure import Measured
+from filiation.derivation.reading import Case
+from filiation.evidence import Derivation
+
+#: Cosine of aligned weights below which a part does not come from the candidate. Twins of one recipe show 0.04 at
+#: most; the faintest true child of the demo models 0.56.
+FOREIGN = 0.1
+#: Size of an inserted block's writers over those of the layer it copies, below which it is (nearly) silent.
+SILENT = 0.25
+ATTENTION = ("q", "k", "v", "o", "q_a", "q_b", "kv_a", "kv_b")
+FFN = ("gate", "up", "down", "shared.gate", "shared.up", "shared.down")
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Median cosine of a layer's aligned matrices: attention, feed-forward; None where nothing was compared."""
+
+    attention: float | None
+    ffn: float | None
+
+    @property
+    def foreign(self) -> tuple[str, ...]:
+        """Which of the two do not come from the candidate."""
+        named = (("attention", self.attention), ("ffn", self.ffn))
+        return tuple(name for name, value in named if value is not None and abs(value) < FOREIGN)
+
+    @property
+    def wholly_foreign(self) -> bool:
+        """Whether nothing of the layer that was compared comes from the candidate."""
+        compared = [v for v in (self.attention, self.ffn) if v is not None]
+        return bool(compared) and len(self.foreign) == len(compared)
+
+
+def agreements(measured: Sequence[Measured]) -> dict[int, Agreement]:
+    """Return each compared layer's agreement."""
+    cosines: dict[int, dict[str, list[float]]] = {}
+    for m in measured:
+        group = "attention" if m.role in ATTENTION else "ffn" if m.role in FFN else None
+        if m.layer is None or group is None or m.cosine is None:
+            continue
+        cosines.setdefault(m.layer, {}).setdefault(group, []).append(m.cosine)
+    return {
+        layer: Agreement(_median(groups.get("attention")), _median(groups.get("ffn")))
+        for layer, groups in sorted(cosines.items())
+    }
+
+
+def _median(values: Sequence[float] | None) -> float | None:
+    return float(np.median(values)) if values else None
+
+
+def silent_copies(case: Case, pairs: Sequence[tuple[int, int]]) -> dict[int, float]:
+    """Return the suspect layers that repeat a candidate layer and write (nearly) nothing, with their relative size.
+
+    A block that was inserted as LLaMA-Pro does (arXiv 2401.02415) is a copy whose output matrices start at zero.
+    """
+    partners: dict[int, list[int]] = {}
+    for mine, theirs in pairs:
+        partners.setdefault(theirs, []).append(mine)
+    found: dict[int, float] = {}
+    for theirs, copies in partners.items():
+        if len(copies) < 2:
+            continue
+        sizes = {mine: _writers_size(case, mine, theirs) for mine in copies}
+        if max((s for s in sizes.values() if s is not None), default=0.0) > SILENT:
+            found |= {mine: s for mine, s in sizes.items() if s is not None and s < SILENT}
+    return found
+
+
+def _writers_size(case: Case, mine: int, theirs: int) -> float | None:
+    ratios: list[float] = []
+    for role in ("o", "down"):
+        s, c = _some(case.suspect.matrix, role, mine), _some(case.candidate.matrix, role, theirs)
+        if s is not None and c is not None and c.any():
+            ratios.append(float(np.sqrt(np.square(s).mean() / np.square(c).mean())))
+    return max(ratios) if ratios else None
+
+
+def _some(read: Any, role: str, layer: int) -> Any:
+    return read(role, layer, None, (0, 64))
+
+
+def layer_steps(
+    case: Case,
+    pairs: Sequence[tuple[int, int]],
+    inserted: Mapping[int, float],
+    foreign: frozenset[int],
+    *,
+    complete: bool,
+) -> list[Derivation]:
+    """Return ``layers_changed`` and ``blocks_inserted``.
+
+    Args:
+        pairs: the path, suspect layer with candidate layer.
+        inserted: silent copies. foreign: layers that are not the candidate's.
+        complete: every layer of the suspect was looked at.
+    """
+    depth_s, depth_c = case.suspect.geometry.n_layers, case.candidate.geometry.n_layers
+    steps: list[Derivation] = []
+    partner = {i: j for i, j in pairs if i not in inserted and i not in foreign}
+    if inserted:
+        steps.append(
+            Derivation(
+                "blocks_inserted",
+                {
+                    "layers": len(inserted),
+                    "inserted": sorted(inserted),
+                    "copies_of": [dict(pairs)[i] for i in sorted(inserted)],
+                    "writer_size": max(inserted.values()),
+                },
+            )
+        )
+    if not complete or not partner:
+        return steps
+    path = [partner.get(i) for i in range(depth_s) if i not in inserted]
+    known = [j for j in path if j is not None]
+    counts = {j: known.count(j) for j in set(known)}
+    dropped = sorted(set(range(depth_c)) - set(known))
+    # A layer that was replaced in place is no change of path; that is told as grafted.
+    replaced = {i for i in foreign if i in dropped and depth_s == depth_c}
+    dropped = [j for j in dropped if j not in replaced]
+    repeated = sorted(j for j, n in counts.items() if n > 1)
+    moved = _moved(known)
+    if dropped or repeated or moved:
+        numbers: dict[str, Any] = {"layers": depth_s, "from": depth_c, "to": depth_s, "path": path}
+        numbers |= {
+            k: v for k, v in (("dropped", dropped), ("repeated", repeated), ("reordered", moved)) if v
+        }
+        steps.append(Derivation("layers_changed", numbers))
+    return steps
+
+
+def _moved(path: Sequence[int]) -> list[int]:
+    """Return the candidate layers that stand out of order, after the first use of each; repeats do not count."""
+    firsts = list(dict.fromkeys(path))
+    kept = _longest_increasing(firsts)
+    return [j for j in firsts if j not in kept]
+
+
+def _longest_increasing(values: Sequence[int]) -> set[int]:
+    best: list[list[int]] = []
+    for n, value in enumerate(values):
+        before = [best[m] for m in range(n) if values[m] < value]
+        best.append([*max(before, key=len, default=[]), value])
+    return set(max(best, key=len, default=[]))
+
+
+def grafted_step(
+    case: Case, layers: Mapping[int, Agreement], outer: Sequence[Measured], components: Mapping[str, str]
+) -> Derivation | None:
+    """Return the step ``grafted`` where some parts come from the candidate and others do not.
+
+    Whether the others were taken from elsewhere or drawn anew cannot be told from these two models.
+
+    Args:
+        components: components of the suspect other than this one -> ``absent`` from the candidate.
+    """
+    foreign = {i: a.foreign for i, a in layers.items() if a.foreign}
+    strangers = [m.role for m in outer if m.is_matrix and m.cosine is not None and abs(m.cosine) < FOREIGN]
+    inherited = [i for i, a in layers.items() if not a.foreign]
+    shared = [m.role for m in outer if m.is_matrix and m.cosine is not None and abs(m.cosine) >= FOREIGN]
+    strangers = [r for r in strangers if r != "embedding" and r != "head"]  # told by vocabulary_changed
+    half = [i for i, a in layers.items() if a.foreign and not a.wholly_foreign]
+    if not (foreign or strangers or components) or not (inherited or shared or half):
+        return None
+    total = max(1, len(layers))
+    numbers: dict[str, Any] = {"inherited": inherited, "share": len(inherited) / total}
+    whole = [i for i, a in layers.items() if a.wholly_foreign]
+    if whole:
+        numbers["foreign"] = whole
+    for name in ("attention", "ffn"):
+        only = [i for i in half if name in layers[i].foreign]
+        if only:
+            numbers[f"foreign_{name}"] = only
+    if strangers:
+        numbers["foreign_roles"] = strangers
+    if shared:
+        numbers["inherited_roles"] = shared
+    if components:
+        numbers["components"] = sorted(components)
+    return Derivation("grafted", numbers)

@@ -1,0 +1,251 @@
+"""Pairs of units that share no label and try to look as if they did: what :func:`check_test` puts a test through.
+
+Each adversary builds a suspect and a candidate, and knows how to draw another arrangement of the suspect's labels that
+H0 makes equally likely. They are the structures of the evidence contract's sections 2, 3 and 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import permutations, product
+
+import numpy as np
+
+from filiation.origin.units import Floats, Integers, Units, relabelled
+
+Pair = tuple[Units, Units]
+Build = Callable[[np.random.Generator, int, str], Pair]
+Relabel = Callable[[Units, np.random.Generator], Units]
+
+#: Kinds whose contents flip with the sign, so that they are compared by ``|cosine|``.
+SIGN_FREE = frozenset({"residual", "value"})
+WIDTH = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Adversary:
+    """One structure: ``build(rng, n, kind)`` makes a pair of ``n`` units, ``relabel`` draws the suspect's labels anew.
+
+    ``small`` says that it can be built of four units whose arrangements are then gone through one by one;
+    ``weights`` are passed on to the test.
+    """
+
+    name: str
+    build: Build
+    relabel: Relabel = relabelled
+    small: bool = True
+    weights: Mapping[int, float] | None = None
+
+
+def make(
+    kind: str,
+    content: Floats,
+    signed: tuple[Floats, ...],
+    position: Integers | None = None,
+    block: object = None,
+) -> Units:
+    """Return units in one block and in place; for kinds that flip with the sign the first signed array is matched."""
+    free = kind in SIGN_FREE
+    number = np.arange(len(content)) if position is None else position
+    blocks = np.zeros(len(content), np.int64) if block is None else np.asarray(block, np.int64)
+    return Units(kind, signed[0] if free else content, number, blocks, signed, sign_free=free)
+
+
+def _normal(rng: np.random.Generator, *shape: int) -> Floats:
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def _signed(rng: np.random.Generator, n: int) -> tuple[Floats, ...]:
+    """Two arrays with sizes that vary a thousandfold over the units."""
+    scale = np.exp(2 * _normal(rng, n, 1))
+    return _normal(rng, n, WIDTH) * scale, _normal(rng, n, WIDTH + 1) / scale
+
+
+def _independent(rng: np.random.Generator, n: int, kind: str) -> Pair:
+    return tuple(make(kind, _normal(rng, n, WIDTH), _signed(rng, n)) for _ in range(2))  # type: ignore[return-value]
+
+
+def _shared(rng: np.random.Generator, n: int, kind: str) -> Pair:
+    """Equal contents: every unit knows its match, so nothing but the labels stands between the test and an error."""
+    content, signed = _normal(rng, n, WIDTH), _signed(rng, n)
+    noisy = tuple((s * (1 + 0.01 * _normal(rng, *s.shape))).astype(np.float32) for s in signed)
+    return make(kind, content + 0.01 * _normal(rng, n, WIDTH), noisy), make(kind, content, signed)
+
+
+def _sorted(rng: np.random.Generator, n: int, kind: str) -> Pair:
+    """A candidate in order of size, and hubs: units that resemble every unit, more so the larger they are."""
+    common = _normal(rng, 1, WIDTH)
+
+    def one(size: Floats) -> tuple[Floats, tuple[Floats, ...]]:
+        rows = size * common + _normal(rng, n, WIDTH)
+        return rows * size, (rows * size, _normal(rng, n, WIDTH) * size)
+
+    random = np.abs(_normal(rng, n, 1)) * 2
+    ordered = np.sort(np.abs(_normal(rng, n, 1)) * 2, axis=0)
+    return make(kind, *one(random)), make(kind, *one(ordered))
+
+
+def _ties(rng: np.random.Generator, n: int, kind: str) -> Pair:
+    """Few possible contents: most similarities are tied."""
+
+    def one() -> Units:
+        rows = rng.choice(np.array([-1, 0, 1], np.float32), size=(n, 2))
+        return make(kind, rows, (rows, rng.choice(np.array([-1, 0, 1], np.float32), size=(n, 2))))
+
+    return one(), one()
+
+
+def _constant(rng: np.random.Generator, n: int, kind: str) -> Pair:
+    """Equal similarity of everything with everything; linear assignment answers with the identity."""
+    row, other = _normal(rng, 1, WIDTH), _normal(rng, 1, WIDTH)
+    content, theirs = np.repeat(row, n, axis=0), np.repeat(other, n, axis=0)
+    return make(kind, content, _signed(rng, n)), make(kind, theirs, _signed(rng, n))
+
+
+def _zeros(rng: np.random.Generator, n: int, kind: str) -> Pair:
+    """Dead units: zero contents, zero in one of the signed arrays, zero in both."""
+
+    def one() -> Units:
+        content, signed = _normal(rng, n, WIDTH), _signed(rng, n)
+        content[n // 2 :: 3] = 0
+        signed[0][n // 2 :: 2] = 0
+        signed[1][n // 4 :: 3] = 0
+        return make(kind, content, signed)
+
+    return one(), one()
+
+
+def _one_for_all(rng: np.random.Generator, n: int, kind: str) -> Pair:
+    """One unit of the candidate that every unit of the suspect matches."""
+    suspect, candidate = _independent(rng, n, kind)
+    common = _normal(rng, 1, WIDTH)
+    mine = common + 0.2 * _normal(rng, n, WIDTH)
+    theirs = _normal(rng, n, WIDTH) - common * 0.5
+    theirs[n // 2] = common
+    signed = tuple(rng.choice((-1, 1), (n, 1)).astype(np.float32) * mine for _ in range(2))
+    return make(kind, mine, signed), make(kind, theirs, (theirs, candidate.signed[0] + suspect.signed[0]))
+
+
+def _in_blocks(sizes: Callable[[int], list[int]]) -> Build:
+    def build(rng: np.random.Generator, n: int, kind: str) -> Pair:
+        found = sizes(n)
+        block = np.repeat(np.arange(len(found)), found)
+        position = np.concatenate([np.arange(size) for size in found])
+        pair = [replace(u, block=block, position=position) for u in _shared(rng, int(sum(found)), kind)]
+        return pair[0], pair[1]
+
+    return build
+
+
+def _unequal(rng: np.random.Generator, n: int, kind: str) -> Pair:
+    """The candidate has half as many units again, the suspect's matches are spread over it."""
+    _, candidate = _shared(rng, n + n // 2, kind)
+    chosen = np.sort(rng.permutation(n + n // 2)[:n])
+    suspect = candidate.take(chosen)
+    return make(
+        kind, suspect.content + 0.01 * _normal(rng, *suspect.content.shape), suspect.signed
+    ), candidate
+
+
+def _padded(value: float) -> Build:
+    """Padding at the end of both models, zero or all alike; only the live units' labels are arbitrary."""
+
+    def build(rng: np.random.Generator, n: int, kind: str) -> Pair:
+        filler = value * _normal(rng, 1, WIDTH + 1)
+
+        def one() -> Units:
+            content, signed = _normal(rng, n, WIDTH), _signed(rng, n)
+            content[-n // 3 :] = filler[:, :WIDTH]
+            signed[0][-n // 3 :], signed[1][-n // 3 :] = filler[:, :WIDTH], filler
+            return make(kind, content, signed)
+
+        return one(), one()
+
+    return build
+
+
+def _relabel_live(units: Units, rng: np.random.Generator) -> Units:
+    live = len(units) + (-len(units) // 3)
+    head = relabelled(units.take(np.arange(live)), rng)
+    tail = units.take(np.arange(live, len(units)))
+    return _joined([head, tail])
+
+
+def _clones(rng: np.random.Generator, n: int, kind: str) -> Pair:
+    """Both models were widened by copying every unit: copies lie side by side and flip together."""
+    s, c = _independent(rng, n // 2, kind)
+    twice = np.concatenate([np.arange(n // 2)] * 2)
+    number = np.arange(2 * (n // 2))
+    return replace(s.take(twice), position=number), replace(c.take(twice), position=number)
+
+
+def _relabel_clones(units: Units, rng: np.random.Generator) -> Units:
+    half = len(units) // 2
+    first = relabelled(units.take(np.arange(half)), rng)
+    return _joined([first, replace(first, position=first.position + half)])
+
+
+def _copied_blocks(rng: np.random.Generator, n: int, kind: str) -> Pair:
+    """Three blocks (heads) that are copies of one another, in both models alike; with weights of a third."""
+    s, c = _shared(rng, max(3, n // 3), kind)
+    return _thrice(s), _thrice(c)
+
+
+def _thrice(units: Units) -> Units:
+    return _joined([replace(units, block=units.block + b) for b in range(3)])
+
+
+def _relabel_blocks(units: Units, rng: np.random.Generator) -> Units:
+    return _thrice(relabelled(units.take(np.flatnonzero(units.block == 0)), rng))
+
+
+def _joined(parts: list[Units]) -> Units:
+    return replace(
+        parts[0],
+        content=np.concatenate([p.content for p in parts]),
+        position=np.concatenate([p.position for p in parts]),
+        block=np.concatenate([p.block for p in parts]),
+        signed=tuple(np.concatenate(s) for s in zip(*(p.signed for p in parts), strict=True)),
+    )
+
+
+ADVERSARIES: tuple[Adversary, ...] = (
+    Adversary("independent", _independent),
+    Adversary("shared_contents", _shared),
+    Adversary("sorted_candidate_and_hubs", _sorted),
+    Adversary("ties", _ties),
+    Adversary("constant_similarity", _constant),
+    Adversary("zero_units", _zeros),
+    Adversary("one_match_for_all", _one_for_all),
+    Adversary("blocks_of_two", _in_blocks(lambda n: [2] * (n // 2))),
+    Adversary("unequal_blocks", _in_blocks(lambda n: [1, 3] if n < 8 else [2, 3, 1, n - 6]), small=True),
+    Adversary("unequal_sizes", _unequal),
+    Adversary("zero_padded", _padded(0.0), _relabel_live, small=False),
+    Adversary("padded_alike", _padded(1.0), _relabel_live, small=False),
+    Adversary("clones", _clones, _relabel_clones, small=False),
+    Adversary(
+        "copied_blocks", _copied_blocks, _relabel_blocks, small=False, weights={0: 1 / 3, 1: 1 / 3, 2: 1 / 3}
+    ),
+)
+
+
+def arrangements(units: Units, labels: str) -> Iterator[Units]:
+    """Yield the units under every element of the group: orders inside blocks, or signs."""
+    if labels == "order":
+        rows_of = [rows for _, rows in units.blocks()]
+        for orders in product(*(list(permutations(range(len(rows)))) for rows in rows_of)):
+            position = units.position.copy()
+            for rows, order in zip(rows_of, orders, strict=True):
+                position[rows] = units.position[rows][list(order)]
+            yield replace(units, position=position).take(np.lexsort((position, units.block)))
+        return
+    for signs in product((-1.0, 1.0), repeat=len(units)):
+        yield flipped(units, np.array(signs, np.float32))
+
+
+def flipped(units: Units, signs: Floats) -> Units:
+    """Return the units with their signs multiplied by ``signs`` ``(n,)``."""
+    by_unit = signs[:, None].astype(np.float32)
+    content = units.content * by_unit if units.sign_free and units.signed else units.content
+    return replace(units, content=content, signed=tuple(s * by_unit for s in units.signed))
