@@ -62,8 +62,8 @@ class HubServer:
 
     @property
     def storage(self) -> str:
-        """Where large files are sent from."""
-        return f"http://127.0.0.1:{self._storage.server_port}"
+        """Where large files are sent from: another host name than the hub's, as for the real one."""
+        return f"http://localhost:{self._storage.server_port}"
 
     @property
     def bytes_sent(self) -> int:
@@ -196,7 +196,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.record.status = status
         self.send_response(status)
         for name, value in headers.items():
-            self.send_header(name, value)
+            if value:
+                self.send_header(name, value)
         self.end_headers()
 
     def pour(self, data: bytes) -> None:
@@ -218,7 +219,7 @@ class _Handler(BaseHTTPRequestHandler):
             extra = {"Content-Range": f"bytes {start + shift}-{stop - 1 + shift}/{file.size}"}
         cut = self._wrong("truncate")
         length = min(stop - start, cut.after) if cut else stop - start
-        extra |= {"Content-Length": str(length), "Accept-Ranges": "bytes", "ETag": f'"{file.sha256}"'}
+        extra |= {"Content-Length": str(length), "Accept-Ranges": "bytes", "ETag": f'"{_etag(file)}"'}
         if self._wrong("changed"):
             extra["ETag"] = '"another"'
         if self._wrong("packed"):
@@ -347,10 +348,21 @@ class _Storage(_Handler):
 def _sibling(name: str, file: ServedFile, blobs: bool) -> dict[str, Any]:
     entry: dict[str, Any] = {"rfilename": name}
     if blobs:
-        entry |= {"size": file.size, "blobId": hashlib.sha1(name.encode()).hexdigest()}
+        entry |= {"size": file.size, "blobId": _git_blob(file)}
         if file.large:
             entry["lfs"] = {"sha256": file.sha256, "size": file.size, "pointerSize": 135}
     return entry
+
+
+def _etag(file: ServedFile) -> str:
+    """Return what the hub gives as ETag: the SHA-256 of large files, git's name for small ones."""
+    return file.sha256 if file.large else _git_blob(file)
+
+
+def _git_blob(file: ServedFile) -> str:
+    # Large files stand in git as pointers; the digest in the pointer names them as well as the pointer's own would.
+    data = file.sha256.encode() if file.large else file.read(0, file.size)
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
 def add_7b(server: HubServer, shape: Shape | None = None) -> None:

@@ -149,7 +149,7 @@ class ShardFile:
     def read(self, start: int, stop: int) -> bytes:
         """Return bytes `start:stop`."""
         out = [self._head[start:stop]]
-        at, end = max(0, start - len(self._head)), stop - len(self._head)
+        at, end = max(0, start - len(self._head)), min(stop, self.size) - len(self._head)
         while at < end:
             slot = self._slots[bisect_right(self._starts, at) - 1]
             block, skip = divmod(at - slot.start, 2 * BLOCK)

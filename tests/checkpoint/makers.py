@@ -123,7 +123,12 @@ class FakeStorage:
         self.values, self.kind, self.key = np.ascontiguousarray(values), kind, key
 
 
-_KINDS = {"float32": "FloatStorage", "float16": "HalfStorage", "int64": "LongStorage", "float64": "DoubleStorage"}
+_KINDS = {
+    "float32": "FloatStorage",
+    "float16": "HalfStorage",
+    "int64": "LongStorage",
+    "float64": "DoubleStorage",
+}
 
 
 class FakeTensor:

@@ -61,7 +61,9 @@ def test_plain_numbers(tmp_path: Path, kind: gguf.GGMLQuantizationType) -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(UNREADABLE), ids=lambda k: k.name)
-def test_a_kind_without_a_decoder_is_listed_but_not_read(tmp_path: Path, kind: gguf.GGMLQuantizationType) -> None:
+def test_a_kind_without_a_decoder_is_listed_but_not_read(
+    tmp_path: Path, kind: gguf.GGMLQuantizationType
+) -> None:
     block, size = gguf.GGML_QUANT_SIZES[kind]
     path = raw_gguf(tmp_path / "m.gguf", [("w", [block], int(kind), 0)], bytes(size))
     opened = checkpoint.open(str(path))
@@ -119,7 +121,11 @@ def test_arrays_of_arrays(tmp_path: Path) -> None:
     inner = struct.pack("<IQ2i", 5, 2, 3, -4)
     value = struct.pack("<IIQ", 9, 9, 2) + inner + inner
     path = raw_gguf(
-        tmp_path / "m.gguf", [("w", [1], 0, 0)], bytes(4), values=struct.pack("<Q", 1) + b"t" + value, n_values=1
+        tmp_path / "m.gguf",
+        [("w", [1], 0, 0)],
+        bytes(4),
+        values=struct.pack("<Q", 1) + b"t" + value,
+        n_values=1,
     )
     found = checkpoint.open(str(path)).metadata["t"]
     assert [a.tolist() for a in found] == [[3, -4], [3, -4]]
@@ -244,7 +250,9 @@ def test_a_gap_between_tensors(tmp_path: Path) -> None:
 
 
 def test_an_offset_out_of_range(tmp_path: Path) -> None:
-    _refused(raw_gguf(tmp_path / "m.gguf", [("a", [8], 0, 0), ("b", [800], 0, 32)], bytes(64)), "truncated", "b")
+    _refused(
+        raw_gguf(tmp_path / "m.gguf", [("a", [8], 0, 0), ("b", [800], 0, 32)], bytes(64)), "truncated", "b"
+    )
 
 
 def test_an_offset_that_is_not_aligned(tmp_path: Path) -> None:
@@ -302,7 +310,8 @@ def test_lying_values(tmp_path: Path, values: bytes, count: int, reason: str) ->
 
 
 @pytest.mark.parametrize(
-    ("dims", "reason"), [([1] * 9, "9 dimensions"), ([2**40, 2**40], "not believable"), ([0, 2**62], "not believable")]
+    ("dims", "reason"),
+    [([1] * 9, "9 dimensions"), ([2**40, 2**40], "not believable"), ([0, 2**62], "not believable")],
 )
 def test_lying_shapes(tmp_path: Path, dims: list[int], reason: str) -> None:
     _refused(raw_gguf(tmp_path / "m.gguf", [("a", dims, 0, 0)], bytes(32)), reason, "a")
@@ -320,7 +329,10 @@ def test_a_file_that_is_no_gguf(tmp_path: Path) -> None:
 
 def test_an_empty_file_and_a_git_lfs_pointer(tmp_path: Path) -> None:
     path = tmp_path / "m.gguf"
-    for content, message in ((b"", "empty"), (b"version https://git-lfs.github.com/spec/v1\n", "git-lfs pointer")):
+    for content, message in (
+        (b"", "empty"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git-lfs pointer"),
+    ):
         path.write_bytes(content)
         with pytest.raises(CorruptCheckpointError) as caught:
             checkpoint.open(str(path))

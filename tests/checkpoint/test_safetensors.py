@@ -16,10 +16,29 @@ from safetensors import TensorSpec, serialize, serialize_file
 from safetensors.numpy import save
 
 from filiation import checkpoint
-from filiation.errors import CorruptCheckpointError, NotFoundError, UnsafeCheckpointError, UnsupportedFormatError, UsageError
+from filiation.errors import (
+    CorruptCheckpointError,
+    NotFoundError,
+    UnsafeCheckpointError,
+    UnsupportedFormatError,
+    UsageError,
+)
 from tests.checkpoint.makers import check, craft, entry, model, sharded, weights
 
-DTYPES = ["float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8", "bool"]
+DTYPES = [
+    "float64",
+    "float32",
+    "float16",
+    "int64",
+    "int32",
+    "int16",
+    "int8",
+    "uint64",
+    "uint32",
+    "uint16",
+    "uint8",
+    "bool",
+]
 
 
 def _refused(path: Path, reason: str, tensor: str | None = None, message: str = "") -> None:
@@ -202,7 +221,13 @@ def test_an_index_that_contradicts_the_shards(tmp_path: Path) -> None:
             _index(tmp_path, {"a": second, "b": second, "x": first})
         with pytest.raises(CorruptCheckpointError) as caught:
             checkpoint.open(str(tmp_path))
-        check(caught.value, CorruptCheckpointError, file="model.safetensors.index.json", tensor=tensor, reason=reason)
+        check(
+            caught.value,
+            CorruptCheckpointError,
+            file="model.safetensors.index.json",
+            tensor=tensor,
+            reason=reason,
+        )
 
 
 def test_tensors_the_index_does_not_name_are_read_and_said(tmp_path: Path) -> None:
@@ -213,12 +238,20 @@ def test_tensors_the_index_does_not_name_are_read_and_said(tmp_path: Path) -> No
     assert any("1 tensors are in the shards but not in" in note for note in opened.notes)
 
 
-@pytest.mark.parametrize("target", ["../other.safetensors", "/etc/passwd", "a/../../b", "C:\\x", "..\\x", "a//b"])
+@pytest.mark.parametrize(
+    "target", ["../other.safetensors", "/etc/passwd", "a/../../b", "C:\\x", "..\\x", "a//b"]
+)
 def test_an_index_that_points_out_of_the_folder(tmp_path: Path, target: str) -> None:
     _index(tmp_path, {"w": target})
     with pytest.raises(UnsafeCheckpointError) as caught:
         checkpoint.open(str(tmp_path))
-    check(caught.value, UnsafeCheckpointError, file="model.safetensors.index.json", tensor="w", reason="entry says")
+    check(
+        caught.value,
+        UnsafeCheckpointError,
+        file="model.safetensors.index.json",
+        tensor="w",
+        reason="entry says",
+    )
 
 
 @pytest.mark.parametrize(
@@ -252,7 +285,13 @@ def test_two_models_in_one_folder_have_to_be_told_apart(tmp_path: Path) -> None:
         (tmp_path / f"{name}.safetensors").write_bytes(save({name: np.ones(2)}))
     with pytest.raises(UsageError) as caught:
         checkpoint.open(str(tmp_path))
-    check(caught.value, UsageError, file="left.safetensors", reason="left.safetensors, right.safetensors", exit_code=2)
+    check(
+        caught.value,
+        UsageError,
+        file="left.safetensors",
+        reason="left.safetensors, right.safetensors",
+        exit_code=2,
+    )
     assert list(checkpoint.open(str(tmp_path / "right.safetensors")).tensors) == ["right"]
 
 

@@ -46,7 +46,9 @@ def _state() -> dict[str, FakeTensor]:
 def _refused(path: Path, reason: str, tensor: str | None = None) -> None:
     with pytest.raises(CorruptCheckpointError) as caught:
         checkpoint.open(str(path))
-    check(caught.value, CorruptCheckpointError, file=path.name, reason=reason, tensor=tensor, message="PyTorch")
+    check(
+        caught.value, CorruptCheckpointError, file=path.name, reason=reason, tensor=tensor, message="PyTorch"
+    )
 
 
 def _unsupported(path: Path, reason: str) -> None:
@@ -101,7 +103,10 @@ def test_rows_cost_their_bytes_and_no_more(tmp_path: Path, save: Any) -> None:
 def test_a_transposed_tensor_reads_from_its_first_to_its_last_value(tmp_path: Path) -> None:
     values = np.arange(40, dtype=np.float32).reshape(5, 8)
     storage = FakeStorage(values, "FloatStorage", "0")
-    path = save_torch(tmp_path / "m.pt", {"t": FakeTensor(storage, (8, 5), (1, 8)), "w": FakeTensor(storage, (5, 8), (8, 1))})
+    path = save_torch(
+        tmp_path / "m.pt",
+        {"t": FakeTensor(storage, (8, 5), (1, 8)), "w": FakeTensor(storage, (5, 8), (8, 1))},
+    )
     opened = checkpoint.open(str(path))
     np.testing.assert_array_equal(opened.read("t"), values.T)
     before = opened.bytes_read
@@ -176,7 +181,10 @@ def test_shards(tmp_path: Path, index: bool) -> None:
     (tmp_path / "training_args.bin").write_bytes(pickle.dumps({"lr": 1}))
     (tmp_path / "optimizer.pt").write_bytes(b"PK\3\4 whatever")
     for named in (tmp_path, tmp_path / names[1]):
-        assert {n: t.file for n, t in checkpoint.open(str(named)).tensors.items()} == {"a": names[0], "b": names[1]}
+        assert {n: t.file for n, t in checkpoint.open(str(named)).tensors.items()} == {
+            "a": names[0],
+            "b": names[1],
+        }
 
 
 def test_a_missing_shard_is_named(tmp_path: Path) -> None:
@@ -229,7 +237,10 @@ def test_a_truncated_legacy_file(tmp_path: Path) -> None:
 
 def test_an_empty_file_and_a_git_lfs_pointer(tmp_path: Path) -> None:
     path = tmp_path / "pytorch_model.bin"
-    for content, message in ((b"", "empty"), (b"version https://git-lfs.github.com/spec/v1\n", "git-lfs pointer")):
+    for content, message in (
+        (b"", "empty"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git-lfs pointer"),
+    ):
         path.write_bytes(content)
         for named in (path, tmp_path):
             with pytest.raises(CorruptCheckpointError) as caught:
@@ -256,11 +267,21 @@ def test_a_tensor_that_leaves_its_storage(
 
 @pytest.mark.parametrize(
     ("shape", "strides", "offset"),
-    [((-1,), (1,), 0), ((3,), (1, 1), 0), ((3,), (-1,), 0), ((3,), (1,), -1), ((3.0,), (1,), 0), ((1,) * 65, (1,) * 65, 0)],
+    [
+        ((-1,), (1,), 0),
+        ((3,), (1, 1), 0),
+        ((3,), (-1,), 0),
+        ((3,), (1,), -1),
+        ((3.0,), (1,), 0),
+        ((1,) * 65, (1,) * 65, 0),
+    ],
 )
 def test_a_tensor_that_cannot_be(tmp_path: Path, shape: Any, strides: Any, offset: int) -> None:
     storage = FakeStorage(np.arange(12, dtype=np.float32), "FloatStorage", "0")
-    _refused(save_torch(tmp_path / "m.pt", {"w": FakeTensor(storage, shape, strides, offset)}), "Its pickle cannot be read")
+    _refused(
+        save_torch(tmp_path / "m.pt", {"w": FakeTensor(storage, shape, strides, offset)}),
+        "Its pickle cannot be read",
+    )
 
 
 def _pickled(root: Any) -> tuple[bytes, dict[str, FakeStorage]]:
@@ -291,9 +312,10 @@ def test_a_pickle_whose_checksum_is_wrong(tmp_path: Path) -> None:
 
 def test_a_directory_that_lists_a_member_twice(tmp_path: Path) -> None:
     path = tmp_path / "m.pt"
-    with zipfile.ZipFile(path, "w") as archive, pytest.warns(UserWarning, match="Duplicate"):
+    with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", b"x")
-        archive.writestr("archive/data.pkl", b"y")
+        with pytest.warns(UserWarning, match="Duplicate"):
+            archive.writestr("archive/data.pkl", b"y")
     _refused(path, "lists a member twice")
 
 

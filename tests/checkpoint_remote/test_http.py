@@ -136,8 +136,9 @@ def test_refusals(
 
 
 def test_a_server_that_does_not_tell_the_size(server: HubServer, base: str, patience: Patience) -> None:
-    server.inject(Fault("body", body=b"12345678", headers={"Content-Length": "", "Connection": "close"}))
-    with pytest.raises(NetworkError):
+    headers = {"Content-Length": "", "Connection": "close"}
+    server.inject(Fault("body", body=FILE.data, headers=headers, times=9))
+    with pytest.raises(NetworkError, match="size of the file is not known"):
         open_source(f"{base}/m.safetensors", patience=patience)
 
 

@@ -285,7 +285,7 @@ def test_other_refusals_are_told_with_their_status(server: HubServer, settings: 
     server.add("org/name", small_model())
     server.inject(Fault("status", status=451))
     error = refused("org/name", settings)
-    assert isinstance(error, NetworkError)
+    assert isinstance(error, AccessDeniedError)
     assert "451" in (error.reason or "")
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
+from huggingface_hub import HfApi, constants, hf_hub_download
 
 from benchmarks.hubserver import BytesFile, Fault, HubServer, Repo
 from filiation.checkpoint.sources.hub import HubSettings, open_source
@@ -38,14 +38,11 @@ def repo(server: HubServer) -> Repo:
 
 
 def fetch(server: HubServer, settings: HubSettings, *names: str) -> Path:
-    """Let the hub client fetch these files, or all, into the cache."""
-    options = {"cache_dir": settings.cache, "endpoint": server.endpoint, "token": False}
-    if names:
-        folder = Path([hf_hub_download("org/name", n, **options) for n in names][0]).parent  # type: ignore[arg-type]
-    else:
-        folder = Path(snapshot_download("org/name", **options))  # type: ignore[arg-type]
+    """Let the hub client fetch these files into the cache."""
+    for name in names:
+        hf_hub_download("org/name", name, cache_dir=settings.cache, endpoint=server.endpoint, token=False)
     server.reset()
-    return folder
+    return settings.cache / "models--org--name" / "snapshots" / server.repos["org/name"].commit
 
 
 def offline(settings: HubSettings) -> HubSettings:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.hubserver import HubServer, add_7b
-from benchmarks.synthetic import BLOCK, BytesFile, ShardFile, Shape, Weights, llama
+from benchmarks.synthetic import BLOCK, BytesFile, Shape, ShardFile, Weights, llama
 from filiation.checkpoint.formats import safetensors
 from filiation.checkpoint.sources.hub import HubSettings, open_source
 

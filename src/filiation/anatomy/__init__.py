@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from filiation.anatomy.describe import describe
 from filiation.anatomy.dissect import dissect
 from filiation.anatomy.model import (
     Anatomy,
@@ -14,4 +15,15 @@ from filiation.anatomy.model import (
     View,
 )
 
-__all__ = ["Anatomy", "Axis", "Geometry", "Inference", "Part", "Ruling", "Symmetry", "View", "dissect"]
+__all__ = [
+    "Anatomy",
+    "Axis",
+    "Geometry",
+    "Inference",
+    "Part",
+    "Ruling",
+    "Symmetry",
+    "View",
+    "describe",
+    "dissect",
+]

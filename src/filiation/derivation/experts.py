@@ -1,4 +1,4 @@
-"""Which expert of the suspect is which of the candidate's: mixtures of experts, made from or turned into dense blocks."""
+"""Which expert of the suspect is which of the candidate's, and which come from a dense block or turn into one."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def match_experts(case: Case, pair: Pair) -> ExpertFrames:
         chosen = mine if case.whole else mine[:SAMPLED_EXPERTS]
         frames = [f for e in chosen if (f := match_ffn(case, pair, (e, None))) is not None]
     shared = match_ffn(case, pair, prefix="shared.")
-    return ExpertFrames(tuple([*frames, *([shared] if shared else [])]), *counts, by_router)
+    return ExpertFrames((*frames, *([shared] if shared else [])), *counts, by_router)
 
 
 def _best_for_dense(case: Case, pair: Pair, theirs: list[int]) -> list[FfnFrame]:

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import permutations, product
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from filiation.origin.units import Floats, Integers, Units, relabelled
+from filiation.origin.units import Floats, Units, relabelled
 
 Pair = tuple[Units, Units]
 Build = Callable[[np.random.Generator, int, str], Pair]
+Numbers = npt.NDArray[np.floating[Any]]
 Relabel = Callable[[Units, np.random.Generator], Units]
 
 #: Kinds whose contents flip with the sign, so that they are compared by ``|cosine|``.
@@ -38,32 +41,27 @@ class Adversary:
     weights: Mapping[int, float] | None = None
 
 
-def make(
-    kind: str,
-    content: Floats,
-    signed: tuple[Floats, ...],
-    position: Integers | None = None,
-    block: object = None,
-) -> Units:
+def make(kind: str, content: Numbers, signed: tuple[Numbers, ...]) -> Units:
     """Return units in one block and in place; for kinds that flip with the sign the first signed array is matched."""
-    free = kind in SIGN_FREE
-    number = np.arange(len(content)) if position is None else position
-    blocks = np.zeros(len(content), np.int64) if block is None else np.asarray(block, np.int64)
-    return Units(kind, signed[0] if free else content, number, blocks, signed, sign_free=free)
+    free, number = kind in SIGN_FREE, np.arange(len(content))
+    by_sign = tuple(s.astype(np.float32) for s in signed)
+    matched = by_sign[0] if free else content.astype(np.float32)
+    return Units(kind, matched, number, np.zeros_like(number), by_sign, sign_free=free)
 
 
 def _normal(rng: np.random.Generator, *shape: int) -> Floats:
     return rng.standard_normal(shape).astype(np.float32)
 
 
-def _signed(rng: np.random.Generator, n: int) -> tuple[Floats, ...]:
+def _signed(rng: np.random.Generator, n: int) -> tuple[Numbers, ...]:
     """Two arrays with sizes that vary a thousandfold over the units."""
     scale = np.exp(2 * _normal(rng, n, 1))
     return _normal(rng, n, WIDTH) * scale, _normal(rng, n, WIDTH + 1) / scale
 
 
 def _independent(rng: np.random.Generator, n: int, kind: str) -> Pair:
-    return tuple(make(kind, _normal(rng, n, WIDTH), _signed(rng, n)) for _ in range(2))  # type: ignore[return-value]
+    suspect = make(kind, _normal(rng, n, WIDTH), _signed(rng, n))
+    return suspect, make(kind, _normal(rng, n, WIDTH), _signed(rng, n))
 
 
 def _shared(rng: np.random.Generator, n: int, kind: str) -> Pair:

@@ -1,20 +1,20 @@
 """FFN units without a common basis: each is described by how it stands to other units of its own layer.
 
-For a rotated residual stream, or channels permuted beyond recovery, when no vocabulary is shared that would show how the
-channels lie (evidence contract, section 3.4). A reader row and a writer column of one layer live in the same residual
-stream, so their inner product does not change when the stream is rotated or permuted; gains are folded first.
-Nothing of the two models is compared across their bases but these numbers.
+For a rotated residual stream, or channels permuted beyond recovery, when no vocabulary is shared that would show how
+the channels lie (evidence contract, section 3.4). A reader row and a writer column of one layer live in the same
+residual stream, so their inner product does not change when the stream is rotated or permuted; gains are folded
+first. Nothing of the two models is compared across their bases but these numbers; their widths may differ.
 
 With anchors ``a`` (units at the same seeded positions in both models) the profile of unit ``i`` is
 
     gated:    |gate_i . down_a|,  |down_i . gate_a|,  (up_i . up_a)(down_i . down_a)
     ungated:   up_i . down_a,      down_i . up_a,      up_i . up_a,  down_i . down_a
 
-The order tests on these units are exact. The labels are the positions of all units of the layer. The anchors' labels are
-read: which units they are, and in what order. Given those, the remaining units are in uniformly random order
-under H0, and their profiles, a function of what each unit holds and of the anchors, do not depend on it. No profile
-depends on a unit's sign (each term is even in the signs of ``i`` and of ``a``), so sign tests of the layer may
-follow. Where the order of a layer was tested before in another way, the two are tests of one label set: averaged.
+The order tests on these units are exact. The labels are the positions of all units of the layer. The anchors' labels
+are read: which units they are, and in what order. Given those, the remaining units are in uniformly random order under
+H0, and their profiles, a function of what each unit holds and of the anchors, do not depend on it. No profile depends
+on a unit's sign (each term is even in the signs of ``i`` and of ``a``), so sign tests of the layer may follow. Where
+the order of a layer was tested before in another way, the two are tests of one label set: averaged.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _standard(terms: Floats) -> Floats:
 def basis_free_contents(
     side: Side, layers: Sequence[int], anchors: Window, window: Window
 ) -> dict[int, Units]:
-    """Return each layer's units for :func:`~filiation.origin.layers.layer_map`; a mixture is shown by its first expert."""
+    """Return each layer's units for a layer map (:mod:`filiation.origin.layers`); of a mixture the first expert's."""
     found: dict[int, Units] = {}
     for layer in layers:
         units = basis_free_units(side, layer, anchors, window, experts_of(side, layer)[0])

@@ -24,7 +24,7 @@ class Plan:
 
     ``whole``: every unit of every layer; otherwise ``units`` neurons of ``layers`` layers and ``tokens`` token rows.
     ``budget`` is the most bytes to read from each model, None where reading costs nothing. Six layers found in six
-    sampled at random put the share of inherited layers at 0.6 or more (one-sided 95 %).
+    sampled at random put the share of inherited layers at 0.6 or more (one-sided 95 %); five in five, at 0.54.
     """
 
     seed: str
@@ -46,9 +46,10 @@ class Plan:
 
     def sampled_layers(self, n_layers: int) -> list[int]:
         """Return the layers to read: all, or a seeded sample in ascending order."""
-        if self.whole or n_layers <= self.layers:
+        most = self.layers - 1 if self.frugal else self.layers
+        if self.whole or n_layers <= most:
             return list(range(n_layers))
-        return sorted(int(i) for i in self.rng("layers").permutation(n_layers)[: self.layers])
+        return sorted(int(i) for i in self.rng("layers").permutation(n_layers)[:most])
 
 
 @dataclass(frozen=True, eq=False)

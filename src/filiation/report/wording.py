@@ -13,6 +13,7 @@ from importlib.resources import files
 from typing import Any, cast
 
 from filiation.errors import UsageError
+from filiation.report.numbers import clean
 
 LANGUAGES = ("en", "zh-CN")
 
@@ -43,11 +44,12 @@ class Phrases:
     def say(self, *path: str, **values: object) -> str:
         """Return the phrase at ``path`` with its placeholders filled; the raw key where there is none."""
         phrase = self.find(*path)
-        return path[-1] if phrase is None else self.fill(phrase, **values)
+        return clean(path[-1]) if phrase is None else self.fill(phrase, **values)
 
     def name(self, section: str, key: str) -> str:
         """Return ``section.key.name`` or ``section.key``; an unknown key is shown with spaces for underscores."""
-        return self.find(section, key, "name") or self.find(section, key) or key.replace("_", " ")
+        known = self.find(section, key, "name") or self.find(section, key)
+        return known or clean(key).replace("_", " ")
 
     def resolve(self, key: str, *sections: str) -> str | None:
         """Return the phrase of a record's key: a dotted path (``shows.ffn_order``), or a key of one of ``sections``."""

@@ -45,7 +45,10 @@ def main() -> None:
     torch.save(tensors, HERE / "legacy.pt", _use_new_zipfile_serialization=False)
     training = {
         "model": {"w": torch.full((2, 3), 2.0), "inner": {"b": torch.full((3,), 4.0)}},
-        "optimizer": {"state": {0: {"exp_avg": torch.zeros(6)}}, "param_groups": [{"lr": 0.1, "betas": (0.9, 0.9)}]},
+        "optimizer": {
+            "state": {0: {"exp_avg": torch.zeros(6)}},
+            "param_groups": [{"lr": 0.1, "betas": (0.9, 0.9)}],
+        },
         "epoch": 3,
         "device": torch.device("cpu"),
         "size": torch.Size([2, 3]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from filiation.anatomy.families.llama import LAYER, llama_like
+from filiation.anatomy.families.llama import llama_like
 from filiation.anatomy.model import Symmetry
 from filiation.anatomy.tables import Kinds, Names
 
@@ -31,8 +31,9 @@ _MINICPM_MOE: Names = {
     "mlp.experts.{E}.w3": "up",
 }
 _PANGU: Names = {
-    **{name.replace("mlp.shared_expert.", "mlp.share_expert."): rule for name, rule in LAYER.items()},
-    "mlp.router_scale": "router.scale",
+    # Pangu Pro MoE (arXiv 2505.21411) scales each expert's score.
+    "mlp.router_scale": "router_scale",
+    "mlp.e_score_correction_bias": "router.bias",
 }
 
 FAMILIES = (
@@ -49,6 +50,7 @@ FAMILIES = (
     llama_like(
         "pangu_moe",
         "PanguProMoE",
+        "PanguProMoEV2",
         "pangu_pro_moe",
         layer=_PANGU,
         exceptions={

@@ -13,6 +13,7 @@ from filiation.anatomy.tables import Family, Kinds, Names, experts, fused
 
 LAYER: Names = {
     "attn_norm": "attn_norm",
+    "attn_norm_2": "attn_norm",
     "attn_q": "q",
     "attn_k": "k",
     "attn_v": "v",
@@ -32,6 +33,7 @@ LAYER: Names = {
     "ffn_gate": "gate",
     "ffn_up": "up",
     "ffn_down": "down",
+    "ffn": "ffn_act_scale",
     "ffn_gate_inp": "router",
     "exp_probs_b": "router.bias",
     "exp_probs_b.bias": "router.bias",
@@ -99,7 +101,8 @@ def as_gguf(family: Family) -> Family:
         family,
         container=container,
         layer={**LAYER, **family.gguf_layer},
-        outside=OUTSIDE,
+        outside=OUTSIDE if container == "blk" else {**OUTSIDE, f"{container[:3]}.output_norm": "final_norm"},
+        keys={},
         kinds=replace(family.kinds, norm_offset=0.0),
         adjust=None,
         pair_rows=family.gguf_permuted,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from filiation.checkpoint.formats import gguf, safetensors, torch
+from filiation.checkpoint.formats import gguf, onnx, safetensors, torch
 from filiation.checkpoint.formats.base import Format, Loaded
 from filiation.checkpoint.model import RawTensor
 
 __all__ = ["FORMATS", "Format", "Loaded", "RawTensor"]
 
-FORMATS: tuple[Format, ...] = (safetensors, gguf, torch)
+FORMATS: tuple[Format, ...] = (safetensors, gguf, torch, onnx)
 """In order of preference."""

@@ -72,12 +72,15 @@ class Inline:
         return ()
 
 
-def constant(source: Source, file: str, proto: Any, payload: tuple[int, int] | None) -> RawTensor | None:
+def constant(
+    source: Source, file: str, name: str, proto: Any, payload: tuple[int, int] | None
+) -> RawTensor | None:
     """Return the array of a TensorProto, or None for one that holds no numbers (strings, complex numbers).
 
     Args:
         source: where the model lies.
         file: the ONNX file, relative to the source.
+        name: what the graph knows it by.
         proto: the TensorProto, perhaps without its raw data.
         payload: the file's bytes that hold its raw data, where they were left out.
 
@@ -88,14 +91,14 @@ def constant(source: Source, file: str, proto: Any, payload: tuple[int, int] | N
     encoding = _KINDS.get(proto.data_type)
     if encoding is None:
         return None
-    shape = _shape(file, proto)
+    shape = _shape(file, name, proto)
     nbytes = encoding.nbytes(_padded(math.prod(shape), encoding)) or 0
-    info = TensorInfo(proto.name, shape, encoding.name, nbytes, file)
+    info = TensorInfo(name, shape, encoding.name, nbytes, file)
     if proto.data_location == _EXTERNAL:
         return _external(source, file, proto, info, encoding)
     if payload is not None:
         _check_size(file, info, payload[1] - payload[0])
-        return RangeTensor(info, Run(source, file, payload[0], encoding, proto.name))
+        return RangeTensor(info, Run(source, file, payload[0], encoding, name))
     return Inline(info, _inline(file, proto, info, encoding))
 
 
@@ -103,16 +106,16 @@ def _padded(count: int, encoding: Encoding) -> int:
     return -(-count // encoding.block) * encoding.block
 
 
-def _shape(file: str, proto: Any) -> tuple[int, ...]:
+def _shape(file: str, name: str, proto: Any) -> tuple[int, ...]:
     shape = tuple(int(size) for size in proto.dims)
     if len(shape) > _MAX_DIMENSIONS or any(size < 0 for size in shape):
-        raise _corrupt(file, proto.name, f"Its shape is {list(shape)[:_MAX_DIMENSIONS]}.")
+        raise _corrupt(file, name, f"Its shape is {list(shape)[:_MAX_DIMENSIONS]}.")
     return shape
 
 
 def _external(source: Source, file: str, proto: Any, info: TensorInfo, encoding: Encoding) -> RawTensor:
-    entries = {str(entry.key): str(entry.value) for entry in proto.external_data}
-    location = _inside(file, proto.name, entries.get("location", ""))
+    entries = {text(entry.key): text(entry.value) for entry in proto.external_data}
+    location = _inside(file, info.name, entries.get("location", ""))
     size = record_of(source, location).size
     offset, length = (
         _number(file, info, entries, "offset", 0),

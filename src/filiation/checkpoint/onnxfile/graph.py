@@ -199,22 +199,27 @@ def read_nodes(graph: Any) -> Iterator[Node]:
             if attribute.HasField("g"):
                 yield from read_nodes(attribute.g)
             elif attribute.ints:
-                attributes[attribute.name] = tuple(attribute.ints)
+                attributes[text(attribute.name)] = tuple(attribute.ints)
             else:
-                attributes[attribute.name] = attribute.i
-        properties = {entry.key: entry.value for entry in getattr(proto, "metadata_props", ())}
+                attributes[text(attribute.name)] = attribute.i
+        properties = {text(entry.key): text(entry.value) for entry in getattr(proto, "metadata_props", ())}
+        inputs, outputs = (tuple(text(name) for name in names) for names in (proto.input, proto.output))
         scopes = properties.get("pkg.torch.onnx.name_scopes", "")
-        yield Node(proto.op_type, proto.name, tuple(proto.input), tuple(proto.output), attributes, scopes)
+        yield Node(text(proto.op_type), text(proto.name), inputs, outputs, attributes, scopes)
 
 
-def read_tensors(graph: Any) -> Iterator[Any]:
-    """Yield the TensorProtos of a GraphProto: its initialisers first, then those of nodes and of inner graphs."""
-    yield from graph.initializer
+def read_tensors(graph: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the TensorProtos of a GraphProto with their names: its initialisers first, then those further in."""
+    yield from ((text(proto.name), proto) for proto in graph.initializer)
     for proto in graph.node:
         for attribute in proto.attribute:
             if attribute.HasField("g"):
                 yield from read_tensors(attribute.g)
-            elif proto.op_type == "Constant" and attribute.HasField("t"):
-                # A constant node's tensor has no name of its own.
-                attribute.t.name = proto.output[0]
-                yield attribute.t
+            elif proto.op_type == "Constant" and attribute.HasField("t") and proto.output:
+                # A constant node's tensor is known by the node's output.
+                yield text(proto.output[0]), attribute.t
+
+
+def text(value: str | bytes) -> str:
+    """Return a protobuf string, which comes as bytes when it is not UTF-8."""
+    return value if isinstance(value, str) else value.decode("utf-8", "backslashreplace")

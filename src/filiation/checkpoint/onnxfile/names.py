@@ -82,10 +82,15 @@ def is_anonymous(name: str) -> bool:
 def _name(graph: Graph, stored: str, uses: Sequence[Use]) -> Name:
     for name in uses[0].value.names if uses else (stored,):
         plain = _DECODED.sub("", name) if name != stored or _is_code(uses) else name
-        if not is_anonymous(plain):
+        if _is_path(plain):
             cleaned = _OPERATOR.sub("", plain)
             return Name(cleaned, inferred=cleaned != plain)
     return _from_graph(graph, uses) or Name(stored, inferred=False)
+
+
+def _is_path(name: str) -> bool:
+    """Whether a name tells the module: ``encoder.layer.0.weight``, ``bert/encoder/kernel:0``."""
+    return not is_anonymous(name) and ("." in name or "/" in name)
 
 
 def _from_graph(graph: Graph, uses: Sequence[Use]) -> Name | None:

@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from filiation.checkpoint.sources.http_client import HttpClient, Version
+from filiation.checkpoint.sources.http_client import HttpClient, Version, empty
 from filiation.checkpoint.sources.http_link import Link, StatusError, is_loopback
 from filiation.checkpoint.sources.http_retry import Patience
 from filiation.checkpoint.sources.ranges import HEAD, Piece, RangeReader, Span, safe_name
 from filiation.errors import (
     AccessDeniedError,
-    CorruptCheckpointError,
     InputError,
     NetworkError,
     NotFoundError,
@@ -55,16 +54,8 @@ def open_source(locator: str, *, patience: Patience | None = None) -> HttpSource
             next_step="Download the file and pass its path.",
         )
     if not version.total:
-        raise CorruptCheckpointError(
-            "The file is empty.",
-            file=str(link),
-            reason="The server gives 0 bytes.",
-            next_step="Check the address, or ask its owner to upload the file again.",
-        )
-    if (
-        piece.data.lstrip()[:14].lower() in (b"<!doctype html", b"<html")
-        or piece.data[:5].lower() == b"<html"
-    ):
+        raise empty(link)
+    if piece.data.lstrip().lower().startswith((b"<!doctype html", b"<html")):
         raise UnsupportedFormatError(
             "This is a web page, not a checkpoint.",
             file=str(link),

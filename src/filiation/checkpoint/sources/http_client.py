@@ -283,11 +283,13 @@ class _Transfer:
         return version
 
     def _ends_early(self, response: httpx2.Response) -> CorruptCheckpointError:
+        says = response.headers.get("content-range", "that it has no such range")
+        if says == "bytes */0":
+            return empty(self._link)
         return CorruptCheckpointError(
             "The file on the server is shorter than it should be.",
             file=str(self._link),
-            reason=f"Bytes {self._start:,} to {self._stop:,} were asked for; the server says "
-            f"{response.headers.get('content-range', 'that it has no such range')!r}.",
+            reason=f"Bytes {self._start:,} to {self._stop:,} were asked for; the server says {says!r}.",
             next_step="Try again; if it stays so, the upload is incomplete.",
         )
 
@@ -298,6 +300,16 @@ def _certificates() -> ssl.SSLContext:
     import httpx2
 
     return httpx2.create_ssl_context()
+
+
+def empty(link: Link) -> CorruptCheckpointError:
+    """Return the error for a file of 0 bytes."""
+    return CorruptCheckpointError(
+        "The file is empty.",
+        file=str(link),
+        reason="The server gives 0 bytes.",
+        next_step="Check the address, or ask its owner to upload the file again.",
+    )
 
 
 def too_many_redirects(link: Link) -> NetworkError:

@@ -90,11 +90,10 @@ def open_source(locator: str, *, settings: HubSettings | None = None) -> HubSour
         try:
             snapshot = _ask(place, settings, client)
         except NetworkError as error:
-            if snapshot is None or not snapshot.complete:
+            if snapshot is None:
                 raise
-            notes = (
-                f"the hub did not answer ({error.reason}); the cached commit {snapshot.commit} was used",
-            )
+            reason = (error.reason or "").rstrip(".")
+            notes = (f"the hub did not answer ({reason}); the cached commit {snapshot.commit} was used",)
     return HubSource(locator, place, snapshot, cache, client, settings, notes)
 
 
@@ -126,21 +125,14 @@ def _cached(place: HubLocator, cache: HubCache, *, needed: bool) -> _Snapshot | 
         NotFoundError: nothing, and it is ``needed``.
     """
     commit = cache.commit(place.revision or "main")
-    if commit is None:
+    present = {} if commit is None else cache.files(commit)
+    if commit is None or not present:
         if needed:
             raise not_cached(place)
         return None
-    listing = cache.listing(commit)
-    present = cache.files(commit)
-    if listing is None:
-        complete = False
-    else:
-        complete = all(name in present and present[name].size == file.size for name, file in listing.items())
-    if not present:
-        if needed:
-            raise not_cached(place)
-        return None
-    return _Snapshot(place.repo, commit, {**present, **(listing or {})}, complete)
+    listing = cache.listing(commit) or {}
+    whole = [name in present and present[name].size == file.size for name, file in listing.items()]
+    return _Snapshot(place.repo, commit, {**present, **listing}, complete=bool(whole) and all(whole))
 
 
 def _ask(place: HubLocator, settings: HubSettings, client: HttpClient) -> _Snapshot:

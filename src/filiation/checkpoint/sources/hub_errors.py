@@ -26,7 +26,7 @@ def refusal(error: StatusError, place: HubLocator, with_token: bool, file: str |
         return _denied(place, with_token, file)
     if error.status in (401, 404):
         return _no_such_model(place, with_token)
-    return NetworkError(
+    return AccessDeniedError(
         "The hub refuses the request.",
         file=str(error.link),
         reason=f"It answers with status {error.status}.",

@@ -62,8 +62,8 @@ def describe(cell: Inherited, phrases: Phrases) -> str:
     """Return one cell in words: where, what state, and the figures behind it."""
     text = phrases.say(
         "ui",
-        "inheritance_cell",
-        layer=cell.layer if cell.layer is not None else phrases.say("ui", "whole_model"),
+        "inheritance_whole" if cell.layer is None else "inheritance_cell",
+        layer=cell.layer,
         role=role_name(phrases, cell.role),
         state=phrases.name("state", cell.state),
     )

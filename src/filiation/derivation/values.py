@@ -1,0 +1,257 @@
+"""What happened to the values: fine-tuned, merged adapter, trained on, noise, quantised, sparsified; or cannot tell.
+
+The lines between the kinds are conventions; each is a constant here with what it was drawn from.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from filiation.derivation.measure import Measured
+from filiation.derivation.rounding import FLOATS
+from filiation.evidence import Derivation
+
+#: Median relative change of the matrices up to which it is called fine-tuning, and from which continued
+#: pretraining; between them it cannot be told. The demo models show 0.086 (fine-tuned, 300 steps) and 0.74 (trained
+#: on for as long as the pretraining); published fine-tunes of large models 0.001 to 0.05.
+FINE_TUNED, CONTINUED = 0.2, 0.4
+#: Median cosine below which a shared initialisation explains the agreement as well as further training does
+#: (evidence contract, section 4).
+SAME_TRAINING = 0.5
+#: Rank over the largest possible one up to which an update is low-rank, and the share of changed matrices it takes.
+LOW_RANK, LOW_RANK_SHARE = 0.25, 0.8
+#: White noise: the spectrum ends at the noise edge, elements are Gaussian, rows are even, levels are equal.
+EDGE, KURTOSIS, UNEVEN, LEVELS = 1.12, 0.35, 3.0, 0.1
+#: Share of zeros a suspect must have beyond the candidate's to be called sparsified.
+ZEROS = 0.05
+#: How far the error may exceed what the quantiser makes before something else must have happened too.
+EXCESS = 1.15
+EXACT = 0.9
+
+
+def value_steps(measured: Sequence[Measured], *, complete: bool) -> list[Derivation]:
+    """Return what happened to the values of the inherited parts.
+
+    Args:
+        measured: parts that come from the candidate.
+        complete: all of every part was read.
+    """
+    matrices = [m for m in measured if m.is_matrix and m.relative is not None and m.role != "router"]
+    if not matrices:
+        return []
+    steps: list[Derivation] = []
+    sparse = [m for m in matrices if _is_sparsified(m)]
+    if sparse:
+        steps.append(_sparsified(sparse, matrices))
+    rounded = [m for m in matrices if _is_requantised(m)]
+    if rounded:
+        steps += _requantised(rounded, matrices)
+    rest = [
+        m
+        for m in matrices
+        if not _is_requantised(m) and not (_is_sparsified(m) and m.kept_relative <= 3 * m.floor)
+    ]
+    vectors = [m for m in measured if not m.is_matrix]
+    steps += _update(rest, vectors, complete=complete)
+    return steps
+
+
+def _is_sparsified(m: Measured) -> bool:
+    return m.zeros - m.zeros_before > ZEROS and not (_is_requantised(m) and not _beyond_lattice(m))
+
+
+def _beyond_lattice(m: Measured) -> bool:
+    """Return whether more is zero than rounding to a lattice explains: 2:4 groups, or large values cut."""
+    return m.pairs > 0.999 or (m.cut is not None and m.cut > 0.6)
+
+
+def _sparsified(sparse: Sequence[Measured], matrices: Sequence[Measured]) -> Derivation:
+    elements = np.array([m.elements for m in sparse], np.float64)
+    zeros = float(np.average([m.zeros for m in sparse], weights=elements))
+    cuts = [m.cut for m in sparse if m.cut is not None]
+    numbers: dict[str, Any] = {
+        "zeros": zeros,
+        "tensors": len(sparse),
+        "of": len(matrices),
+        "survivors_equal": float(np.average([m.kept_equal for m in sparse], weights=elements)),
+        "survivors_relative_delta": float(np.median([m.kept_relative for m in sparse])),
+        "pattern": "2:4" if min(m.pairs for m in sparse) > 0.999 and zeros < 0.75 else "unstructured",
+    }
+    if cuts:
+        # Magnitude pruning cuts the smallest values; random pruning cuts values of all sizes.
+        numbers["cut_size"] = float(np.median(cuts))
+        numbers["by"] = "magnitude" if numbers["cut_size"] < 0.6 else "other"
+    return Derivation("sparsified", numbers)
+
+
+def _is_requantised(m: Measured) -> bool:
+    """Return whether the suspect lies on a lattice that the candidate is not on already."""
+    lattice = m.lattice
+    if lattice is None or lattice.inherited or m.equal == 1.0:
+        return False
+    if not lattice.stored:
+        return True
+    theirs = m.match.candidate.checkpoint.tensors[m.match.theirs.tensor].dtype
+    return theirs != lattice.name
+
+
+def _requantised(rounded: Sequence[Measured], matrices: Sequence[Measured]) -> list[Derivation]:
+    lattices = [m.lattice for m in rounded if m.lattice is not None]
+    names = Counter(x.name for x in lattices)
+    name = min(names, key=lambda n: (-names[n], n))
+    main = [x for x in lattices if x.name == name]
+    exact = [x.exact for x in main if x.exact is not None]
+    expected = [x.expected for x in lattices if x.expected is not None]
+    steps = [x.in_steps for x in lattices if x.in_steps is not None]
+    numbers: dict[str, Any] = {
+        "lattice": name,
+        "bits": main[0].bits,
+        "group": main[0].group,
+        "from_file": main[0].stored,
+        "tensors": len(rounded),
+        "of": len(matrices),
+        "error": float(np.median([x.error for x in lattices])),
+    }
+    if len(names) > 1:
+        numbers["lattices"] = dict(sorted(names.items()))
+    if expected:
+        numbers["expected_error"] = float(np.median(expected))
+    if steps:
+        numbers["error_in_steps"] = float(np.median(steps))
+    if exact:
+        numbers["exact"] = float(np.median(exact))
+    more = [m for m in rounded if _exceeds(m)]
+    found = [Derivation("requantised", {k: v for k, v in numbers.items() if v is not None})]
+    if 2 * len(more) > len(rounded):
+        found.append(_beneath(more))
+    return found
+
+
+def _exceeds(m: Measured) -> bool:
+    lattice = m.lattice
+    if lattice is None or lattice.expected is None:
+        return False
+    return lattice.error > EXCESS * lattice.expected and (lattice.exact is None or lattice.exact < EXACT)
+
+
+def _beneath(more: Sequence[Measured]) -> Derivation:
+    """Return what else changed the values before they were rounded: the error left after the quantiser's share."""
+    excess = [
+        float(np.sqrt(max(0.0, m.lattice.error**2 - (m.lattice.expected or 0.0) ** 2)))
+        for m in more
+        if m.lattice is not None
+    ]
+    median = float(np.median(excess))
+    numbers: dict[str, Any] = {
+        "median_relative_delta": median,
+        "tensors": len(more),
+        "beneath": "quantisation",
+    }
+    plain = all(m.lattice is not None and m.lattice.exact is not None and m.lattice.stored for m in more)
+    twice = all(m.lattice is not None and m.lattice.error > 2 * (m.lattice.expected or 0.0) for m in more)
+    if plain or twice:
+        # These kinds round to the nearest level, so what exceeds rounding was there before.
+        return _by_size(median, numbers)
+    return Derivation("cannot_tell", {"candidates": ["fine_tuned", "error_feedback_quantiser"], **numbers})
+
+
+def _update(matrices: Sequence[Measured], vectors: Sequence[Measured], *, complete: bool) -> list[Derivation]:
+    changed = [m for m in matrices if m.changed]
+    if not changed:
+        moved = [m for m in vectors if m.changed]
+        if moved and not any(m.changed for m in matrices) and matrices:
+            sizes = [m.relative for m in moved if m.relative is not None]
+            numbers = {"median_relative_delta": float(np.median(sizes)), "tensors_changed": len(moved)}
+            return [Derivation("fine_tuned", {**numbers, "roles": sorted({m.role for m in moved})})]
+        return []
+    sizes = np.array([_size(m) for m in matrices])
+    numbers = _quantiles(sizes) | {
+        "tensors_changed": len(changed),
+        "tensors_equal": sum(m.equal == 1.0 for m in matrices),
+        "complete": complete,
+    }
+    low = [m for m in changed if _is_low_rank(m)]
+    if len(low) >= LOW_RANK_SHARE * len(changed):
+        return [_low_rank(low, changed, matrices)]
+    noise = _noise(changed, numbers)
+    if noise is not None:
+        return [noise]
+    cosine = float(np.median([m.cosine for m in matrices if m.cosine is not None]))
+    numbers["cosine"] = cosine
+    if cosine < SAME_TRAINING:
+        return [
+            Derivation(
+                "cannot_tell", {"candidates": ["continued_pretraining", "shared_initialisation"], **numbers}
+            )
+        ]
+    return [_by_size(float(np.median(sizes)), numbers)]
+
+
+def _size(m: Measured) -> float:
+    return m.kept_relative if _is_sparsified(m) else (m.relative or 0.0)
+
+
+def _quantiles(sizes: np.ndarray) -> dict[str, Any]:
+    low, first, middle, third, high = (float(q) for q in np.quantile(sizes, (0, 0.25, 0.5, 0.75, 1)))
+    return {
+        "median_relative_delta": middle,
+        "min_relative_delta": low,
+        "max_relative_delta": high,
+        "quartiles": [first, third],
+    }
+
+
+def _by_size(median: float, numbers: dict[str, Any]) -> Derivation:
+    if median <= FINE_TUNED:
+        return Derivation("fine_tuned", numbers)
+    if median >= CONTINUED:
+        return Derivation("continued_pretraining", numbers)
+    return Derivation("cannot_tell", {"candidates": ["fine_tuned", "continued_pretraining"], **numbers})
+
+
+def _is_low_rank(m: Measured) -> bool:
+    return m.spectrum is not None and m.spectrum.of >= 8 and m.spectrum.rank <= LOW_RANK * m.spectrum.of
+
+
+def _low_rank(
+    low: Sequence[Measured], changed: Sequence[Measured], matrices: Sequence[Measured]
+) -> Derivation:
+    ranks = [m.spectrum.rank for m in low if m.spectrum is not None]
+    return Derivation(
+        "low_rank_update",
+        {
+            "rank": int(np.median(ranks)),
+            "max_rank": max(ranks),
+            "roles": sorted({m.role for m in low}),
+            "tensors_changed": len(changed),
+            "tensors_equal": len(matrices) - len(changed),
+            "tensors_not_low_rank": len(changed) - len(low),
+            "median_relative_delta": float(np.median([_size(m) for m in changed])),
+        },
+    )
+
+
+def _noise(changed: Sequence[Measured], numbers: dict[str, Any]) -> Derivation | None:
+    """Return ``noise_added`` where every difference is white at one level; ``cannot_tell`` where it only might be."""
+    shapes = [m.spectrum for m in changed if m.spectrum is not None]
+    levels = np.array([m.level for m in changed if m.level is not None])
+    if len(shapes) < 4 or not len(levels):
+        return None
+    white = [abs(x.kurtosis - 3) < KURTOSIS and x.edge < EDGE and x.unevenness < UNEVEN for x in shapes]
+    share = float(np.mean(white))
+    if share < 0.9:
+        return None
+    level, spread = float(np.median(levels)), float(levels.std() / levels.mean())
+    found = {"level": level, "level_spread": spread, "white": share}
+    if spread <= LEVELS:
+        return Derivation("noise_added", {**found, "tensors_changed": len(changed)})
+    return Derivation("cannot_tell", {"candidates": ["noise_added", "fine_tuned"], **found, **numbers})
+
+
+def quantised_kinds(dtypes: Sequence[str]) -> bool:
+    """Return whether any stored kind is not a plain float."""
+    return any(d not in FLOATS for d in dtypes)

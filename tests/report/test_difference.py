@@ -1,0 +1,121 @@
+"""What refutes a stored report, and what does not."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from filiation.evidence import to_json
+from filiation.report.difference import difference
+from tests.report.samples import full_report
+
+STORED: dict[str, Any] = json.loads(to_json(full_report()))
+
+
+def changed(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    document = copy.deepcopy(STORED)
+    change(document)
+    return document
+
+
+def test_the_same_report_holds() -> None:
+    found = difference(STORED, copy.deepcopy(STORED))
+    assert found.holds
+    assert not found.rounding
+    assert not found.circumstances
+
+
+def relocate(document: dict[str, Any]) -> None:
+    document["command"]["suspect"] = "elsewhere/child"
+    document["models"]["suspect"] |= {"locator": "elsewhere/child", "name": "child", "revision": "main", "bytes_read": 7}
+    document["bytes_read"] = 7
+    document["stages"][0]["bytes_read"] = 7
+    document["tool"]["version"] = "0.2.0"
+    document["evidence"][0]["places"] = [{"file": "elsewhere/child/model.safetensors"}]
+
+
+def test_where_the_models_lie_and_what_was_read_is_no_finding() -> None:
+    found = difference(STORED, changed(relocate))
+    assert found.holds
+    assert {c.field for c in found.circumstances} >= {"locator", "suspect", "version"}
+    assert not found.rounding
+
+
+@pytest.mark.parametrize(
+    ("change", "record", "field"),
+    [
+        (lambda d: d["evidence"][3].update(statistic=12.0), STORED["evidence"][3]["id"], "statistic"),
+        (lambda d: d["evidence"][3].update(log10_e=None), STORED["evidence"][3]["id"], "log10_e"),
+        (lambda d: d["evidence"].pop(3), STORED["evidence"][3]["id"], ""),
+        (lambda d: d["evidence"].append({"id": "origin.new/x"}), "origin.new/x", ""),
+        (lambda d: d["verdict"].update(relation="none_found"), "verdict", "relation"),
+        (lambda d: d["verdict"]["derivation"].pop(), "verdict", "derivation"),
+        (lambda d: d["layer_map"][0]["log10_e"][1].__setitem__(2, 99.0), "layer_map", "[0].log10_e[1][2]"),
+        (lambda d: d.update(pairing=[]), "pairing", ""),
+        (lambda d: d["limits"].append("budget_spent"), "limits", ""),
+        (lambda d: d["models"]["suspect"].update(parameters=3), "models.suspect", "parameters"),
+    ],
+)
+def test_a_finding_that_comes_out_otherwise_refutes_the_report(
+    change: Callable[[dict[str, Any]], object], record: str, field: str
+) -> None:
+    found = difference(STORED, changed(change))
+    assert not found.holds
+    assert not found.inputs
+    (only,) = found.findings
+    assert only.record == record
+    assert only.field == field
+
+
+def test_the_order_of_evidence_does_not_matter() -> None:
+    assert difference(STORED, changed(lambda d: d["evidence"].reverse())).holds
+
+
+def test_last_digits_are_rounding_but_counts_are_not() -> None:
+    found = difference(STORED, changed(lambda d: d["evidence"][0].update(log10_e=4011.50001)))
+    assert found.holds
+    assert len(found.rounding) == 1
+    assert not difference(STORED, changed(lambda d: d["evidence"][0].update(log10_e=4011.9))).holds
+    assert not difference(STORED, changed(lambda d: d["evidence"][0].update(n=4863))).holds
+
+
+def set_file(document: dict[str, Any], number: int, **values: object) -> None:
+    document["models"]["suspect"]["files"][number].update(values)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        (lambda d: set_file(d, 1, size=1), "files.model-00001-of-00002.safetensors.size"),
+        (lambda d: set_file(d, 0, sha256="00" * 32), "files.config.json.sha256"),
+        (lambda d: d["models"]["suspect"]["files"].pop(2), "files.model-00002-of-00002.safetensors"),
+    ],
+)
+def test_other_models_are_told_from_a_report_that_does_not_hold(
+    change: Callable[[dict[str, Any]], object], field: str
+) -> None:
+    found = difference(STORED, changed(change))
+    assert not found.holds
+    assert [c.field for c in found.inputs] == [field]
+    assert not found.findings
+
+
+def test_a_digest_is_only_comparable_where_all_files_were_hashed() -> None:
+    found = difference(STORED, changed(lambda d: d["models"]["suspect"].update(digest="00" * 32)))
+    assert found.holds
+    assert "digest" in {c.field for c in found.circumstances}
+
+    def hashed(document: dict[str, Any]) -> None:
+        for number in (1, 2):
+            set_file(document, number, sha256="11" * 32)
+
+    old, new = changed(hashed), changed(hashed)
+    new["models"]["suspect"]["digest"] = "00" * 32
+    assert [c.field for c in difference(old, new).inputs] == ["digest"]
+
+
+def test_a_suspect_that_is_gone_is_another_input() -> None:
+    assert difference(STORED, changed(lambda d: d["models"]["candidates"].clear())).inputs
