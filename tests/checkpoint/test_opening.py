@@ -280,7 +280,9 @@ def test_a_budget_is_kept(tmp_path: Path) -> None:
     opened.read("w", slice(0, 500))
     with pytest.raises(BudgetError) as caught:
         opened.read("w")
-    check(caught.value, BudgetError, file="model.safetensors", reason="more are needed", exit_code=2)
+    check(
+        caught.value, BudgetError, file="model.safetensors", tensor="w", reason="more are needed", exit_code=2
+    )
     assert opened.bytes_read <= 900_000
 
 

@@ -419,7 +419,7 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_external_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="gone.bin"):
+    with pytest.raises(NotFoundError, match=r"gone\.bin"):
         load(external(tmp_path, weights(4, 4), location="gone.bin"))
 
 

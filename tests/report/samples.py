@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+
 from filiation.evidence import (
     Background,
     Derivation,
@@ -27,7 +28,15 @@ from filiation.evidence import (
 SIGMA_BACKGROUND = Background(
     description="unrelated unquantised decoder models",
     n_pairs=3685,
-    quantiles={"q25": 0.316, "median": 0.509, "q75": 0.742, "q90": 0.847, "q95": 0.873, "q99": 0.904, "max": 0.919},
+    quantiles={
+        "q25": 0.316,
+        "median": 0.509,
+        "q75": 0.742,
+        "q90": 0.847,
+        "q95": 0.873,
+        "q99": 0.904,
+        "max": 0.919,
+    },
     source="arXiv 2507.03014, re-measured on a public benchmark of 94 models",
     n_families=86,
     false_positive_rate=0.335,
@@ -66,7 +75,9 @@ def model(name: str, layers: int, digest: str, **changes: Any) -> ModelRecord:
     return replace(record, **changes)
 
 
-def ffn(layer: int, other: int, test: str, x: float, n: int, expected: float, log10_e: float, stage: str) -> Evidence:
+def ffn(
+    layer: int, other: int, test: str, x: float, n: int, expected: float, log10_e: float, stage: str
+) -> Evidence:
     """One row of a test on feed-forward neurons."""
     return Evidence(
         id=f"origin.{test}/ffn_{test.split('_')[1]}/language/layer={layer}/candidate_layer={other}/stage={stage}",
@@ -125,7 +136,9 @@ def kept_layers(depth: int, dropped: int) -> list[tuple[int, int]]:
     return list(enumerate(kept))
 
 
-def layer_map(suspect: int, candidate: int, pairs: list[tuple[int, int]], strength: float = 380.0) -> dict[str, Any]:
+def layer_map(
+    suspect: int, candidate: int, pairs: list[tuple[int, int]], strength: float = 380.0
+) -> dict[str, Any]:
     """A map with strong evidence on the pairs, little beside them, and one column that was not read."""
     rng = np.random.default_rng(7)
     values: list[list[float | None]] = rng.normal(-0.3, 0.4, (suspect, candidate)).tolist()
@@ -153,11 +166,15 @@ def inheritance(pairs: list[tuple[int, int]]) -> list[dict[str, Any]]:
     for role in ("attn_norm", "q", "k", "v", "o", "ffn_norm", "gate", "up", "down"):
         for i, j in pairs:
             state = "not_tested" if role in ("q", "k") else "not_found" if i == 3 else "inherited"
-            rows.append(_cell(i, j, role, state, None if state == "not_tested" else 340.0 * (state == "inherited")))
+            rows.append(
+                _cell(i, j, role, state, None if state == "not_tested" else 340.0 * (state == "inherited"))
+            )
     return rows
 
 
-def _cell(layer: int | None, other: int | None, role: str, state: str, log10_e: float | None) -> dict[str, Any]:
+def _cell(
+    layer: int | None, other: int | None, role: str, state: str, log10_e: float | None
+) -> dict[str, Any]:
     tested = state != "not_tested"
     return {
         "candidate": 0,
@@ -252,7 +269,9 @@ def full_report(depth: int = 24, dropped: int = 4) -> Report:
             "base": None,
         },
         models={
-            "suspect": model("Aster-1B-chat", len(pairs), "a7", inferred=("no config.json: geometry inferred",)),
+            "suspect": model(
+                "Aster-1B-chat", len(pairs), "a7", inferred=("no config.json: geometry inferred",)
+            ),
             "candidates": [model("Meridian-1.2B", depth, "3f", revision="9c1d6f2e")],
         },
         evidence=(
@@ -293,11 +312,13 @@ def verdict_report(relation: Relation, **changes: Any) -> Report:
     verdict = Verdict(
         relation=relation,
         log10_e=log10_e,
-        scope=("language: token embeddings", "language: layers 0-3, 7") if relation is Relation.SHARED_PARTS else (),
+        scope=("language: token embeddings", "language: layers 0-3, 7")
+        if relation is Relation.SHARED_PARTS
+        else (),
         reason="no_testable_units" if log10_e is None else None,
         false_positive_bound=None if log10_e is None else min(1.0, 10.0**-log10_e),
     )
-    report = Report(
+    return Report(
         tool={"name": "filiation", "version": "0.1.0"},
         command={"name": "compare", "suspect": "a", "candidates": ["b"]},
         models={"suspect": model("child", 8, "a7"), "candidates": [model("base", 8, "3f")]},
@@ -306,7 +327,6 @@ def verdict_report(relation: Relation, **changes: Any) -> Report:
         limits=("direction_unknown",),
         extra={"bytes_read": 1024},
     )
-    return report
 
 
 def hostile_report() -> Report:
@@ -319,5 +339,7 @@ def hostile_report() -> Report:
         models={"suspect": suspect, "candidates": [model("</script><script>alert(2)</script>", 6, "3f")]},
         command={"name": "compare", "suspect": f"hf://{name}", "candidates": ["$(rm -rf b); `c`"]},
         limits=(name, "a limit {unknown}"),
-        verdict=replace(report.verdict, notes=(name,), scope=(name,), derivation=(Derivation(name, {name: [name]}),)),
+        verdict=replace(
+            report.verdict, notes=(name,), scope=(name,), derivation=(Derivation(name, {name: [name]}),)
+        ),
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from filiation.evidence import to_json
 from filiation.report.difference import difference
 from tests.report.samples import full_report
@@ -30,7 +31,12 @@ def test_the_same_report_holds() -> None:
 
 def relocate(document: dict[str, Any]) -> None:
     document["command"]["suspect"] = "elsewhere/child"
-    document["models"]["suspect"] |= {"locator": "elsewhere/child", "name": "child", "revision": "main", "bytes_read": 7}
+    document["models"]["suspect"] |= {
+        "locator": "elsewhere/child",
+        "name": "child",
+        "revision": "main",
+        "bytes_read": 7,
+    }
     document["bytes_read"] = 7
     document["stages"][0]["bytes_read"] = 7
     document["tool"]["version"] = "0.2.0"

@@ -7,14 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from filiation.report.draw.bands import EDGES, band, legend
 from filiation.report.draw.curves import curve, strip
 from filiation.report.draw.heatmap import heatmap
 from filiation.report.draw.inheritance import inheritance_map
 from filiation.report.extras import Curve, LayerMap, inheritance, layer_maps
 from filiation.report.wording import phrases
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.report.samples import full_report
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -24,7 +25,9 @@ EN = phrases("en")
 def drawn_map(suspect: int, candidate: int) -> LayerMap:
     values = tuple(tuple(7.0 if i == j else -0.5 for j in range(candidate)) for i in range(suspect))
     pairs = tuple((i, i) for i in range(min(suspect, candidate)))
-    return LayerMap(0, "language", tuple(range(suspect)), tuple(range(candidate)), values, (), 64, pairs, "identity")
+    return LayerMap(
+        0, "language", tuple(range(suspect)), tuple(range(candidate)), values, (), 64, pairs, "identity"
+    )
 
 
 def squares(svg: ET.Element, name: str) -> int:
@@ -70,7 +73,15 @@ def test_pairs_outside_the_map_are_left_out() -> None:
 
 
 def test_bands_are_cut_at_the_lines_of_the_contract() -> None:
-    assert [band(v) for v in (None, -5.0, 1.99, 2.0, 5.99, 6.0, 1e6)] == ["unread", "b0", "b0", "b1", "b1", "b2", "b5"]
+    assert [band(v) for v in (None, -5.0, 1.99, 2.0, 5.99, 6.0, 1e6)] == [
+        "unread",
+        "b0",
+        "b0",
+        "b1",
+        "b1",
+        "b2",
+        "b5",
+    ]
     assert [name for name, _ in legend(EN)] == [f"b{n}" for n in range(len(EDGES) + 1)] + ["unread"]
 
 
@@ -113,7 +124,11 @@ def test_strips_hold_whatever_the_background_offers(value: float, quantiles: dic
 
 @pytest.mark.parametrize(
     "row",
-    [{}, {"suspect_layers": [0], "log10_e": []}, {"suspect_layers": [0, 1], "candidate_layers": [0], "log10_e": [[1.0]]}],
+    [
+        {},
+        {"suspect_layers": [0], "log10_e": []},
+        {"suspect_layers": [0, 1], "candidate_layers": [0], "log10_e": [[1.0]]},
+    ],
 )
 def test_a_broken_map_is_drawn_as_far_as_it_goes(row: dict[str, Any]) -> None:
     report = replace(full_report(4, 1), extra={"layer_map": [row], "pairing": []})

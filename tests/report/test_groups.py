@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from filiation.evidence import Evidence, Location, Scale, Status, Wing
 from filiation.report.beside import likeness, quantiles
 from filiation.report.groups import (
@@ -22,8 +25,6 @@ from filiation.report.groups import (
     untested,
 )
 from filiation.report.wording import LANGUAGES, phrases
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.report.samples import SIGMA_BACKGROUND, ffn, full_report
 
 EN = phrases("en")
@@ -84,7 +85,9 @@ def test_the_same_layer_and_another_layer_are_worded_apart() -> None:
     )
 
 
-@pytest.mark.parametrize(("value", "name"), [(None, "untested"), (1.99, "none"), (2.0, "suggestive"), (6.0, "strong")])
+@pytest.mark.parametrize(
+    ("value", "name"), [(None, "untested"), (1.99, "none"), (2.0, "suggestive"), (6.0, "strong")]
+)
 def test_strength_follows_the_lines_of_the_contract(value: float | None, name: str) -> None:
     assert strength(value) == name
 
@@ -95,9 +98,23 @@ def test_untested_rows_are_joined_by_reason() -> None:
     assert found["residual_sign", "layer 0"] == "a reason that no phrase file knows yet"
 
 
-@given(TEXT, TEXT, COUNT, COUNT, st.one_of(st.none(), st.integers(0, 10**6)), COUNT, st.sampled_from(list(Status)))
+@given(
+    TEXT,
+    TEXT,
+    COUNT,
+    COUNT,
+    st.one_of(st.none(), st.integers(0, 10**6)),
+    COUNT,
+    st.sampled_from(list(Status)),
+)
 def test_no_record_is_too_strange_to_be_worded(
-    test: str, reason: str, x: float | None, expected: float | None, n: int | None, log10_e: float | None, status: Status
+    test: str,
+    reason: str,
+    x: float | None,
+    expected: float | None,
+    n: int | None,
+    log10_e: float | None,
+    status: Status,
 ) -> None:
     e = Evidence(
         id=f"origin.{test}",
@@ -132,7 +149,11 @@ def test_unknown_keys_are_shown_as_they_are() -> None:
 
 def test_quantiles_are_understood_however_they_are_named() -> None:
     same = {0.05: 0.1, 0.5: 0.5, 0.95: 0.9, 1.0: 0.97}
-    for names in (("0.05", "0.5", "0.95", "1.0"), ("q05", "median", "q95", "max"), ("5%", "50 %", "p95", "maximum")):
+    for names in (
+        ("0.05", "0.5", "0.95", "1.0"),
+        ("q05", "median", "q95", "max"),
+        ("5%", "50 %", "p95", "maximum"),
+    ):
         background = replace(SIGMA_BACKGROUND, quantiles=dict(zip(names, same.values(), strict=True)))
         assert quantiles(background) == same
     assert quantiles(replace(SIGMA_BACKGROUND, quantiles={"typical": 0.4})) == {}

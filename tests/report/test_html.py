@@ -7,6 +7,7 @@ import re
 from datetime import timedelta
 
 import pytest
+
 from filiation.evidence import Relation, to_json
 from filiation.report import renderer
 from filiation.report.custody import custody, now
@@ -14,7 +15,18 @@ from filiation.report.wording import LANGUAGES, phrases
 from tests.report.pages import read
 from tests.report.samples import full_report, hostile_report, verdict_report
 
-ORDER = ["answer", "models", "evidence", "map", "inheritance", "curves", "happened", "untested", "limits", "reproduce"]
+ORDER = [
+    "answer",
+    "models",
+    "evidence",
+    "map",
+    "inheritance",
+    "curves",
+    "happened",
+    "untested",
+    "limits",
+    "reproduce",
+]
 
 
 def page(report=None, language: str = "en", kept=None) -> str:
@@ -148,7 +160,11 @@ def test_text_has_the_contrast_that_wcag_asks_for(scheme: int) -> None:
     pairs = [("ink", "paper"), ("ink", "page"), ("muted", "paper"), ("muted", "page"), ("muted", "soft")]
     pairs += [("accent", "paper"), ("accent", "accent-soft"), ("warm", "warm-soft"), ("ink", "soft")]
     pairs += [(f"b{n}-ink", f"b{n}") for n in range(6)]
-    poor = {p: contrast(colours[p[0]], colours[p[1]]) for p in pairs if contrast(colours[p[0]], colours[p[1]]) < 4.5}
+    poor = {
+        p: contrast(colours[p[0]], colours[p[1]])
+        for p in pairs
+        if contrast(colours[p[0]], colours[p[1]]) < 4.5
+    }
     assert not poor
     drawn = [("b4", "paper"), ("pair", "paper"), ("accent", "paper"), ("muted", "paper")]
     assert all(contrast(colours[a], colours[b]) >= 3 for a, b in drawn)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from filiation.evidence import Relation
 from filiation.report import renderer
 from filiation.report.markdown import safe
 from filiation.report.wording import LANGUAGES, phrases
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.report.samples import full_report, hostile_report, verdict_report
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from filiation.report import numbers
 from hypothesis import given
 from hypothesis import strategies as st
+
+from filiation.report import numbers
 
 Bans = st.floats(min_value=-400, max_value=20000, allow_nan=False)
 
@@ -32,7 +33,15 @@ def test_bans_are_never_written_larger_than_they_are(log10_e: float) -> None:
 
 @pytest.mark.parametrize(
     ("log10_e", "text"),
-    [(844.3, "10^-844"), (6.0, "10^-6"), (4.0, "10^-4"), (3.0, "0.001"), (1.3, "0.051"), (0.0, "1"), (-3.0, "1")],
+    [
+        (844.3, "10^-844"),
+        (6.0, "10^-6"),
+        (4.0, "10^-4"),
+        (3.0, "0.001"),
+        (1.3, "0.051"),
+        (0.0, "1"),
+        (-3.0, "1"),
+    ],
 )
 def test_bound_examples(log10_e: float, text: str) -> None:
     assert numbers.bound(log10_e) == text
@@ -43,13 +52,16 @@ def test_what_is_not_measured_is_a_dash_not_a_number() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0, "0 B"), (999, "999 B"), (1000, "1.00 kB"), (9_810_411_784, "9.81 GB"), (10**15, "1,000 TB")]
+    ("value", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.00 kB"), (9_810_411_784, "9.81 GB"), (10**15, "1,000 TB")],
 )
 def test_sizes(value: int, text: str) -> None:
     assert numbers.size(value) == text
 
 
-@pytest.mark.parametrize(("value", "text"), [(1.0, "100"), (0.9999, ">99.9"), (0.0, "0"), (0.0004, "<0.1"), (0.5, "50")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(1.0, "100"), (0.9999, ">99.9"), (0.0, "0"), (0.0004, "<0.1"), (0.5, "50")]
+)
 def test_only_all_is_a_hundred_per_cent(value: float, text: str) -> None:
     assert numbers.share(value) == f"{text}\u00a0%"
 
@@ -77,7 +89,15 @@ def test_cleaned_text_is_one_line_without_controls(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "–"), (True, "yes"), (1234, "1,234"), (-0.25, "−0.25"), (0.00012, "1.20e−4"), (12.0, "12"), ("a\x1bb", "a b")],
+    [
+        (None, "–"),
+        (True, "yes"),
+        (1234, "1,234"),
+        (-0.25, "−0.25"),
+        (0.00012, "1.20e−4"),
+        (12.0, "12"),
+        ("a\x1bb", "a b"),
+    ],
 )
 def test_figures(value: object, text: str) -> None:
     assert numbers.figure(value) == text

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+
 from filiation.errors import NotFoundError, ReportError, StorageError
 from filiation.evidence import Relation, Report, json_schema, to_json
 from filiation.report import RENDERERS, renderer

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 
 import pytest
-from filiation.evidence import Relation
-from filiation.report import terminal
-from filiation.report.flow import Flow, breaks
-from filiation.report.wording import LANGUAGES, phrases
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
+
+from filiation.evidence import Relation
+from filiation.report import terminal
+from filiation.report.flow import Flow, breaks
+from filiation.report.wording import LANGUAGES, phrases
 from tests.report.samples import full_report, hostile_report, verdict_report
 
 
@@ -53,7 +55,9 @@ def test_everything_a_report_holds_is_said() -> None:
 
 def coloured(**settings: str) -> str:
     with io.StringIO() as file:
-        terminal.show(full_report(), phrases("en"), Console(file=file, force_terminal=True, _environ=settings))
+        terminal.show(
+            full_report(), phrases("en"), Console(file=file, force_terminal=True, _environ=settings)
+        )
         return file.getvalue()
 
 
@@ -93,7 +97,7 @@ def test_breaking_lines_loses_nothing_and_keeps_the_width(text: str, width: int)
     offsets = breaks(text, width)
     assert offsets == sorted(set(offsets))
     edges = [0, *offsets, len(text)]
-    pieces = [text[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [text[a:b] for a, b in itertools.pairwise(edges)]
     assert "".join(pieces) == text
     assert all(cell_len(piece.rstrip()) <= width for piece in pieces)
 

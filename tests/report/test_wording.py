@@ -9,6 +9,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from filiation import likeness
 from filiation.anatomy import Geometry, Symmetry
 from filiation.derivation.records import KINDS
@@ -17,13 +20,32 @@ from filiation.evidence import Relation, RestsOn, Scale
 from filiation.origin.examine import STAGES
 from filiation.report.numbers import clean
 from filiation.report.wording import LANGUAGES, Phrases, phrases
-from hypothesis import given
-from hypothesis import strategies as st
 
 # Written in pieces, so that this file keeps the rule that it checks.
-ENGLISH = ("st" + "olen", "st" + "eal", "th" + "eft", "th" + "ief", "plag" + "iar", "gui" + "lt", "fra" + "ud", "infr" + "ing")
+ENGLISH = (
+    "st" + "olen",
+    "st" + "eal",
+    "th" + "eft",
+    "th" + "ief",
+    "plag" + "iar",
+    "gui" + "lt",
+    "fra" + "ud",
+    "infr" + "ing",
+)
 ENGLISH += ("laun" + "der", "pir" + "at", "che" + "at", "cri" + "m", "illeg" + "al", "misapp" + "ropriat")
-CHINESE = ("剽" + "窃", "盗", "窃", "抄" + "袭", "侵" + "权", "造" + "假", "违" + "法", "作" + "弊", "嫌" + "疑", "洗" + "稿", "犯" + "罪")
+CHINESE = (
+    "剽" + "窃",
+    "盗",
+    "窃",
+    "抄" + "袭",
+    "侵" + "权",
+    "造" + "假",
+    "违" + "法",
+    "作" + "弊",
+    "嫌" + "疑",
+    "洗" + "稿",
+    "犯" + "罪",
+)
 
 
 def leaves(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -73,7 +95,11 @@ def test_every_enumeration_of_the_code_has_its_phrases(language: str) -> None:
     said = phrases(language)
     wanted = [("relation", str(r), f) for r in Relation for f in ("name", "sentence", "means")]
     wanted += [("derivation", kind, f) for kind in KINDS for f in ("name", "text")]
-    wanted += [("test", statistic.name, f) for statistic in likeness.STATISTICS for f in ("name", "question", "shows")]
+    wanted += [
+        ("test", statistic.name, f)
+        for statistic in likeness.STATISTICS
+        for f in ("name", "question", "shows")
+    ]
     wanted += [("test", str(s), f) for s in Symmetry for f in ("name", "question", "shows")]
     wanted += [("symmetry", str(s)) for s in Symmetry] + [("scale", str(s)) for s in Scale]
     wanted += [("rests_on", str(r)) for r in RestsOn]

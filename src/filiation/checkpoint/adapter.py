@@ -228,7 +228,9 @@ def _saved(
         target = _target(_SAVED.sub("", name.removeprefix(_PREFIX)), base, file, name)
         # Resized embeddings are saved whole, so the number of rows may differ.
         if tensor.info.shape[1:] != base[target].info.shape[1:]:
-            raise _misfit(file, f"Its shape {tensor.info.shape} does not fit the base model's {target}.", name)
+            raise _misfit(
+                file, f"Its shape {tensor.info.shape} does not fit the base model's {target}.", name
+            )
         found[target] = tensor
     return found
 

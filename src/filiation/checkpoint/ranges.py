@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from filiation.checkpoint.encodings import Encoding, decode
 from filiation.checkpoint.indexing import Plan, plan
 from filiation.checkpoint.model import Floats, Index, Span, TensorInfo
 from filiation.checkpoint.sources.base import Source
-from filiation.errors import CorruptCheckpointError
+from filiation.errors import CorruptCheckpointError, FiliationError
 
 CHUNK = 1 << 20
 """Bytes decoded at a time: small enough to stay in the processor's cache between the read and the decoding."""
@@ -47,25 +48,36 @@ class Run:
         """Return the run that begins ``values`` values further on (a kind with one value a block)."""
         return replace(self, offset=self.offset + values * self.encoding.size) if values else self
 
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Let an error of the place say which tensor was being read; the place itself knows only its file."""
+        try:
+            yield
+        except FiliationError as error:
+            error.tensor = error.tensor or self.tensor
+            raise
+
     def _begin(self) -> int:
         return self.offset + (self.base() if self.base is not None else 0)
 
     def raw(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
         """Return the bytes of the blocks that hold the values ``start:stop``."""
-        span = self.span(start, stop)
-        out = np.empty(span.stop - span.start, np.uint8)
-        self._fill(span.start, out)
-        return out
+        with self._named():
+            span = self.span(start, stop)
+            out = np.empty(span.stop - span.start, np.uint8)
+            self._fill(span.start, out)
+            return out
 
     def values(self, start: int, stop: int) -> Floats:
         """Return the values ``start:stop`` as float32."""
         first, last = self._blocks(start, stop)
         block = self.encoding.block
         out = np.empty((last - first) * block, np.float32)
-        if self.encoding.is_float32:
-            self._fill(self._begin() + 4 * first, out.view(np.uint8))
-        elif len(out):
-            self._decode(first, last, out)
+        with self._named():
+            if self.encoding.is_float32:
+                self._fill(self._begin() + 4 * first, out.view(np.uint8))
+            elif len(out):
+                self._decode(first, last, out)
         return out[start - first * block : stop - first * block]
 
     def _blocks(self, start: int, stop: int) -> tuple[int, int]:

@@ -7,7 +7,6 @@ contents (evidence contract, section 2). Each check here reads one model alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -21,17 +20,20 @@ CLONES_ALIKE = 0.5
 #: Distances along the index that are looked at besides neighbours: these shares of the number of units.
 _SHARES = (2, 3, 4, 8)
 _SKETCH = 64
+#: p-value at which a trend along the index counts as found.
+TREND_P = 1e-6
+_AMONG = 128
 
 
 def order_is_arbitrary(units: Units) -> bool:
     """Return whether nothing in one model's contents speaks against its order being an arbitrary label.
 
-    False where positions follow the units' norms (sorted or pruned by importance) or where units at a fixed
-    distance are alike (sorted by something else, cloned in a pattern, padded). Reads one model only; under an arbitrary
+    False where positions follow the units' norms or their likeness to the others (sorted or pruned by importance), or
+    where units at a fixed distance are alike (sorted by something else, cloned in a pattern, padded). Reads one model only; under an arbitrary
     order it is False with probability below about one in a million, which is all it can add to an e-value's mean.
     """
     live = units.alive()
-    return not _ordered_by_size(live) and not any(z >= PATTERN_Z for z, _ in _echoes(live))
+    return not _has_trend(live) and not any(z >= PATTERN_Z for z, _ in _echoes(live))
 
 
 def signs_are_free(units: Units) -> bool:
@@ -104,15 +106,28 @@ def _distances(units: Units) -> list[tuple[Integers, Integers]]:
     return found
 
 
-def _ordered_by_size(units: Units, level: float = 1e-6) -> bool:
-    """Return whether positions follow the units' norms, in one of the blocks."""
-    quantities: Sequence[Floats] = (units.content, *units.signed)
+def _has_trend(units: Units) -> bool:
+    """Return whether, in one of the blocks, positions follow the units' sizes or how much a unit resembles the others.
+
+    The second is what sorting by importance leaves where sizes were normalised; a diagonal test from the other side
+    would take it for agreement.
+    """
     tested = [rows for _, rows in units.blocks() if len(rows) > 7]
+    if not tested:
+        return False
+    sizes = [np.sqrt(np.einsum("ij,ij->i", m, m)) for m in (units.content, *units.signed)]
     return any(
-        _trend_p_value(units.position[rows], np.linalg.norm(matrix[rows], axis=1)) < level / len(tested)
-        for matrix in quantities
+        _trend_p_value(units.position[rows], quantity[rows]) < TREND_P / len(tested)
+        for quantity in (*sizes, _likeness(units))
         for rows in tested
     )
+
+
+def _likeness(units: Units) -> Floats:
+    """Return each unit's mean similarity to (a fixed sample of) the others."""
+    among = np.random.default_rng(2).permutation(len(units))[:_AMONG]
+    cosines = units.normed @ units.normed[among].T
+    return (np.abs(cosines) if units.sign_free else cosines).mean(axis=1)
 
 
 def _trend_p_value(position: Integers, size: Floats) -> float:

@@ -67,7 +67,7 @@ def _background(phrases: Phrases, background: Background | None) -> tuple[str, s
     if len(known) == 3:
         text = phrases.say("ui", "background_text", **known)
     else:
-        listed = ", ".join(f"{clean(k)} {v:.3g}" for k, v in background.quantiles.items())
+        listed = ", ".join(f"{clean(k)} {v:.3g}" for k, v in sorted(background.quantiles.items()))
         text = listed or clean(background.description)
     rate = background.false_positive_rate
     return (

@@ -6,6 +6,7 @@ another processor may add in another order. Those are told apart from a finding 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -62,7 +63,7 @@ def difference(old: Mapping[str, Json], new: Mapping[str, Json]) -> Difference:
     rounding: list[Change] = []
     circumstances: list[Change] = [*unpinned]
     for change in _changes("", _keyed(old), _keyed(new)):
-        words = set(change.field.split("."))
+        words = set(re.split(r"[.\[]", change.field))
         if words & _PINS and change.record.startswith("models"):
             continue
         if words & _CIRCUMSTANCES or change.record.partition(".")[0] in _CIRCUMSTANCES:

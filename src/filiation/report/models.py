@@ -70,10 +70,10 @@ def _geometry(phrases: Phrases, geometry: Mapping[str, Any]) -> str:
     nested = any(isinstance(v, Mapping) for v in geometry.values())
     components = cast("Mapping[str, Mapping[str, Any]]", geometry) if nested else {"": geometry}
     texts: list[str] = []
-    for component, sizes in components.items():
+    for component, sizes in phrases.ordered("component", components):
         shown = [
             f"{phrases.name('geometry', k)} {figure(v)}"
-            for k, v in sizes.items()
+            for k, v in phrases.ordered("geometry", sizes)
             if v is not None and not isinstance(v, bool | Mapping | list)
         ]
         head = f"{phrases.name('component', component)}: " if len(components) > 1 else ""
@@ -82,4 +82,4 @@ def _geometry(phrases: Phrases, geometry: Mapping[str, Any]) -> str:
 
 
 def _dtypes(dtypes: Mapping[str, int]) -> str:
-    return ", ".join(f"{clean(kind)} × {number:,d}" for kind, number in dtypes.items())
+    return ", ".join(f"{clean(kind)} × {number:,d}" for kind, number in sorted(dtypes.items()))

@@ -234,12 +234,14 @@ def _step(phrases: Phrases, kind: str, numbers: Mapping[str, Any]) -> Step:
 def figures(phrases: Phrases, numbers: Mapping[str, Any]) -> Figures:
     """Return numbers of any kind as label and text; long lists are cut, with the count of what is left."""
     record = cast("Mapping[str, Any]", plain(numbers))
-    return tuple((clean(phrases.name("number", k)), _value(phrases, v)) for k, v in record.items())
+    return tuple(
+        (clean(phrases.name("number", k)), _value(phrases, v)) for k, v in phrases.ordered("number", record)
+    )
 
 
 def _value(phrases: Phrases, value: Any) -> str:
     if isinstance(value, Mapping):
-        items = cast("Mapping[str, Any]", value).items()
+        items = phrases.ordered("number", cast("Mapping[str, Any]", value))
         parts = [f"{clean(phrases.name('number', k))} {_value(phrases, v)}" for k, v in items]
         return _cut(phrases, parts)
     if isinstance(value, list):
@@ -263,7 +265,7 @@ def _cut(phrases: Phrases, parts: list[str]) -> str:
 
 def _tool(report: Report) -> Figures:
     """The tool and what else it names: ``filiation 0.1.0, numpy 2.4.6``."""
-    tool = {clean(k): clean(v) for k, v in report.tool.items()}
+    tool = {clean(k): clean(v) for k, v in sorted(report.tool.items())}
     if "version" in tool:
         tool = {tool.pop("name", "filiation"): tool.pop("version"), **tool}
     return tuple(tool.items())

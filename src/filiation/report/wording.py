@@ -63,10 +63,15 @@ class Phrases:
         """Fill the placeholders of ``phrase``; those without a value stay."""
         return phrase.format_map(_Gaps(values))
 
-    def keys(self, section: str) -> tuple[str, ...]:
-        """Return the keys of one section, in the file's order."""
-        node = self.tree.get(section, {})
-        return tuple(cast("Mapping[str, Any]", node)) if isinstance(node, Mapping) else ()
+    def ordered(self, section: str, record: Mapping[str, Any]) -> list[tuple[str, Any]]:
+        """Return a record's items in the order of a section's keys; what the section does not know comes last.
+
+        A stored report has lost the order in which its records were made; this one is the same for both.
+        """
+        node: Any = self.tree.get(section)
+        known = list(cast("Mapping[str, Any]", node)) if isinstance(node, Mapping) else []
+        rank = {key: n for n, key in enumerate(known)}
+        return sorted(record.items(), key=lambda item: (rank.get(item[0], len(rank)), item[0]))
 
 
 @cache

@@ -12,7 +12,7 @@ from typing import Any
 
 from filiation.checkpoint.formats.base import Loaded, chosen_file, weight_file
 from filiation.checkpoint.model import RawTensor
-from filiation.checkpoint.onnxfile.constants import constant
+from filiation.checkpoint.onnxfile.constants import constant, text
 from filiation.checkpoint.onnxfile.graph import analyse, read_nodes, read_tensors
 from filiation.checkpoint.onnxfile.weights import Weights, weights
 from filiation.checkpoint.onnxfile.wire import Skeleton, skeleton
@@ -44,11 +44,11 @@ def load(source: Source) -> Loaded:
     outline = skeleton(source, file, weight_file(source, file).size)
     model = _parse(file, outline)
     constants: dict[str, RawTensor] = {}
-    for i, proto in enumerate(read_tensors(model.graph)):
+    for i, (name, proto) in enumerate(read_tensors(model.graph)):
         payload = outline.payloads[i] if i < len(outline.payloads) else None
-        array = constant(source, file, proto, payload)
+        array = constant(source, file, name, proto, payload)
         if array is not None:
-            constants[proto.name] = array
+            constants[name] = array
     found = weights(analyse(list(read_nodes(model.graph)), constants))
     if not found.tensors:
         raise _corrupt(file, "The graph has no initialiser that holds weights.")
@@ -88,9 +88,9 @@ def _parse(file: str, outline: Skeleton) -> Any:
 
 def _metadata(model: Any, found: Weights) -> dict[str, Any]:
     return {
-        "producer": " ".join(part for part in (model.producer_name, model.producer_version) if part),
-        "opset": {entry.domain or "ai.onnx": int(entry.version) for entry in model.opset_import},
-        "properties": {entry.key: entry.value for entry in model.metadata_props},
+        "producer": " ".join(text(part) for part in (model.producer_name, model.producer_version) if part),
+        "opset": {text(entry.domain) or "ai.onnx": int(entry.version) for entry in model.opset_import},
+        "properties": {text(entry.key): text(entry.value) for entry in model.metadata_props},
         "orientation": dict(found.orientation),
         "stored_names": dict(found.stored_names),
     }

@@ -205,6 +205,11 @@ def _listed(file: str, proto: Any, info: TensorInfo, encoding: Encoding) -> npt.
     return np.ascontiguousarray(listed).view(np.uint8)
 
 
+def text(value: str | bytes) -> str:
+    """Return a protobuf string, which comes as bytes when it is not UTF-8."""
+    return value if isinstance(value, str) else value.decode("utf-8", "backslashreplace")
+
+
 def _corrupt(file: str, tensor: str, reason: str) -> CorruptCheckpointError:
     return CorruptCheckpointError(
         "A tensor of an ONNX file contradicts its data.",

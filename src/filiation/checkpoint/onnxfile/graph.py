@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from filiation.checkpoint.model import RawTensor
-from filiation.checkpoint.onnxfile.constants import FLOAT_TYPES, FLOATS, INTEGERS
+from filiation.checkpoint.onnxfile.constants import FLOAT_TYPES, FLOATS, INTEGERS, text
 
 Shape = tuple[int, ...]
 
@@ -184,7 +184,9 @@ def quantisation_shape(of: Shape, scale: Shape, axis: int = 1) -> Shape | None:
     if all(size == 1 for size in scale) and len(scale) <= 1:
         return (1,) * len(of)
     if len(scale) == len(of):
-        return scale
+        # A block is as long as the axis divided by the number of scales, rounded up.
+        fits = all(0 < n <= full and -(-full // -(-full // n)) == n for n, full in zip(scale, of, strict=True))
+        return scale if fits else None
     if len(scale) == 1 and -len(of) <= axis < len(of) and scale[0] == of[axis]:
         place = axis % len(of)
         return tuple(size if i == place else 1 for i, size in enumerate(of))
@@ -218,8 +220,3 @@ def read_tensors(graph: Any) -> Iterator[tuple[str, Any]]:
             elif proto.op_type == "Constant" and attribute.HasField("t") and proto.output:
                 # A constant node's tensor is known by the node's output.
                 yield text(proto.output[0]), attribute.t
-
-
-def text(value: str | bytes) -> str:
-    """Return a protobuf string, which comes as bytes when it is not UTF-8."""
-    return value if isinstance(value, str) else value.decode("utf-8", "backslashreplace")

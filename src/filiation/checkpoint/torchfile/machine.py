@@ -55,7 +55,13 @@ def interpret(file: IO[bytes]) -> Any:
             if opcode.name == "STOP":
                 return machine.pop()
             machine.obey(opcode.name, argument)
-    except (IndexError, KeyError, TypeError, OverflowError) as error:
+    except (
+        IndexError,
+        KeyError,
+        TypeError,
+        OverflowError,
+        Warning,
+    ) as error:  # a warning may be made an error
         raise PickleError(f"it is damaged ({type(error).__name__})") from error
     except ValueError as error:  # pickletools' word for what it cannot decode
         raise PickleError(f"it is damaged: {str(error)[:100]}") from error

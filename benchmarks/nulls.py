@@ -1,0 +1,110 @@
+"""Observed label counts of independent models against their promised laws: counts, not adjectives.
+
+Over every independent pair of the demo models, every layer and every symmetry; then over random relabellings of
+derived models, where the answer must be "as independent" because the labels have been drawn anew.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from filiation import anatomy, checkpoint
+from filiation.anatomy.model import Anatomy
+from filiation.evidence import Evidence, Status
+from filiation.origin import TESTS, Outcome
+from filiation.origin.examine import examine
+from filiation.origin.gather import Side, ffn_units, value_units
+from filiation.origin.pairing import Plan
+from filiation.origin.tokens import shared_tokens
+from filiation.origin.units import Units, relabelled
+
+MODELS = Path(__file__).resolve().parent.parent / "examples" / "models"
+#: Pairs of demo models that come from independent training runs (twin shares nothing but the recipe).
+INDEPENDENT = [("twin", other) for other in ("base", "fine-tuned", "continued", "laundered", "moe-upcycled", "same-init")]
+DRAWS = 1000
+
+
+@dataclass
+class Tally:
+    """One test over many label sets."""
+
+    label_sets: int = 0
+    units: int = 0
+    observed: float = 0.0
+    expected: float = 0.0
+    largest: float = -np.inf
+    over: dict[int, int] = field(default_factory=lambda: {1: 0, 2: 0, 3: 0})
+    mean_e: float = 0.0
+
+    def add(self, log10_e: float, observed: float, expected: float, units: int) -> None:
+        """Count one label set."""
+        self.label_sets += 1
+        self.units += units
+        self.observed += observed
+        self.expected += expected
+        self.largest = max(self.largest, log10_e)
+        self.mean_e += 10.0**log10_e
+        for line in self.over:
+            self.over[line] += log10_e >= line
+
+
+def table() -> None:
+    """Print both tables."""
+    models = {n: anatomy.dissect(checkpoint.open(str(MODELS / n))) for n in {m for p in INDEPENDENT for m in p}}
+    _print("independent pairs of the demo models", _independent(models))
+    _print(f"{DRAWS} random relabellings of layer 0 of `continued` against `base`", _relabelled(models))
+
+
+def _independent(models: dict[str, Anatomy]) -> dict[str, Tally]:
+    tallies: dict[str, Tally] = defaultdict(Tally)
+    for a, b in [*INDEPENDENT, *[(y, x) for x, y in INDEPENDENT]]:
+        plan = Plan(f"{a}/{b}", whole=True)
+        found = examine(models[a], models[b], "language", plan, shared_tokens(models[a], models[b], plan), TESTS)
+        for record in found.evidence():
+            _count(tallies[record.test], record)
+    return tallies
+
+
+def _count(tally: Tally, record: Evidence) -> None:
+    if record.status is Status.APPLIED and record.log10_e is not None:
+        tally.add(record.log10_e, record.statistic or 0.0, record.expected or 0.0, record.n or 0)
+
+
+def _relabelled(models: dict[str, Anatomy]) -> dict[str, Tally]:
+    tallies: dict[str, Tally] = defaultdict(Tally)
+    rng = np.random.default_rng(20261121)
+    s, c = Side(models["continued"]), Side(models["base"], is_suspect=False)
+    views: dict[str, tuple[Units | None, Units | None]] = {
+        "ffn": (ffn_units(s, 0), ffn_units(c, 0)),
+        "value": (value_units(s, 0), value_units(c, 0)),
+    }
+    for name, (mine, theirs) in views.items():
+        assert mine is not None and theirs is not None
+        for _ in range(DRAWS):
+            drawn = relabelled(mine, rng)
+            for test in TESTS:
+                outcome = test.measure(drawn, theirs, rng)
+                if isinstance(outcome, Outcome):
+                    log10_e = outcome.log_e / np.log(10)
+                    tallies[f"{name}: {test.name}"].add(log10_e, outcome.statistic, outcome.expected, outcome.n)
+    return tallies
+
+
+def _print(title: str, tallies: dict[str, Tally]) -> None:
+    print(f"\n## Null: {title}\n")
+    print("| test | label sets | units | observed | expected | largest log10 e | mean e | >= 10 | >= 100 | >= 1000 |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    for name in sorted(tallies):
+        t = tallies[name]
+        print(
+            f"| {name} | {t.label_sets} | {t.units:,} | {t.observed:.0f} | {t.expected:.0f} | {t.largest:.2f} | "
+            f"{t.mean_e / t.label_sets:.3f} | {t.over[1]} | {t.over[2]} | {t.over[3]} |"
+        )
+
+
+if __name__ == "__main__":
+    table()

@@ -1,0 +1,269 @@
+"""The walk: align every paired layer, measure what is left, and say what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from filiation.anatomy.model import Anatomy, Part
+from filiation.derivation.frame import LayerFrame, frame_layer, layer_matches, outer_matches
+from filiation.derivation.launder import launder_steps
+from filiation.derivation.measure import Measured, measure
+from filiation.derivation.mixtures import mixture_steps
+from filiation.derivation.reading import Case
+from filiation.derivation.records import Derived, evidence_for, ordered
+from filiation.derivation.refine import refine
+from filiation.derivation.residual import from_basis
+from filiation.derivation.settings import settings_step
+from filiation.derivation.storage import storage_steps
+from filiation.derivation.structure import (
+    Agreement,
+    agreements,
+    grafted_step,
+    layer_steps,
+    silent_copies,
+)
+from filiation.derivation.tokens import vocabulary_step
+from filiation.derivation.values import value_steps
+from filiation.derivation.width import width_steps
+from filiation.evidence import Derivation
+from filiation.origin.basis import IDENTITY
+from filiation.origin.examine import Examination, Stage
+from filiation.origin.pairing import Pairing, Plan, TokenRows
+
+#: Layers and rows of each matrix that a sampled reading looks at; half of that where every read is a request.
+SAMPLED_LAYERS, SAMPLED_ROWS = 4, 64
+
+Pairs = tuple[tuple[int, int], ...]
+
+
+def derive(
+    suspect: Anatomy,
+    candidate: Anatomy,
+    examination: Examination,
+    plan: Plan,
+    tokens: TokenRows | None,
+    *,
+    full: bool,
+    number: int = 0,
+) -> Derived:
+    """Say how one component of the suspect came from the candidate's, given that they share an origin.
+
+    The candidate's weights are moved into the suspect's frame (layers, channels, heads, units, scales), and what is
+    left between the two is measured: every tensor when ``full`` or the plan is to read whole models, otherwise
+    windows of a few layers.
+
+    Args:
+        examination: of the component; its best stage gives layers and basis.
+        tokens: rows of shared tokens, for the language component.
+        number: the candidate's number in the report.
+    """
+    stage = examination.best
+    if stage is None:
+        return Derived((), (), (), ("derivation.nothing_paired",))
+    if stage.pairing.suspect.basis.suspect_columns is not None:
+        return _turned_round(suspect, candidate, examination, plan, tokens, full=full, number=number)
+    work = _prepare(stage, plan, tokens, full=full, number=number)
+    return _tell(work, suspect, candidate, number)
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """What was aligned and measured. ``path`` is the whole path, ``pairs`` the layers that were looked at."""
+
+    case: Case
+    path: Pairs
+    pairs: Pairs
+    frames: tuple[LayerFrame, ...]
+    inner: tuple[Measured, ...]
+    outer: tuple[Measured, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every layer of the suspect that has a partner was looked at."""
+        return len(self.pairs) == len(self.path)
+
+    @property
+    def known_path(self) -> bool:
+        """Whether each layer of the suspect was looked for in the candidate."""
+        return self.case.whole or self.case.pairing.stage != "direct"
+
+
+def _prepare(stage: Stage, plan: Plan, tokens: TokenRows | None, *, full: bool, number: int) -> _Work:
+    pairing = stage.pairing
+    case = Case(
+        replace(pairing.suspect, basis=IDENTITY),
+        replace(pairing.candidate, basis=IDENTITY),
+        pairing,
+        plan,
+        tokens,
+        plan.whole or full,
+        number,
+        from_basis(pairing.suspect.basis),
+    )
+    path = _whole_path(case)
+    pairs = path if case.whole else _sampled(path, plan)
+    case, frames = refine(case, [frame_layer(case, p) for p in pairs])
+    rows = None if case.whole else SAMPLED_ROWS
+    inner = [
+        measure(m, case.rng(f"rows/{m.mine.tensor}/{m.mine.role}"), rows=rows)
+        for frame in frames
+        for m in layer_matches(case, frame)
+        if case.whole or _worth_sampling(m.mine, plan)
+    ]
+    outer = [
+        measure(m, case.rng(f"rows/{m.mine.tensor}"), rows=rows)
+        for m in outer_matches(case)
+        if case.whole or m.mine.role == "embedding"
+    ]
+    return _Work(case, path, pairs, tuple(frames), tuple(inner), tuple(outer))
+
+
+def _whole_path(case: Case) -> Pairs:
+    """Return the path over all layers: a direct stage that sampled layers stands for all of them."""
+    pairing = case.pairing
+    depth = case.suspect.geometry.n_layers
+    if pairing.stage == "direct" and depth == case.candidate.geometry.n_layers and case.whole:
+        return tuple((i, i) for i in range(depth))
+    in_place = all(i == j for i, j in pairing.layers) and depth == case.candidate.geometry.n_layers
+    if case.whole and in_place and pairing.match_anywhere and len(pairing.layers) < depth:
+        return tuple((i, i) for i in range(depth))  # the map looked at a sample of layers
+    return pairing.layers
+
+
+def _sampled(path: Pairs, plan: Plan) -> Pairs:
+    most = SAMPLED_LAYERS // 2 if plan.frugal else SAMPLED_LAYERS
+    if len(path) <= most:
+        return path
+    chosen = np.linspace(0, len(path) - 1, most + 2).round().astype(int)[1:-1]
+    return tuple(path[int(i)] for i in chosen)
+
+
+def _worth_sampling(part: Part, plan: Plan) -> bool:
+    if len(part.shape) < 2:
+        return False
+    return part.role in ("q", "v", "gate", "up", "down") or not plan.frugal
+
+
+def _tell(work: _Work, suspect: Anatomy, candidate: Anatomy, number: int) -> Derived:
+    case = work.case
+    layers = agreements(work.inner)
+    if not _any_inherited(layers, work.outer):
+        return Derived((), (), (), ("derivation.no_part_agrees",))
+    inserted = silent_copies(case, work.path)
+    whole_foreign = frozenset(i for i, a in layers.items() if a.wholly_foreign)
+    unmatched = _unmatched(work)
+    foreign = whole_foreign | unmatched
+    inherited = [
+        m for m in (*work.inner, *work.outer) if _is_inherited(m, layers) and m.layer not in inserted
+    ]
+    steps = [
+        *layer_steps(case, work.path, inserted, foreign, complete=work.known_path),
+        *width_steps(case, work.frames, whole_foreign),
+        *mixture_steps(work.frames, work.inner, whole_foreign),
+        *launder_steps(case, work.frames, work.inner, whole_foreign),
+        *value_steps(inherited, complete=work.complete and case.whole),
+    ]
+    told = {**layers, **{i: Agreement(0.0, 0.0) for i in unmatched - set(layers)}}
+    steps += [
+        s for s in (_grafted(work, told, candidate), vocabulary_step(case, work.outer)) if s is not None
+    ]
+    steps += _global_steps(work, suspect, candidate)
+    final = ordered(Derivation(s.kind, s.numbers, number) for s in steps)
+    notes = () if case.whole else ("derivation.sampled",)
+    deltas = tuple(m.delta() for m in (*work.outer, *work.inner))
+    return Derived(final, deltas, evidence_for(final, case.component), notes)
+
+
+def _any_inherited(layers: dict[int, Agreement], outer: Sequence[Measured]) -> bool:
+    if any(
+        len(a.foreign) < 2 and (a.attention is not None or a.ffn is not None) and not a.wholly_foreign
+        for a in layers.values()
+    ):
+        return True
+    return any(m.is_matrix and m.cosine is not None and abs(m.cosine) >= 0.1 for m in outer)
+
+
+def _unmatched(work: _Work) -> frozenset[int]:
+    """Return suspect layers that were looked for and have no partner."""
+    if not work.known_path or work.case.pairing.stage == "direct":
+        return frozenset()
+    if len(work.path) < len(work.case.pairing.layers):
+        return frozenset()
+    return frozenset(range(work.case.suspect.geometry.n_layers)) - {i for i, _ in work.path}
+
+
+def _is_inherited(m: Measured, layers: dict[int, Agreement]) -> bool:
+    """Return whether a part comes from the candidate: by its own cosine, for vectors by its layer's."""
+    if m.is_matrix:
+        return m.cosine is not None and m.cosine >= 0.1
+    return m.layer is None or (m.layer in layers and not layers[m.layer].foreign)
+
+
+def _grafted(work: _Work, layers: dict[int, Agreement], candidate: Anatomy) -> Derivation | None:
+    others = {
+        c: "absent"
+        for c in work.case.suspect.anatomy.components
+        if c != work.case.component and c not in candidate.components
+    }
+    first = next((c for c in work.case.suspect.anatomy.components if c in candidate.components), None)
+    return grafted_step(work.case, layers, work.outer, others if first == work.case.component else {})
+
+
+def _global_steps(work: _Work, suspect: Anatomy, candidate: Anatomy) -> list[Derivation]:
+    """Return what is said once for the whole model, with its first shared component: storage, names, settings."""
+    component = work.case.component
+    pairs = [(m.match.mine, m.match.theirs) for m in (*work.outer, *work.inner)]
+    steps = storage_steps(suspect, candidate, pairs)
+    changed = settings_step(suspect, candidate, component)
+    return [*steps, *([changed] if changed is not None else [])]
+
+
+def _turned_round(
+    suspect: Anatomy,
+    candidate: Anatomy,
+    examination: Examination,
+    plan: Plan,
+    tokens: TokenRows | None,
+    *,
+    full: bool,
+    number: int,
+) -> Derived:
+    """Derive with the roles exchanged, where the suspect is the wider model; every step says ``reversed``."""
+    stage = examination.best
+    assert stage is not None
+    turned = replace(stage, pairing=_swapped(stage.pairing))
+    swapped_tokens = None if tokens is None else TokenRows(tokens.candidate, tokens.suspect, tokens.by_string)
+    work = _prepare(turned, plan, swapped_tokens, full=full, number=number)
+    found = _tell(work, candidate, suspect, number)
+    steps = tuple(Derivation(s.kind, {**s.numbers, "reversed": True}, number) for s in found.steps)
+    return Derived(
+        steps, found.deltas, evidence_for(steps, examination.component), (*found.notes, "derivation.reversed")
+    )
+
+
+def _swapped(pairing: Pairing) -> Pairing:
+    basis = pairing.suspect.basis
+    turned = replace(basis, columns=basis.suspect_columns, suspect_columns=None)
+    return replace(
+        pairing,
+        suspect=replace(pairing.candidate, basis=turned, is_suspect=True),
+        candidate=replace(pairing.suspect, basis=turned, is_suspect=False),
+        layers=tuple((j, i) for i, j in pairing.layers),
+        shares={},
+    )
+
+
+def joined(found: Sequence[Derived]) -> Derived:
+    """Return the derivations of several components as one; steps told twice are kept once."""
+    steps: list[Derivation] = []
+    for derived in found:
+        steps += [s for s in derived.steps if s not in steps]
+    return Derived(
+        ordered(steps),
+        tuple(d for x in found for d in x.deltas),
+        tuple({e.id: e for x in found for e in x.evidence}.values()),
+        tuple(dict.fromkeys(n for x in found for n in x.notes)),
+    )
