@@ -48,7 +48,8 @@ class Fault:
     """Something that goes wrong `times` times on paths that contain `match`.
 
     Kinds: `status` (with `status`, `retry_after`, `headers`), `drop` (the connection ends after `after` bytes of the
-    body), `truncate` (the body claims to be complete after `after` bytes), `ignore_range` (200 and the whole file),
+    body), `truncate` (the body claims to be complete after `after` bytes), `short` (a range of `after` bytes instead of
+    the one asked for), `ignore_range` (200 and the whole file),
     `wrong_range`, `slow` (`after` bytes at a time, `delay` seconds apart), `silent` (no answer for `delay`
     seconds), `changed` (another ETag), `packed` (Content-Encoding), `body` (200 with `body` instead), `redirect`
     (302 to `location`). The kinds that concern the body can be joined by `+`.

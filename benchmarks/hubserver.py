@@ -215,6 +215,8 @@ class _Handler(BaseHTTPRequestHandler):
             if start >= file.size:
                 self.send(416, b"", {"Content-Range": f"bytes */{file.size}"})
                 return
+            if short := self._wrong("short"):
+                stop = min(stop, start + short.after)
             shift = 1 if self._wrong("wrong_range") else 0
             extra = {"Content-Range": f"bytes {start + shift}-{stop - 1 + shift}/{file.size}"}
         cut = self._wrong("truncate")

@@ -91,7 +91,10 @@ SEGMENTS = st.sampled_from(
     ["attn", "mlp", "norm", "q", "k", "up", "down", "proj", "0", "1", "layers", "weight"]
 )
 NAMES = st.lists(
-    st.lists(SEGMENTS, min_size=1, max_size=5).map(".".join), min_size=1, max_size=25, unique=True
+    st.lists(SEGMENTS, min_size=2, max_size=5, unique=True).map(".".join),
+    min_size=1,
+    max_size=25,
+    unique=True,
 )
 
 

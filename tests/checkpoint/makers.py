@@ -19,6 +19,7 @@ import gguf
 import numpy as np
 from safetensors.numpy import save_file
 
+from filiation.checkpoint.sources.local import LocalSource
 from filiation.errors import FiliationError
 
 
@@ -272,3 +273,35 @@ def check(
     assert error.next_step.rstrip().endswith((".", ")"))
     assert error.exit_code == exit_code
     assert error.envelope()["error"]["code"] == kind.code
+
+
+class Remote:
+    """A folder as if it lay elsewhere: no path, no reading without a copy; every request is written down."""
+
+    chosen = None
+
+    def __init__(self, folder: Path) -> None:
+        self._source = LocalSource(folder)
+        self.requests: list[tuple[str, int, int]] = []
+        self.prefetched: list[tuple[str, tuple[tuple[int, int], ...]]] = []
+        self.short = 0
+
+    locator, name, revision = "remote://x", "x", "c" * 40
+
+    @property
+    def bytes_read(self) -> int:
+        return self._source.bytes_read
+
+    def files(self) -> Any:
+        return self._source.files()
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
+        data = self._source.read(name, start, stop)
+        self.requests.append((name, start, start + len(data)))
+        return data[: len(data) - self.short]
+
+    def prefetch(self, name: str, ranges: Any) -> None:
+        self.prefetched.append((name, tuple(ranges)))
+
+    def local_path(self, name: str) -> Path | None:
+        return None

@@ -140,6 +140,10 @@ def test_a_server_that_does_not_tell_the_size(server: HubServer, base: str, pati
     server.inject(Fault("body", body=FILE.data, headers=headers, times=9))
     with pytest.raises(NetworkError, match="size of the file is not known"):
         open_source(f"{base}/m.safetensors", patience=patience)
+    server.reset()
+    server.inject(Fault("body", body=b"12345678", headers=headers, times=9))
+    with pytest.raises(NetworkError, match="the body ended after 8 bytes"):
+        open_source(f"{base}/m.safetensors", patience=patience)
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from dataclasses import replace
 from email.utils import formatdate
 from time import time as wall_time
 
+import httpx2
 import pytest
 
 from benchmarks.hubserver import BytesFile, Fault, HubServer
 from filiation.checkpoint.sources.http_client import WHOLE, HttpClient, Version
 from filiation.checkpoint.sources.http_link import Link, StatusError, is_loopback, may_carry_token
-from filiation.checkpoint.sources.http_retry import Patience
+from filiation.checkpoint.sources.http_retry import Patience, describe
 from filiation.errors import CorruptCheckpointError, NetworkError, UnsafeCheckpointError
 
 from .conftest import TOKEN, FakeTime, weights
@@ -169,6 +171,14 @@ def test_a_truncated_body_is_resumed(server: HubServer, client: HttpClient, link
     assert ranges(server) == ["bytes=0-4999", "bytes=1000-4999"]
 
 
+def test_a_shorter_range_than_asked_for_is_gone_on_with(
+    server: HubServer, client: HttpClient, link: Link
+) -> None:
+    server.inject(Fault("short", after=1000), Fault("short", after=500))
+    assert client.read_range(link, 0, 5000)[0].data == FILE.data[:5000]
+    assert ranges(server) == ["bytes=0-4999", "bytes=1000-4999", "bytes=1500-4999"]
+
+
 def test_an_answer_for_another_range_is_not_used(server: HubServer, client: HttpClient, link: Link) -> None:
     server.inject(Fault("wrong_range", times=2))
     assert client.read_range(link, 0, 5000)[0].data == FILE.data[:5000]
@@ -256,6 +266,30 @@ def test_nobody_there_is_given_up_after_three_tries(patience: Patience, time: Fa
     assert time.slept == [0.5, 1.0]
 
 
+def test_what_no_try_can_mend_is_not_tried_again(client: HttpClient, time: FakeTime) -> None:
+    for url in ("http://127.0.0.1:1x/x", "gopher://127.0.0.1/x"):
+        with pytest.raises(NetworkError, match=r"address (is not valid|cannot be asked)"):
+            client.read_range(Link(url), 0, 10)
+    assert time.slept == []
+
+
+def test_how_connections_fail(patience: Patience) -> None:
+    untrusted = ssl.SSLCertVerificationError("certificate verify failed")
+    untrusted.verify_message = "self-signed certificate"
+    refused = httpx2.ConnectError("refused")
+    refused.__cause__ = untrusted
+    said = {
+        refused: ("its certificate is not trusted: self-signed certificate", True),
+        httpx2.ProxyError("403 Forbidden"): ("the proxy refused: 403 Forbidden", True),
+        httpx2.ConnectTimeout("slow"): ("no connection within 5 s", False),
+        httpx2.ReadTimeout("slow"): ("not a byte for 5 s", False),
+        httpx2.ConnectError("Name or service not known"): ("no connection: Name or service not known", False),
+        httpx2.RemoteProtocolError(""): ("the connection broke: RemoteProtocolError", False),
+    }
+    for error, expected in said.items():
+        assert describe(error, patience) == expected
+
+
 def test_refusals_are_not_repeated(server: HubServer, client: HttpClient, link: Link) -> None:
     for status in (400, 401, 403, 404, 410, 451):
         server.reset()
@@ -306,6 +340,7 @@ def test_links_keep_their_secrets() -> None:
     assert link.redirected("https://h.example/c").token is None  # not the same site: without the user
     assert link.redirected("https://other.example/c").token is None
     assert link.redirected("https://hf.co/c", frozenset({"hf.co"})).token == TOKEN
+    assert link.redirected("https://hf.co:8443/c", frozenset({"hf.co"})).token is None
     with pytest.raises(UnsafeCheckpointError):
         link.redirected("http://hf.co/c", frozenset({"hf.co"}))
 

@@ -68,11 +68,14 @@ def test_a_cached_file_is_read_from_the_cache(server: HubServer, settings: HubSe
     for name, file in repo.files.items():
         assert source.read(name) == file.read(0, file.size)
         source.prefetch(name, [(0, 10)])
+        part = bytearray(20)
+        source.read_into(name, 3, memoryview(part))
+        assert part == file.read(3, 23)
         path = source.local_path(name)
         assert path is not None
         assert path.read_bytes() == file.read(0, file.size)
     assert len(server.log) == 1  # the listing, to learn what the branch stands for now
-    assert source.bytes_read == listing + sum(file.size for file in repo.files.values())
+    assert source.bytes_read == listing + sum(file.size + 20 for file in repo.files.values())
 
 
 def test_what_is_not_cached_is_read_from_the_hub(
@@ -82,7 +85,9 @@ def test_what_is_not_cached_is_read_from_the_hub(
     source = open_source("org/name", settings=settings)
     assert source.local_path("config.json") is not None
     assert source.local_path("model.safetensors") is None
-    assert source.read("model.safetensors", 0, 10) == repo.files["model.safetensors"].read(0, 10)
+    part = bytearray(10)
+    source.read_into("model.safetensors", 0, memoryview(part))
+    assert part == repo.files["model.safetensors"].read(0, 10)
     assert [r.method for r in server.log] == ["GET", "HEAD", "GET"]
 
 

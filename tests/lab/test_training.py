@@ -116,6 +116,12 @@ class TestWithTorch:
             with pytest.raises(UsageError, match="cannot resume"):
                 self.run(tmp_path, **changed)
 
+    def test_the_order_of_the_tensors_is_part_of_a_run(self, tmp_path: Path) -> None:
+        self.run(tmp_path)
+        start = dict(reversed(initial_weights(SMALL, 1).items()))
+        with pytest.raises(UsageError, match="cannot resume"):
+            train("run", start, SMALL.config(), Stream(STREAM), RECIPE, windows(STREAM, 16, 8), tmp_path)
+
     @pytest.mark.parametrize("experts", [0, 3])
     def test_torch_and_numpy_compute_the_same(self, experts: int) -> None:
         import torch

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from filiation.evidence import Report
 from filiation.report import renderer
 from filiation.report.wording import LANGUAGES, phrases
@@ -25,10 +26,19 @@ pytestmark = [
     ),
 ]
 
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-default-apps --allow-file-access-from-files"
-).split()
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-default-apps",
+    "--allow-file-access-from-files",
+    "--hide-scrollbars",
+]
 
 # The page forbids all scripts, so it is measured from outside, in a frame of the width of a window.
 FRAME = """<!doctype html><meta charset="utf-8"><body style="margin:0">

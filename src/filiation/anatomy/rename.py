@@ -161,7 +161,8 @@ class _Search:
         for path in right:
             for i in range(len(path) + 1):
                 for j in range(i, min(len(path), i + _LONGEST_RUN) + 1):
-                    gaps[path[:i], path[j:]].add(path[i:j])
+                    if j - i < len(path):  # a whole name replaced by another is no rename
+                        gaps[path[:i], path[j:]].add(path[i:j])
         votes: Counter[Rule] = Counter()
         for path, weight in left:
             for i in range(len(path)):

@@ -23,6 +23,7 @@ class SourceView:
     def __init__(self, source: Source, budget: int | None = None) -> None:
         self._source = source
         self._budget = budget
+        self._fetched: set[tuple[str, int, int]] = set()
         self.chosen: str | None = getattr(source, "chosen", None)
         self.notes: tuple[str, ...] = tuple(getattr(source, "notes", ()))
         names = [record.name for record in source.files()]
@@ -69,7 +70,8 @@ class SourceView:
         """
         if self._budget is not None:
             end = stop if stop is not None else next((f.size for f in self.files() if f.name == name), start)
-            self._spend(name, end - start)
+            if (name, start, end) not in self._fetched:
+                self._spend(name, end - start)
         return self._source.read(name, start, stop)
 
     def prefetch(self, name: str, ranges: Sequence[tuple[int, int]]) -> None:
@@ -78,15 +80,15 @@ class SourceView:
         Raises:
             BudgetError: it would be more than the budget allows.
         """
-        self._spend(name, sum(stop - start for start, stop in ranges) if not self._is_local(name) else 0)
+        if self._budget is not None and self._source.local_path(name) is None:
+            wanted = {(name, start, stop) for start, stop in ranges} - self._fetched
+            self._spend(name, sum(stop - start for _, start, stop in wanted))
+            self._fetched |= wanted  # reading these costs nothing more
         self._source.prefetch(name, ranges)
 
     def local_path(self, name: str) -> Path | None:
         """Return the file's path when it lies on this machine."""
         return self._source.local_path(name)
-
-    def _is_local(self, name: str) -> bool:
-        return self._source.local_path(name) is not None
 
     def _counted(
         self, into: Callable[[str, int, memoryview], None]

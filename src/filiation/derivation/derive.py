@@ -25,7 +25,7 @@ from filiation.derivation.structure import (
     layer_steps,
     silent_copies,
 )
-from filiation.derivation.tokens import vocabulary_step
+from filiation.derivation.tokens import vocabulary_step, with_tokens
 from filiation.derivation.values import value_steps
 from filiation.derivation.width import width_steps
 from filiation.evidence import Derivation
@@ -113,6 +113,7 @@ def _prepare(stage: Stage, plan: Plan, tokens: TokenRows | None, *, full: bool, 
         for m in layer_matches(case, frame)
         if case.whole or _worth_sampling(m.mine, plan)
     ]
+    case = with_tokens(case)
     outer = [
         measure(m, case.rng(f"rows/{m.mine.tensor}"), rows=rows)
         for m in outer_matches(case)
@@ -163,7 +164,7 @@ def _tell(work: _Work, suspect: Anatomy, candidate: Anatomy, number: int) -> Der
         *layer_steps(case, work.path, inserted, foreign, complete=work.known_path),
         *width_steps(case, work.frames, whole_foreign),
         *mixture_steps(work.frames, work.inner, whole_foreign),
-        *launder_steps(case, work.frames, work.inner, whole_foreign),
+        *launder_steps(case, work.frames, (*work.outer, *work.inner), whole_foreign),
         *value_steps(inherited, complete=work.complete and case.whole),
     ]
     told = {**layers, **{i: Agreement(0.0, 0.0) for i in unmatched - set(layers)}}
@@ -171,6 +172,8 @@ def _tell(work: _Work, suspect: Anatomy, candidate: Anatomy, number: int) -> Der
         s for s in (_grafted(work, told, candidate), vocabulary_step(case, work.outer)) if s is not None
     ]
     steps += _global_steps(work, suspect, candidate)
+    if case.whole and not steps and all(m.equal == 1.0 for m in (*work.outer, *work.inner)):
+        steps.append(Derivation("identical", {"tensors": len(work.outer) + len(work.inner)}))
     final = ordered(Derivation(s.kind, s.numbers, number) for s in steps)
     notes = () if case.whole else ("derivation.sampled",)
     deltas = tuple(m.delta() for m in (*work.outer, *work.inner))

@@ -149,8 +149,8 @@ def _untouched(pair: Pair, experts: Experts, prefix: str, n: int) -> FfnFrame:
 
 def _match(case: Case, s: _Block, c: _Block, pair: Pair, experts: Experts, prefix: str) -> FfnFrame:
     rng = case.rng(f"units/{prefix}{pair}/{experts}")
-    index = match_units(s.content, c.content, rng)
     n_s, n_c = len(s.content), len(c.content)
+    index = _stay_unless_clear(s, c, match_units(s.content, c.content, rng))
     if not _verified(s, c, index, rng):
         return FfnFrame(pair, experts, None, None, None, None, n_s, n_c, 0, 0, None, True, prefix)
     moved = int((index != np.arange(n_s)).sum())
@@ -201,6 +201,21 @@ def match_units(suspect: Floats, candidate: Floats, rng: np.random.Generator) ->
     if len(np.unique(best)) < len(best) <= len(c) <= _ASSIGN_UP_TO:
         return assign((s @ c.T).astype(np.float64), rng)
     return best
+
+
+def _stay_unless_clear(s: _Block, c: _Block, index: Integers) -> Integers:
+    """Return the index with the units put back whose other matrices do not agree better where they went."""
+    if len(s.content) != len(c.content):
+        return index
+    moved = np.flatnonzero(index != np.arange(len(index)))
+    others = list(zip(s.others, c.others, strict=False))
+    if not len(moved) or not others:
+        return index
+    here = np.mean([np.abs(row_cosines(a[moved], b[moved])) for a, b in others], axis=0)
+    there = np.mean([np.abs(row_cosines(a[moved], b[index[moved]])) for a, b in others], axis=0)
+    if float((there - here).mean()) > VERIFIED:
+        return index
+    return np.arange(len(index))
 
 
 def _verified(s: _Block, c: _Block, index: Integers, rng: np.random.Generator) -> bool:

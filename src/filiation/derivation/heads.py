@@ -11,6 +11,9 @@ from filiation.derivation.reading import Case, reader, writer
 from filiation.origin.matching import assign
 from filiation.origin.units import Doubles, Floats, Integers
 
+#: How much more alike moved heads must be than heads at equal numbers: an assignment always moves some by chance.
+CLEARER = 1.5
+
 
 @dataclass(frozen=True, eq=False)
 class Attention:
@@ -78,11 +81,13 @@ def match_heads(scores: Doubles, rng: np.random.Generator) -> Integers | None:
     if n_s > n_c:
         return None
     found = assign(scores, rng)
-    if n_s == n_c:
-        own, best = float(np.diag(scores).mean()), float(scores[np.arange(n_s), found].mean())
-        if best < own + 0.02 or best < 1.05 * own or np.array_equal(found, np.arange(n_s)):
-            return None
-    return found
+    if n_s < n_c:
+        return found
+    moved = np.flatnonzero(found != np.arange(n_s))
+    if not len(moved):
+        return None
+    own, best = float(scores[moved, moved].mean()), float(scores[moved, found[moved]].mean())
+    return found if best > CLEARER * own and best > own + 0.05 else None
 
 
 def match_groups(

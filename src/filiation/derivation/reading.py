@@ -40,6 +40,10 @@ class Case:
         """Return the generator for one purpose."""
         return self.plan.rng(f"derivation/{self.component}/{self.number}/{purpose}")
 
+    def with_tokens(self, tokens: TokenRows | None) -> Case:
+        """Return the case with other token rows."""
+        return replace(self, tokens=tokens)
+
     def with_residual(self, residual: Residual) -> Case:
         """Return the case with another map of residual channels."""
         return replace(self, residual=residual)

@@ -20,8 +20,8 @@ _TOKENS = 4096
 def refine(case: Case, frames: Sequence[LayerFrame]) -> tuple[Case, list[LayerFrame]]:
     """Return the case with a better map of residual channels, and the frames in it.
 
-    A basis that was estimated from token rows is off by what those rows differ; the blocks have many more rows. Nothing is
-    refined in a sampled reading.
+    A basis that was estimated from token rows is off by what those rows differ; the blocks have many more rows.
+    Nothing is refined in a sampled reading.
     """
     width = case.suspect.geometry.d_model
     if not case.whole or width > WIDEST or (case.residual.trivial and not case.plan.whole):
@@ -45,7 +45,8 @@ def refine(case: Case, frames: Sequence[LayerFrame]) -> tuple[Case, list[LayerFr
 
 def _row_pairs(own: Case, frames: Sequence[LayerFrame], case: Case) -> Iterator[tuple[Floats, Floats]]:
     """Yield matched rows, gains folded, each model's in its own channels."""
-    yield from _embedding_rows(case)
+    if not case.residual.trivial:
+        yield from _embedding_rows(case)
     for frame in frames:
         for block in frame.ffn.frames:
             if block.agreement is None:

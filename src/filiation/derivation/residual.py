@@ -97,13 +97,17 @@ def _one_to_one(matrix: Doubles) -> bool:
     return bool(np.quantile(np.square(matrix).max(axis=1), 0.1) > ONE_TO_ONE)
 
 
+#: Correlation of a channel with its own number that is clear, and share of channels that must have it in place.
+CLEAR, MOST = 0.3, 0.5
+
+
 def _flipped(correlation: Doubles) -> Residual:
-    """Return the identity with the signs that clearly negative channels ask for."""
+    """Return the identity, with the signs that clearly negative channels ask for among channels in place."""
     own = np.diag(correlation)
-    if not (own < -0.2).any():
+    negative = own < -CLEAR
+    if not negative.any() or float((own > CLEAR).mean()) < MOST:
         return IN_PLACE
-    signs = np.where(own < 0, -1.0, 1.0).astype(np.float32)
-    return _permuted(np.arange(len(own)), signs, injected=False)
+    return _permuted(np.arange(len(own)), np.where(negative, -1.0, 1.0).astype(np.float32), injected=False)
 
 
 def is_hadamard(matrix: Floats) -> bool:

@@ -60,7 +60,7 @@ def re_encoded_step(
     note("format", candidate.checkpoint.format, suspect.checkpoint.format)
     if files or _float_changes(suspect, candidate, pairs):
         note("dtypes", before, after)
-    note("tensors", len({c.tensor for _, c in pairs}), len({s.tensor for s, _ in pairs}))
+    note("fused", _fused(c for _, c in pairs), _fused(s for s, _ in pairs))
     if files:
         note("files", len(weight_files(candidate)), len(weight_files(suspect)))
     return Derivation("re_encoded", {"from": was, "to": now}) if was else None
@@ -72,6 +72,12 @@ def _float_changes(suspect: Anatomy, candidate: Anatomy, pairs: list[tuple[Part,
     kinds = [(mine[s.tensor].dtype, theirs[c.tensor].dtype) for s, c in pairs]
     changed = [k for k in kinds if k[0] != k[1] and FLOATS.issuperset(k)]
     return 2 * len(changed) > len(kinds)
+
+
+def _fused(parts: Iterable[Part]) -> int:
+    """Return how many tensors hold more than one part."""
+    distinct = {(p.tensor, p.role, p.expert) for p in parts}
+    return sum(count > 1 for count in Counter(tensor for tensor, _, _ in distinct).values())
 
 
 def _kinds(model: Anatomy, parts: Iterable[Part]) -> dict[str, int]:
@@ -95,7 +101,10 @@ def renamed_step(suspect: Anatomy, candidate: Anatomy, pairs: list[tuple[Part, P
     own = suspect.checkpoint.format != candidate.checkpoint.format and not suspect.rename_map
     if own and suspect.family is not None and candidate.family is not None:
         return None
-    numbers: dict[str, Any] = {"tensors": sum(s.tensor != c.tensor for s, c in pairs), "renames": names}
+    numbers: dict[str, Any] = {
+        "tensors": sum(s.tensor != c.tensor for s, c in pairs if s.role == c.role),
+        "renames": names,
+    }
     if suspect.rename_map:
         numbers["inferred"] = dict(sorted(suspect.rename_map.items()))
     return Derivation("renamed", numbers)
@@ -105,7 +114,8 @@ def rename_map(pairs: list[tuple[Part, Part]]) -> Mapping[str, str]:
     """Return candidate name -> suspect name, with ``{layer}`` and ``{expert}`` for the numbers."""
     found: dict[str, str] = {}
     for mine, theirs in pairs:
-        if _stored_alone(mine) and _stored_alone(theirs):
+        alike = mine.role == theirs.role and (mine.expert is None) == (theirs.expert is None)
+        if alike and _stored_alone(mine) and _stored_alone(theirs):
             old, new = _template(theirs), _template(mine)
             if old != new:
                 found[old] = new

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from filiation.anatomy.model import Anatomy, Part
 from filiation.derivation.matched import gather_rows
 from filiation.derivation.measure import Measured
 from filiation.derivation.reading import Case, unit_rows
 from filiation.derivation.structure import FOREIGN
 from filiation.evidence import Derivation
+from filiation.origin.pairing import TokenRows
+from filiation.origin.units import Floats
 
 #: Cosine at which an embedding row is taken for another's copy when no tokenizer says which is which.
 SAME_ROW = 0.8
-_PROBE, _CHUNK = 64, 1 << 14
+_PROBE, _CHUNK = 256, 1 << 14
 
 
 def vocabulary_step(case: Case, outer: Sequence[Measured]) -> Derivation | None:
@@ -25,29 +28,21 @@ def vocabulary_step(case: Case, outer: Sequence[Measured]) -> Derivation | None:
     if mine is None or theirs is None:
         return None
     embedding = next((m for m in outer if m.role == "embedding"), None)
-    cosine = None if embedding is None else embedding.cosine
-    rows_s, rows_c = mine.shape[0], theirs.shape[0]
-    numbers: dict[str, Any] = {"from": rows_c, "to": rows_s}
-    known = case.tokens is not None and case.tokens.by_string
-    if cosine is not None and cosine < FOREIGN and not known and rows_s != rows_c:
-        return _by_content(case, numbers)
-    if cosine is not None and abs(cosine) < FOREIGN:
-        return Derivation("vocabulary_changed", {"change": "replaced", **numbers, "cosine": cosine})
-    change, counts = _counted(case, rows_s, rows_c)
-    if change is None or embedding is None:
+    numbers: dict[str, Any] = {"from": theirs.shape[0], "to": mine.shape[0]}
+    if embedding is None or embedding.cosine is None or abs(embedding.cosine) < FOREIGN:
+        compared = embedding is not None or mine.shape[0] != theirs.shape[0]
+        return Derivation("vocabulary_changed", {"change": "replaced", **numbers}) if compared else None
+    change, counts = _counted(case, mine.shape[0], theirs.shape[0])
+    if change is None:
         return None
-    return Derivation(
-        "vocabulary_changed",
-        {"change": change, **numbers, **counts, "rows_equal": embedding.equal, "cosine": cosine},
-    )
+    agreement = {"rows_equal": embedding.equal, "cosine": embedding.cosine}
+    return Derivation("vocabulary_changed", {"change": change, **numbers, **counts, **agreement})
 
 
 def _counted(case: Case, rows_s: int, rows_c: int) -> tuple[str | None, dict[str, int]]:
     tokens = case.tokens
-    if tokens is None or not tokens.by_string:
-        shared = min(rows_s, rows_c)
-        counts = {"tokens_shared": shared, "tokens_added": rows_s - shared, "tokens_removed": rows_c - shared}
-        return ("extended" if rows_s > rows_c else "pruned" if rows_s < rows_c else None), counts
+    if tokens is None:
+        return None, {}
     inside = (tokens.suspect < rows_s) & (tokens.candidate < rows_c)
     shared = int(inside.sum())
     moved = int((tokens.suspect[inside] != tokens.candidate[inside]).sum())
@@ -64,39 +59,59 @@ def _counted(case: Case, rows_s: int, rows_c: int) -> tuple[str | None, dict[str
     ), counts
 
 
-def _by_content(case: Case, numbers: dict[str, Any]) -> Derivation:
-    """Look a sample of the suspect's rows up among all of the candidate's: a vocabulary without a tokenizer."""
-    found = _look_up(case)
-    if found is None or float((found >= 0).mean()) < 0.5:
-        return Derivation("vocabulary_changed", {"change": "replaced", **numbers})
-    change = "extended" if numbers["to"] > numbers["from"] else "pruned"
-    kept = found[found >= 0]
-    ascending = bool((np.diff(kept) > 0).all())
-    return Derivation(
-        "vocabulary_changed",
-        {
-            "change": change,
-            **numbers,
-            "rows_sampled": len(found),
-            "rows_found": len(kept),
-            "in_order": ascending,
-        },
-    )
+def with_tokens(case: Case) -> Case:
+    """Return the case with token rows matched by content, where no tokenizer says which row is which token.
 
-
-def _look_up(case: Case) -> np.ndarray | None:
+    Equal numbers stand for equal tokens as long as both tables have one size. Otherwise rows that are equal are
+    looked up (or, if few are, a sample of rows is looked up by cosine); where nothing is found no row is compared.
+    """
     mine = case.suspect.anatomy.part("embedding", component=case.component)
     theirs = case.candidate.anatomy.part("embedding", component=case.component)
-    if mine is None or theirs is None or not case.whole:
+    guessed = case.tokens is None or not case.tokens.by_string
+    if mine is None or theirs is None or not guessed or mine.shape[0] == theirs.shape[0]:
+        return case
+    if not case.whole:
+        return case.with_tokens(None)
+    found = _equal_rows(case, mine, theirs) if case.residual.trivial else None
+    return case.with_tokens(found if found is not None else _nearest_rows(case, mine, theirs))
+
+
+def _equal_rows(case: Case, mine: Part, theirs: Part) -> TokenRows | None:
+    """Return rows that are equal, if they are at least half of the smaller table."""
+    places: dict[bytes, int] = {}
+    for start, block in _row_blocks(case.candidate.anatomy, theirs):
+        for n, row in enumerate(block):
+            places.setdefault(row.tobytes(), start + n)
+    pairs: list[tuple[int, int]] = []
+    for start, block in _row_blocks(case.suspect.anatomy, mine):
+        pairs += [(start + n, places[key]) for n, row in enumerate(block) if (key := row.tobytes()) in places]
+    if 2 * len(pairs) < min(mine.shape[0], theirs.shape[0]):
         return None
+    return _rows_of(pairs)
+
+
+def _row_blocks(anatomy: Anatomy, part: Part) -> Iterator[tuple[int, Floats]]:
+    for start in range(0, part.shape[0], _CHUNK):
+        yield start, anatomy.read(part, start, min(start + _CHUNK, part.shape[0]))
+
+
+def _rows_of(pairs: Sequence[tuple[int, int]]) -> TokenRows:
+    array = np.array(pairs, np.int64).reshape(-1, 2)
+    return TokenRows(array[:, 0], array[:, 1], by_string=False)
+
+
+def _nearest_rows(case: Case, mine: Part, theirs: Part) -> TokenRows | None:
+    """Return a sample of the suspect's rows with the candidate's rows most like them, if half of them find one."""
     chosen = np.sort(case.rng("vocabulary").permutation(mine.shape[0])[:_PROBE])
     rows = unit_rows(gather_rows(case.suspect.anatomy, mine, chosen))
     best, at = np.full(len(rows), -1.0), np.full(len(rows), -1)
-    for start in range(0, theirs.shape[0], _CHUNK):
-        block = case.candidate.anatomy.read(theirs, start, min(start + _CHUNK, theirs.shape[0]))
+    for start, block in _row_blocks(case.candidate.anatomy, theirs):
         cosines = rows @ unit_rows(case.residual.carry(block)).T
         top = cosines.argmax(axis=1)
         value = cosines[np.arange(len(rows)), top]
         better = value > best
         best[better], at[better] = value[better], top[better] + start
-    return np.where(best >= SAME_ROW, at, -1)
+    kept = best >= SAME_ROW
+    if 2 * int(kept.sum()) < len(chosen):
+        return None
+    return _rows_of(list(zip(chosen[kept].tolist(), at[kept].tolist(), strict=True)))

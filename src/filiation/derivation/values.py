@@ -25,7 +25,7 @@ SAME_TRAINING = 0.5
 #: Rank over the largest possible one up to which an update is low-rank, and the share of changed matrices it takes.
 LOW_RANK, LOW_RANK_SHARE = 0.25, 0.8
 #: White noise: the spectrum ends at the noise edge, elements are Gaussian, rows are even, levels are equal.
-EDGE, KURTOSIS, UNEVEN, LEVELS = 1.12, 0.35, 3.0, 0.1
+EDGE, KURTOSIS, UNEVEN, LEVELS = 1.12, 0.35, 3.0, 0.05
 #: Share of zeros a suspect must have beyond the candidate's to be called sparsified.
 ZEROS = 0.05
 #: How far the error may exceed what the quantiser makes before something else must have happened too.
@@ -238,7 +238,7 @@ def _low_rank(
 def _noise(changed: Sequence[Measured], numbers: dict[str, Any]) -> Derivation | None:
     """Return ``noise_added`` where every difference is white at one level; ``cannot_tell`` where it only might be."""
     shapes = [m.spectrum for m in changed if m.spectrum is not None]
-    levels = np.array([m.level for m in changed if m.level is not None])
+    levels = np.array([m.relative for m in changed if m.relative is not None])
     if len(shapes) < 4 or not len(levels):
         return None
     white = [abs(x.kurtosis - 3) < KURTOSIS and x.edge < EDGE and x.unevenness < UNEVEN for x in shapes]

@@ -28,9 +28,10 @@ _AMONG = 128
 def order_is_arbitrary(units: Units) -> bool:
     """Return whether nothing in one model's contents speaks against its order being an arbitrary label.
 
-    False where positions follow the units' norms or their likeness to the others (sorted or pruned by importance), or
-    where units at a fixed distance are alike (sorted by something else, cloned in a pattern, padded). Reads one model only; under an arbitrary
-    order it is False with probability below about one in a million, which is all it can add to an e-value's mean.
+    False where positions follow the units' norms or their likeness to the others (sorted or pruned by
+    importance), or where units at a fixed distance are alike (sorted by something else, cloned in a pattern, padded).
+    Reads one model only. Under an arbitrary order it is False with probability below about one in a million for each
+    quantity, which is all it can add to an e-value's mean.
     """
     live = units.alive()
     return not _has_trend(live) and not any(z >= PATTERN_Z for z, _ in _echoes(live))

@@ -13,12 +13,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from filiation.checkpoint.formats.base import Loaded, chosen_file, leading_bytes, top_level, weight_file
+from filiation.checkpoint.formats.base import (
+    Loaded,
+    chosen_file,
+    leading_bytes,
+    read_each,
+    top_level,
+    weight_file,
+)
 from filiation.checkpoint.ggml import ggml_encoding
 from filiation.checkpoint.ggufheader import Cursor, TensorEntry, read_entries, read_values
 from filiation.checkpoint.model import StoredTensor, TensorInfo
 from filiation.checkpoint.ranges import RangeTensor, Run
-from filiation.checkpoint.shards import ask_for_one, numbered_sets, shard_name
+from filiation.checkpoint.shards import ask_for_one, in_two_files, numbered_sets, shard_name
 from filiation.checkpoint.sources.base import Source
 from filiation.errors import CorruptCheckpointError, NotFoundError, UnsupportedFormatError
 
@@ -42,15 +49,13 @@ def load(source: Source) -> Loaded:
     files, notes = _choose(source)
     tensors: dict[str, StoredTensor] = {}
     metadata: Mapping[str, Any] = {}
-    for number, file in enumerate(files):
-        part = read_part(source, file)
+    for number, part in enumerate(read_each(source, files, read_part)):
         if number == 0:
             metadata = part.metadata
         _check_split(part, number, len(files))
         for name, tensor in part.tensors.items():
             if name in tensors:
-                reason = f"{tensors[name].info.file} and {file} both hold it."
-                raise _corrupt(file, reason, name)
+                raise in_two_files(name, tensors[name].info.file, part.file)
             tensors[name] = tensor
     return Loaded(tensors, metadata, notes, tuple(files))
 

@@ -14,7 +14,14 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from filiation.checkpoint.encodings import ENCODINGS
-from filiation.checkpoint.formats.base import Loaded, chosen_file, leading_bytes, top_level, weight_file
+from filiation.checkpoint.formats.base import (
+    Loaded,
+    chosen_file,
+    leading_bytes,
+    read_each,
+    top_level,
+    weight_file,
+)
 from filiation.checkpoint.model import StoredTensor, TensorInfo
 from filiation.checkpoint.ranges import RangeTensor, Run
 from filiation.checkpoint.shards import (
@@ -36,7 +43,7 @@ ENDING = ".safetensors"
 ADAPTER = "adapter_model.safetensors"
 
 _MAX_HEADER = 100_000_000
-_FIRST_READ = 1 << 14  # most headers' beginning in one request; the length alone would cost one more
+_FIRST_READ = 1 << 16  # holds most headers whole, so that a remote file costs one request
 _MAX_DIMENSIONS = 16
 _MAX_LENGTH = 1 << 48
 
@@ -61,9 +68,9 @@ def recognises(source: Source) -> bool:
 def load(source: Source) -> Loaded:
     """Read the headers of all shards; see :class:`~filiation.checkpoint.formats.base.Format`."""
     choice = _choose(source)
-    headers = {file: read_header(source, file) for file in choice.files}
+    headers = read_each(source, choice.files, read_header)
     tensors: dict[str, StoredTensor] = {}
-    for file, header in headers.items():
+    for file, header in zip(choice.files, headers, strict=True):
         for name, tensor in header.tensors.items():
             if name in tensors:
                 raise in_two_files(name, tensors[name].info.file, file)
@@ -72,7 +79,7 @@ def load(source: Source) -> Loaded:
     if choice.index is not None:
         notes += check_index(choice.index, tensors)
     metadata: dict[str, Any] = {}
-    for header in headers.values():
+    for header in headers:
         metadata.update(header.metadata)
     used = (*choice.files, *([choice.index.file] if choice.index else []))
     return Loaded(tensors, metadata, tuple(notes), used)

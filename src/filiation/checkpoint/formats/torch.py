@@ -10,7 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from filiation.checkpoint.formats.base import Loaded, chosen_file, leading_bytes, top_level, weight_file
+from filiation.checkpoint.formats.base import (
+    Loaded,
+    chosen_file,
+    leading_bytes,
+    read_each,
+    top_level,
+    weight_file,
+)
 from filiation.checkpoint.model import StoredTensor
 from filiation.checkpoint.shards import (
     INDEX_ENDING,
@@ -54,8 +61,7 @@ def load(source: Source) -> Loaded:
     files, index, notes = _choose(source)
     tensors: dict[str, StoredTensor] = {}
     found = list(notes)
-    for file in files:
-        part, said = read_file(source, file)
+    for file, (part, said) in zip(files, read_each(source, files, read_file), strict=True):
         found += said
         for name, tensor in part.items():
             if name in tensors:

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from filiation._version import __version__
 from filiation.checkpoint.sources.http_link import Link, may_carry_token
@@ -150,7 +149,7 @@ class HttpClient:
                 check(link, status, headers)
                 return Answer(link, status, headers)
             target = link.redirected(headers.get("location", ""), self.trusted)
-            if target.site != link.site and urlsplit(target.url).hostname not in self.trusted:
+            if not link.shares_site(target, self.trusted):
                 return Answer(target, status, headers)
             link = target
         raise too_many_redirects(link)

@@ -35,7 +35,7 @@ class Link:
         """
         try:
             target = Link(urljoin(self.url, location))
-            scheme, host = target.site[0], urlsplit(target.url).hostname or ""
+            scheme = target.site[0]
         except ValueError as error:
             raise NetworkError(
                 "A server redirects to what is not an address.",
@@ -50,9 +50,11 @@ class Link:
                 reason=f"It leads from {self.site[0]}:// to {scheme}://.",
                 next_step="Ask the owner of the server for an https:// address.",
             )
-        if target.site == self.site or (scheme == "https" and host in trusted):
-            return replace(target, token=self.token)
-        return target
+        return replace(target, token=self.token) if self.shares_site(target, trusted) else target
+
+    def shares_site(self, other: Link, trusted: frozenset[str] = frozenset()) -> bool:
+        """True if ``other`` is of the same site, or of a trusted host at its usual port: what may see the token."""
+        return other.site == self.site or (other.site[0] == "https" and other.site[1].lower() in trusted)
 
 
 class StatusError(Exception):

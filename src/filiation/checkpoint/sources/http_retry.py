@@ -158,4 +158,4 @@ def describe(error: httpx2.RequestError, patience: Patience) -> tuple[str, bool]
         return f"no connection: {error}", False
     if isinstance(error, httpx2.TimeoutException):
         return f"not a byte for {patience.silence:g} s", False
-    return f"the connection broke: {error or type(error).__name__}", False
+    return f"the connection broke: {str(error) or type(error).__name__}", False

@@ -240,10 +240,24 @@ class HubSource:
             self._require_network(name)
             return self._reader.read(name, start, stop)
         start, stop = self._reader.bounds(name, start, stop)
-        data = read_cached(path, name, start, stop)
-        with self._lock:
-            self._local_bytes += len(data)
-        return data
+        data = bytearray(stop - start)
+        read_cached(path, name, start, memoryview(data))
+        self._count_local(len(data))
+        return bytes(data)
+
+    def read_into(self, name: str, start: int, buffer: memoryview) -> None:
+        """Fill ``buffer`` from byte ``start`` on; from a cached file without a copy in between.
+
+        Raises:
+            What :meth:`read` raises.
+        """
+        path = self._paths.get(name)
+        if path is None:
+            buffer[:] = self.read(name, start, start + len(buffer))
+            return
+        self._reader.bounds(name, start, start + len(buffer))
+        read_cached(path, name, start, buffer)
+        self._count_local(len(buffer))
 
     def prefetch(self, name: str, ranges: Sequence[Span]) -> None:
         """Fetch these ranges now, joined into few requests, several at once; nothing for a cached file."""
@@ -254,6 +268,10 @@ class HubSource:
     def local_path(self, name: str) -> Path | None:
         """Return where the cache holds the file, or None."""
         return self._paths.get(name)
+
+    def _count_local(self, count: int) -> None:
+        with self._lock:
+            self._local_bytes += count
 
     def _cached_path(self, name: str) -> Path | None:
         return self._cache.path(self._snapshot.commit, self._folder + name, self._listing[name].size)

@@ -92,16 +92,18 @@ class HubCache:
         return real
 
 
-def read_cached(path: Path, name: str, start: int, stop: int) -> bytes:
-    """Return bytes ``start:stop`` of a cached file.
+def read_cached(path: Path, name: str, start: int, buffer: memoryview) -> None:
+    """Fill ``buffer`` with a cached file's bytes from ``start`` on.
 
     Raises:
         AccessDeniedError: not readable. CorruptCheckpointError: it has become shorter.
     """
     try:
-        with path.open("rb") as file:
+        with path.open("rb", buffering=0) as file:
             file.seek(start)
-            data = file.read(stop - start)
+            done = 0
+            while done < len(buffer) and (got := file.readinto(buffer[done:])):
+                done += got
     except OSError as error:
         raise AccessDeniedError(
             "A cached file cannot be read.",
@@ -109,14 +111,13 @@ def read_cached(path: Path, name: str, start: int, stop: int) -> bytes:
             reason=f"{path}: {error.strerror}.",
             next_step="Check its permissions, or remove the snapshot from the cache and fetch it again.",
         ) from error
-    if len(data) < stop - start:
+    if done < len(buffer):
         raise CorruptCheckpointError(
             "A cached file has become shorter.",
             file=name,
-            reason=f"Bytes {start:,} to {stop:,} were to be read; {len(data):,} came.",
+            reason=f"{len(buffer):,} bytes from {start:,} on were to be read; {done:,} came.",
             next_step="Remove the snapshot from the cache and fetch the model again.",
         )
-    return data
 
 
 def _listed(entry: Mapping[str, Any]) -> Listed:

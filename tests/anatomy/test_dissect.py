@@ -1,0 +1,160 @@
+"""Contradictions, wrappers, speed on many names, and the description."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from filiation.anatomy import describe, dissect
+from filiation.anatomy.config import config_from_gguf, settings_of, tower_config
+from filiation.anatomy.names import find_stacks
+from filiation.errors import CorruptCheckpointError
+from tests.anatomy.test_families import FAMILIES, dissected, inventory
+from tests.support import shape_checkpoint
+
+LIES = [
+    ({"hidden_size": 64}, "64 residual channels"),
+    ({"num_attention_heads": 5}, "5 heads"),
+    ({"head_dim": 16}, "16 channels"),
+    ({"num_key_value_heads": 2}, "2 key-value heads"),
+    ({"intermediate_size": 81}, "81 neurons"),
+    ({"vocab_size": 97}, "vocabulary of 97"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), LIES)
+def test_a_shape_that_contradicts_the_config(change: dict[str, Any], said: str) -> None:
+    record = inventory("llama")
+    with pytest.raises(CorruptCheckpointError) as caught:
+        dissect(shape_checkpoint(record["shapes"], record["config"] | change))
+    assert caught.value.tensor in record["shapes"]
+    assert caught.value.file == "memory"
+    assert said in (caught.value.reason or "")
+    assert "config.json" in (caught.value.next_step or "")
+
+
+def test_one_matrix_of_another_width_is_named() -> None:
+    record = inventory("llama")
+    shapes = record["shapes"] | {"model.layers.1.mlp.up_proj.weight": [80, 40]}
+    with pytest.raises(CorruptCheckpointError) as caught:
+        dissect(shape_checkpoint(shapes, record["config"]))
+    assert caught.value.tensor == "model.layers.1.mlp.up_proj.weight"
+
+
+def test_fewer_layers_than_the_config_says_is_noted() -> None:
+    record = inventory("llama")
+    anatomy = dissect(shape_checkpoint(record["shapes"], record["config"] | {"num_hidden_layers": 3}))
+    assert anatomy.geometry["language"].n_layers == 2
+    assert any("3" in i.basis for i in anatomy.inferences)
+
+
+def test_padding_rows_are_noted() -> None:
+    record = inventory("llama")
+    anatomy = dissect(shape_checkpoint(record["shapes"], record["config"] | {"vocab_size": 90}))
+    assert anatomy.geometry["language"].vocab == 96
+    assert any("6 padding rows" in i.what for i in anatomy.inferences)
+
+
+@pytest.mark.parametrize("value", [None, "six", [], {}, True, 6.5, -6, [6, 3], float("inf"), float("nan")])
+def test_a_config_may_hold_anything(value: Any) -> None:
+    record = inventory("llama")
+    keys = ("num_attention_heads", "head_dim", "architectures", "text_config", "rope_parameters")
+    config = record["config"] | dict.fromkeys(keys, value)
+    assert dissect(shape_checkpoint(record["shapes"], config)).geometry["language"].n_heads is None
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_description_is_json_and_stable(name: str) -> None:
+    first, second = (json.dumps(describe(dissected(name)), sort_keys=True) for _ in range(2))
+    assert first == second
+    described = json.loads(first)
+    assert described["tensors"] == len(inventory(name)["shapes"])
+    parts = sum(role["parts"] for component in described["components"] for role in component["roles"])
+    assert parts == len(dissected(name).parts)
+
+
+def test_the_description_says_how_a_part_is_read() -> None:
+    component = describe(dissected("gpt2"))["components"][0]
+    role = next(role for role in component["roles"] if role["role"] == "k")
+    assert role["view"] == ["transposed", "rows selected"]
+    assert role["layers"] == "0-1"
+    assert role["axes"] == ["kv", "residual"]
+
+
+def test_no_weights_are_read() -> None:
+    record = inventory("mixtral")
+    checkpoint = shape_checkpoint(record["shapes"], record["config"])
+    describe(dissect(checkpoint))
+    assert checkpoint.bytes_read == 0
+
+
+def test_the_order_of_tensors_changes_nothing() -> None:
+    record = inventory("qwen2_moe")
+    backwards = dict(reversed(record["shapes"].items()))
+    a, b = dissected("qwen2_moe"), dissect(shape_checkpoint(backwards, record["config"]))
+    assert {(p.role, p.layer, p.expert, p.tensor) for p in a.parts} == {
+        (p.role, p.layer, p.expert, p.tensor) for p in b.parts
+    }
+
+
+def test_stacks_need_a_number_that_counts() -> None:
+    names = [f"model.0.auto_model.encoder.layer.{n}.dense.weight" for n in range(3)]
+    stacks, rest = find_stacks([*names, "model.2.linear.weight", "plain.weight"])
+    assert set(stacks) == {("model", "0", "auto_model", "encoder", "layer"), ("model",)}
+    assert rest == {("plain", "weight"): "plain.weight"}
+
+
+def test_experts_are_not_layers() -> None:
+    names = [f"layers.{n}.experts.{e}.w1.weight" for n in range(2) for e in range(8)]
+    stacks, _ = find_stacks(names)
+    assert set(stacks) == {("layers",)}
+
+
+def test_nested_configs() -> None:
+    config = {
+        "tie_word_embeddings": False,
+        "thinker_config": {"text_config": {"hidden_size": 4}},
+        "vision_config": {},
+    }
+    assert tower_config(config, "language") == {"tie_word_embeddings": False, "hidden_size": 4}
+    assert tower_config(config, "audio") == {}
+    assert tower_config(None, "language") == {}
+
+
+def test_rope_theta_may_be_nested() -> None:
+    config = {"rope_parameters": {"rope_theta": 5e5, "rope_type": "default"}}
+    assert settings_of(config, {}, ()).rope_theta == 5e5
+
+
+def test_gguf_vocabulary_from_its_tokens() -> None:
+    metadata = {"tokenizer.ggml.tokens": ("a", "b"), "llama.block_count": 2}
+    assert config_from_gguf(metadata, "llama") == {
+        "model_type": "llama",
+        "num_hidden_layers": 2,
+        "vocab_size": 2,
+    }
+
+
+def test_a_mixture_with_thousands_of_tensors() -> None:
+    """DeepSeek-V3's list of names: 61 layers of 256 experts are dissected from their kinds, not name by name."""
+    record = inventory("deepseek_v3")
+    shapes: dict[str, list[int]] = {}
+    for name, shape in record["shapes"].items():
+        if ".1." in name and ".experts." in name:
+            if ".experts.0." in name:
+                for layer in range(1, 12):
+                    for expert in range(64):
+                        shapes[name.replace("s.1.", f"s.{layer}.").replace("s.0.", f"s.{expert}.")] = shape
+        elif ".1." in name:
+            shapes |= {name.replace("s.1.", f"s.{layer}."): shape for layer in range(1, 12)}
+        else:
+            shapes[name] = shape
+    for name in [n for n in shapes if n.endswith(("gate.weight", "e_score_correction_bias"))]:
+        shapes[name] = [64, *shapes[name][1:]]
+    config = record["config"] | {"num_hidden_layers": 12, "n_routed_experts": 64}
+    anatomy = dissect(shape_checkpoint(shapes, config))
+    assert anatomy.unnamed == ()
+    assert anatomy.geometry["language"].n_experts == 64
+    assert anatomy.part("down", 11, expert=63) is not None
