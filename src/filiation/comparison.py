@@ -9,16 +9,17 @@ from typing import Any
 
 from filiation import anatomy, checkpoint, derivation, likeness, origin
 from filiation._version import __version__
+from filiation.anatomy.architecture import architecture_difference
 from filiation.anatomy.model import Anatomy
 from filiation.checkpoint.record import model_record
 from filiation.errors import UsageError
-from filiation.evidence import Derivation, Evidence, Relation, Report, Verdict, plain
+from filiation.evidence import Evidence, ModelRecord, Relation, Report, Verdict, plain
 from filiation.origin.examine import Examination, examine
 from filiation.origin.history import History
 from filiation.origin.history import measure as measure_history
 from filiation.origin.pairing import Plan, TokenRows
-from filiation.origin.verdict import Finding, judge
 from filiation.origin.tokens import shared_tokens
+from filiation.origin.verdict import Finding, judge
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -56,7 +57,8 @@ def compare_models(
     """Compare one suspect with one or several candidates and return the report; see :func:`filiation.compare`."""
     if not candidates:
         raise UsageError(
-            "There is nothing to compare with.", next_step="Name at least one candidate: filiation compare S C"
+            "There is nothing to compare with.",
+            next_step="Name at least one candidate: filiation compare S C",
         )
     tell = progress or _silent
     mine = open_model(suspect, base, tell)
@@ -117,7 +119,9 @@ def examine_pair(
     main = examinations[0] if examinations else None
     alike = likeness.measure(main, plan, tokens, full=full, number=number)
     progress("how it was changed", 0, None)
-    identical, derived = _derive(suspect, candidate, examinations, histories, findings, plan, tokens, full, number)
+    identical, derived = _derive(
+        suspect, candidate, examinations, histories, findings, plan, tokens, full, number
+    )
     records = [e for x in examinations for e in x.evidence()]
     records += [
         e for x, h in zip(examinations, histories, strict=True) for e in origin.history_evidence(x, h, number)
@@ -151,7 +155,15 @@ def _derive(
         if sameness.equal:
             return True, derivation.as_identical(sameness, suspect, candidate, number)
     found: list[derivation.Derived] = [
-        derivation.derive(suspect, candidate, x, plan, tokens if x.component == "language" else None, full=full, number=number)
+        derivation.derive(
+            suspect,
+            candidate,
+            x,
+            plan,
+            tokens if x.component == "language" else None,
+            full=full,
+            number=number,
+        )
         for x in examinations
         if findings[x.component].relation in (Relation.COMMON_ORIGIN, Relation.SHARED_PARTS)
     ]
@@ -192,9 +204,11 @@ def assemble(
         "stages": [row for p in pairs for row in origin.stage_tables(p.examinations, p.number)],
         "layer_map": [t for p in pairs for x in p.examinations for t in origin.layer_map_tables(x, p.number)],
         "pairing": [row for p in pairs for row in origin.pairing_tables(p.examinations, p.number)],
-        "inheritance": [row for p in pairs for x in p.examinations for row in origin.inheritance_table(x, p.number)],
+        "inheritance": [
+            row for p in pairs for x in p.examinations for row in origin.inheritance_table(x, p.number)
+        ],
         "curves": [curve for p in pairs for curve in p.curves],
-        "architecture": anatomy.architecture_difference(suspect, candidates[verdict.candidate]),
+        "architecture": architecture_difference(suspect, candidates[verdict.candidate]),
         "deltas": [{**plain(d), "candidate": p.number} for p in pairs for d in p.derived.deltas],
         "seed": {str(p.number): p.plan.seed for p in pairs},
     }
@@ -209,11 +223,10 @@ def assemble(
     )
 
 
-def _record(model: Anatomy) -> Any:
-    described = anatomy.describe(model)
-    return model_record(
-        model.checkpoint, model.family, described["geometry"], tuple(i.what for i in model.inferences)
-    )
+def _record(model: Anatomy) -> ModelRecord:
+    geometry = {component: plain(sizes) for component, sizes in model.geometry.items()}
+    inferred = tuple(f"{i.what} ({i.basis})" for i in model.inferences)
+    return model_record(model.checkpoint, model.family, geometry, inferred)
 
 
 def _candidate_verdict(pair: Pair) -> dict[str, Any]:
@@ -222,8 +235,13 @@ def _candidate_verdict(pair: Pair) -> dict[str, Any]:
     return plain(replace(verdict, notes=pair.derived.notes))
 
 
-ALWAYS = ("direction_unknown", "common_ancestor_possible", "shared_initialisation", "distillation", "full_scramble")
-Steps = tuple[Derivation, ...]
+ALWAYS = (
+    "direction_unknown",
+    "common_ancestor_possible",
+    "shared_initialisation",
+    "distillation",
+    "full_scramble",
+)
 
 
 def limits(verdict: Verdict, pairs: Sequence[Pair]) -> tuple[str, ...]:

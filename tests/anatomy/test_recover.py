@@ -232,6 +232,16 @@ def test_a_vision_tower_under_an_odd_prefix() -> None:
     assert anatomy.components == ("language", "vision", "projector")
 
 
+def test_a_flat_config_speaks_of_the_language_model() -> None:
+    """llama3v's config had no vision_config: the vision tower's sizes are read off its shapes."""
+    record = inventory("llava")
+    config = record["config"]["text_config"] | {"model_type": "llama3v"}
+    anatomy = dissect(shape_checkpoint(renamed("llava", ("vision_tower", "vison")), config))
+    assert anatomy.geometry["language"].n_heads == 6
+    vision = anatomy.geometry["vision"]
+    assert (vision.d_model, vision.n_heads) == (32, None)
+
+
 def test_arrange_prefers_names_to_order() -> None:
     kinds = [Kind(("w", "value"), (8, 8), None, 0), Kind(("w", "key"), (8, 8), None, 1)]
     found = arrange(kinds, ("k", "v"))

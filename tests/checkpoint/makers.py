@@ -17,10 +17,12 @@ from typing import Any
 
 import gguf
 import numpy as np
+import pytest
 from safetensors.numpy import save_file
 
+from filiation.checkpoint import open as open_checkpoint
 from filiation.checkpoint.sources.local import LocalSource
-from filiation.errors import FiliationError
+from filiation.errors import CorruptCheckpointError, FiliationError, UnsupportedFormatError
 
 
 def weights(seed: int = 0) -> dict[str, np.ndarray[Any, Any]]:
@@ -305,3 +307,38 @@ class Remote:
 
     def local_path(self, name: str) -> Path | None:
         return None
+
+
+VALUES = {
+    "a.weight": np.arange(12, dtype=np.float32).reshape(3, 4),
+    "a.bias": np.arange(3, dtype=np.float16),
+    "ids": np.arange(5),
+}
+
+
+def state_dict() -> dict[str, FakeTensor]:
+    """VALUES as a state dict to be saved."""
+    return collections.OrderedDict((name, tensor(v, str(i))) for i, (name, v) in enumerate(VALUES.items()))
+
+
+def pickled(root: Any) -> tuple[bytes, dict[str, FakeStorage]]:
+    """The bytes of ``data.pkl`` and the storages it speaks of."""
+    buffer = io.BytesIO()
+    with fake_torch() as torch:
+        pickler = TorchPickler(buffer, legacy=False, torch=torch)
+        pickler.dump(root)
+    return buffer.getvalue(), pickler.seen
+
+
+def refused(
+    path: Path, reason: str, tensor: str | None = None, message: str = "", kind: Any = CorruptCheckpointError
+) -> None:
+    """Opening the file must be refused, and the refusal must name it."""
+    with pytest.raises(kind) as caught:
+        open_checkpoint(str(path))
+    check(caught.value, kind, file=path.name, reason=reason, tensor=tensor, message=message)
+
+
+def unsupported(path: Path, reason: str) -> None:
+    """Opening the file must be refused as of a kind that is not read."""
+    refused(path, reason, kind=UnsupportedFormatError)

@@ -17,6 +17,9 @@ from filiation import checkpoint
 from filiation.errors import FiliationError
 from tests.checkpoint.makers import craft, model, save_legacy, save_torch, tensor, write_gguf
 
+# pickletools, which decodes opcodes, passes on Python's own warning about escapes in damaged text.
+pytestmark = pytest.mark.filterwarnings("ignore:invalid escape sequence:DeprecationWarning")
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),

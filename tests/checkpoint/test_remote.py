@@ -59,20 +59,21 @@ def test_safetensors(tmp_path: Path, opened: Open) -> None:
 
 
 def test_all_hashes_when_asked_for(tmp_path: Path, opened: Open) -> None:
-    model(tmp_path)
+    local = checkpoint.open(str(model(tmp_path)))
     found, _ = opened(tmp_path, hash_files=True)
-    assert [f.sha256 for f in found.files] == [f.sha256 for f in checkpoint.open(str(tmp_path)).files]
+    assert found.files == local.files
+    assert all(f.sha256 for f in found.files)
 
 
 def test_shards_cost_one_request_each(tmp_path: Path, opened: Open) -> None:
-    names = sharded(tmp_path, [{f"w{i}": np.full(3, i, np.float32)} for i in range(12)])
+    names = sharded(tmp_path, [{f"w{i}": np.full(300, i, np.float32)} for i in range(12)])
     found, remote = opened(tmp_path)
     assert list(found.tensors) == [f"w{i}" for i in range(12)]
     assert sorted(n for n, _, _ in remote.requests) == sorted([*names, "model.safetensors.index.json"])
-    assert found.read("w7").tolist() == [7, 7, 7]
+    assert found.read("w7", slice(0, 3)).tolist() == [7, 7, 7]
 
 
-def test_a_damaged_shard_is_named_whichever_thread_met_it(tmp_path: Path, opened: Open) -> None:
+def test_a_damaged_shard_is_named(tmp_path: Path, opened: Open) -> None:
     names = sharded(tmp_path, [{f"w{i}": np.full(3, i, np.float32)} for i in range(6)])
     (tmp_path / names[3]).write_bytes(b"")
     with pytest.raises(CorruptCheckpointError) as caught:

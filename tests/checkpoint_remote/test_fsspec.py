@@ -84,6 +84,7 @@ def test_what_a_driver_raises_becomes_one_of_our_errors(bucket: str, monkeypatch
     source = open_source(bucket)
     for raised, expected in (
         (PermissionError("Forbidden"), AccessDeniedError),
+        (type("NoCredentialsError", (Exception,), {})("none found"), AccessDeniedError),
         (TimeoutError("no answer"), NetworkError),
         (ValueError("an SDK's own trouble"), NetworkError),
     ):

@@ -157,8 +157,11 @@ def _align(start: int, period: int, count: int, shapes: Sequence[Shape]) -> tupl
     return start, (len(shapes) - start) // period if start + period * count > len(shapes) else count
 
 
-_READINGS = ((False, False), (True, True), (True, False), (False, True))
-"""(Matrices have biases, norms have biases), the plainest first."""
+_READINGS = [(count, norms) for count in (0, _MOST, 3, 1, 4) for norms in (False, True)]
+"""(How many matrices, from the first, have biases; whether norms have them), the plainest first.
+
+Three and one are Qwen 2's attention, separate and fused; four counts the output projection.
+"""
 
 
 def _paths(block: Sequence[str], shapes: Mapping[str, Shape]) -> dict[Path, str]:
@@ -172,20 +175,21 @@ def _paths(block: Sequence[str], shapes: Mapping[str, Shape]) -> dict[Path, str]
 
 
 def _read_vectors(
-    block: Sequence[str], shapes: Mapping[str, Shape], linear: bool, norms: bool
+    block: Sequence[str], shapes: Mapping[str, Shape], biased: int, norms: bool
 ) -> tuple[dict[Path, str], int]:
     paths: dict[Path, str] = {}
     owner: int | None = None
-    gains = 0
+    gains = matrices = 0
     for i, name in enumerate(block):
         shape = shapes[name]
         after = None if owner is None else shapes[block[owner]]
-        takes = after is not None and (linear if len(after) == 2 else norms)
+        takes = after is not None and (matrices <= biased if len(after) == 2 else norms)
         if len(shape) == 1 and owner is not None and takes and after is not None and shape[0] in after:
             paths[f"t{owner}", "bias"] = name
             owner = None
         else:
             paths[f"t{i}", "weight"] = name
             gains += len(shape) == 1
+            matrices += len(shape) == 2
             owner = i
     return paths, gains

@@ -218,7 +218,7 @@ def _unique(parts: list[Part], sizes: Geometry, tower: Tower) -> list[Part]:
         while key in kept:
             number += 1
             key = (f"{part.role}~{number}", part.layer, part.expert)
-        kept[key] = replace(part, role=key[0])
+        kept[key] = part if key[0] == part.role else replace(part, role=key[0])
     return list(kept.values())
 
 

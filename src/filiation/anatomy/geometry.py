@@ -100,9 +100,11 @@ def _residual_size(found: Found) -> int | None:
     """The length of the axis that a norm, a reader or a writer shares with the residual stream."""
     rule, shape = found.hit.rule, found.info.shape
     role = rule.roles[0]
+    if found.hit.bias:
+        return None
     if role in NORMS and role != "embedding_norm" and len(shape) == 1 and found.layer is not None:
         return shape[0]
-    if found.hit.bias or len(shape) - rule.stacked != 2:
+    if len(shape) - rule.stacked != 2:
         return None
     if role in ("q", "k", "v", "gate", "up", "kv_a"):
         return columns_of(found)

@@ -14,7 +14,10 @@ _TRANSPARENT = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrap
 
 def path_of(name: str) -> Path:
     """Return the segments of a stored name without those that wrappers add."""
-    return tuple(segment for segment in name.split(".") if segment not in _TRANSPARENT)
+    path = tuple(name.split("."))
+    if _TRANSPARENT.isdisjoint(path):
+        return path
+    return tuple(segment for segment in path if segment not in _TRANSPARENT)
 
 
 @dataclass(frozen=True)

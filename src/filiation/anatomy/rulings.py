@@ -181,7 +181,7 @@ _UNIT_AXES: Mapping[Symmetry, tuple[Axis, ...]] = {
 def _blocked_note(case: Case, symmetry: Symmetry) -> str:
     """Name the roles whose stored values are quantised in blocks along the units: the order is no label there."""
     axes = _UNIT_AXES.get(symmetry, ())
-    roles = sorted({p.role for p in case.parts if any(p.axes[i] in axes for i in p.blocked)})
+    roles = sorted({p.role for p in case.parts if p.blocked and any(p.axes[i] in axes for i in p.blocked)})
     if not roles:
         return ""
     return f"; not in {', '.join(roles)}, which are quantised in blocks along these units"

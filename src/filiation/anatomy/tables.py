@@ -90,7 +90,7 @@ class Kinds:
 
 def mask(path: Path) -> Path:
     """Return the path with every number replaced by ``#``."""
-    return tuple("#" if segment.isdecimal() else segment for segment in path)
+    return tuple(["#" if segment.isdecimal() else segment for segment in path])
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +120,8 @@ class Lookup:
 
     def find(self, path: Path) -> Hit | None:
         """Return what ``path`` (with its leaf) is, or None."""
-        numbers = [int(segment) for segment in path if segment.isdecimal()]
-        forms = [path] if not numbers else [path, mask(path)]
-        for form in forms:
+        masked = mask(path)
+        for form in (path,) if masked == path else (path, masked):
             if form in self._rules:  # a name that is spelled out, leaf and all
                 return self._hit(form, path, False)
             leaf = LEAVES.get(form[-1]) if form else None

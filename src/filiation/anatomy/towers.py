@@ -151,7 +151,14 @@ def _score(stack: Stack, family: Family, said: str | None, clues: Clues) -> _Sco
     it expects in vain, what it explains beside the layers, whether component and container are its own.
     """
     component = _component(family, said)
+    types = {*family.model_types, *family.architectures, *family.gguf}
     own = configs.tower_config(clues.config, component)
+    if (
+        own is clues.config
+        and component not in ("language", "encoder")
+        and not types & {*configs.types_of(own)}
+    ):
+        own = {}  # a flat config speaks of the language model
     family = family.under(own)
     lookup = family.inside
     hits = [
@@ -162,8 +169,7 @@ def _score(stack: Stack, family: Family, said: str | None, clues: Clues) -> _Sco
         return _Score(family, own, 0, (0,))
     contained = _ends_with(stack.container, family.container)
     beside = _explained_beside(clues.loose, _root(stack.container, family), family)
-    types = {*configs.types_of(own), *configs.types_of(clues.config or {})}
-    named = bool(types & {*family.model_types, *family.architectures, *family.gguf})
+    named = bool(types & {*configs.types_of(own), *configs.types_of(clues.config or {})})
     agrees = (said is None or said == component) + contained
     misfits = _misfits(hits, clues.shapes, family)
     depth = family.container.count(".") + 1 if contained else 0

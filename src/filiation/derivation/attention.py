@@ -8,7 +8,7 @@ import numpy as np
 
 from filiation.derivation.channels import NOTHING, Channels, match_pairs, match_values, mean_cosine
 from filiation.derivation.convert import Conversion, convert_heads
-from filiation.derivation.heads import Attention, match_groups, read_attention
+from filiation.derivation.heads import Attention, match_groups, plainly_in_place, read_attention
 from filiation.derivation.reading import SMALL, Case, norms, reader, row_cosines
 from filiation.derivation.unitmap import STILL, UnitMap
 from filiation.origin.units import Floats, Integers
@@ -89,7 +89,7 @@ def _converted(pair: Pair, s: Attention, c: Attention) -> AttentionFrame:
 
 def _matched(case: Case, pair: Pair, s: Attention, c: Attention) -> AttentionFrame:
     rng = case.rng(f"attention/{pair}")
-    groups, queries = match_groups(s, c, rng)
+    groups, queries = (None, None) if plainly_in_place(s, c) else match_groups(s, c, rng)
     kv = np.arange(s.kv) if groups is None else groups
     heads = np.arange(len(s.q)) if queries is None else queries
     if s.kv > c.kv or len(s.q) > len(c.q):

@@ -15,6 +15,10 @@ from filiation.origin.units import Doubles, Floats, Integers
 EXPLAINS = 0.5
 #: Difference below which channels are in place and nothing more is looked for.
 CLOSE = 0.02
+#: Mean angle of rotary pairs (radians) from which on a rotation is looked for.
+TURNED = 0.02
+#: Squared differences of both matrices together up to which channels are in place and only scales are looked for.
+NEAR = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +56,8 @@ def match_values(v_s: Floats, v_c: Floats, o_s: Floats, o_c: Floats, rng: np.ran
     before = _distance(v_s, v_c) + _distance(o_s, o_c)
     if before < CLOSE**2:
         return NOTHING
-    index, sign = _assign_channels(v_s, v_c, o_s, o_c, rng)
+    near = before < NEAR
+    index, sign = _in_place(v_s.shape) if near else _assign_channels(v_s, v_c, o_s, o_c, rng)
     picked_v = np.take_along_axis(v_c, index[..., None], 1) * sign[..., None]
     picked_o = np.take_along_axis(o_c, index[..., None], 1) * sign[..., None]
     scaling = paired_scaling(_flat(v_s), _flat(picked_v), _flat(o_s), _flat(picked_o))
@@ -60,10 +65,11 @@ def match_values(v_s: Floats, v_c: Floats, o_s: Floats, o_c: Floats, rng: np.ran
     if factor is not None:
         picked_v, picked_o = picked_v * factor[..., None], picked_o / factor[..., None]
     after = _distance(v_s, picked_v) + _distance(o_s, picked_o)
-    turned = _rotated(v_s, v_c, o_s, o_c)
-    rotated = _distance(v_s, turned @ v_c) + _distance(o_s, turned @ o_c)
-    if rotated < EXPLAINS * min(before, after):
-        return Channels(mix=turned.astype(np.float32))
+    if not near:
+        turned = _rotated(v_s, v_c, o_s, o_c)
+        rotated = _distance(v_s, turned @ v_c) + _distance(o_s, turned @ o_c)
+        if rotated < EXPLAINS * min(before, after):
+            return Channels(mix=turned.astype(np.float32))
     if after > EXPLAINS * before:
         return NOTHING
     moved = int((index != np.arange(index.shape[1])).sum())
@@ -77,6 +83,10 @@ def match_values(v_s: Floats, v_c: Floats, o_s: Floats, o_c: Floats, rng: np.ran
         moved,
         flipped,
     )
+
+
+def _in_place(shape: tuple[int, ...]) -> tuple[Integers, Floats]:
+    return np.tile(np.arange(shape[1]), (shape[0], 1)), np.ones(shape[:2], np.float32)
 
 
 def _assign_channels(
@@ -136,13 +146,13 @@ def match_pairs(q_s: Floats, q_c: Floats, k_s: Floats, k_c: Floats, rope: str) -
     )
     factor = np.empty((heads, 2 * half), np.float32)
     factor[:, first] = factor[:, second] = size
-    mix = _pair_rotations(angle, first, second)
     plain = _pair_distance(q_s, q_c, k_s, k_c, factor, None)
-    turned = _pair_distance(q_s, q_c, k_s, k_c, factor, mix)
     spread = float(np.log(np.maximum(size, 1e-12)).std())
     keep = factor if spread >= SPREAD else None
-    if turned < EXPLAINS * min(plain, before):
-        return Channels(factor=keep, mix=mix, spread=spread if keep is not None else None)
+    if float(np.abs(angle).mean()) > TURNED:
+        mix = _pair_rotations(angle, first, second)
+        if _pair_distance(q_s, q_c, k_s, k_c, factor, mix) < EXPLAINS * min(plain, before):
+            return Channels(factor=keep, mix=mix, spread=spread if keep is not None else None)
     if keep is not None and plain < EXPLAINS * before:
         return Channels(factor=factor, spread=spread)
     return NOTHING

@@ -106,20 +106,34 @@ def _prepare(stage: Stage, plan: Plan, tokens: TokenRows | None, *, full: bool, 
     path = _whole_path(case)
     pairs = path if case.whole else _sampled(path, plan)
     case, frames = refine(case, [frame_layer(case, p) for p in pairs])
-    rows = None if case.whole else SAMPLED_ROWS
-    inner = [
-        measure(m, case.rng(f"rows/{m.mine.tensor}/{m.mine.role}"), rows=rows)
-        for frame in frames
-        for m in layer_matches(case, frame)
-        if case.whole or _worth_sampling(m.mine, plan)
-    ]
     case = with_tokens(case)
-    outer = [
+    inner, outer = _measure_all(case, frames)
+    return _Work(case, path, pairs, tuple(frames), inner, outer)
+
+
+def _measure_all(
+    case: Case, frames: Sequence[LayerFrame]
+) -> tuple[tuple[Measured, ...], tuple[Measured, ...]]:
+    """Measure every part; whether values lie on a lattice is looked at in two layers first."""
+    rows = None if case.whole else SAMPLED_ROWS
+
+    def layer(frame: LayerFrame, *, lattices: bool) -> list[Measured]:
+        return [
+            measure(m, case.rng(f"rows/{m.mine.tensor}/{m.mine.role}"), rows=rows, lattices=lattices)
+            for m in layer_matches(case, frame)
+            if case.whole or _worth_sampling(m.mine, case.plan)
+        ]
+
+    probes = sorted({0, len(frames) // 2}) if frames else []
+    found = {n: layer(frames[n], lattices=True) for n in probes}
+    seen = any(m.lattice is not None for ms in found.values() for m in ms)
+    found |= {n: layer(f, lattices=seen) for n, f in enumerate(frames) if n not in found}
+    outer = tuple(
         measure(m, case.rng(f"rows/{m.mine.tensor}"), rows=rows)
         for m in outer_matches(case)
         if case.whole or m.mine.role == "embedding"
-    ]
-    return _Work(case, path, pairs, tuple(frames), tuple(inner), tuple(outer))
+    )
+    return tuple(m for n in sorted(found) for m in found[n]), outer
 
 
 def _whole_path(case: Case) -> Pairs:

@@ -21,6 +21,8 @@ Experts = tuple[int | None, int | None]
 IN_PLACE = 0.15
 #: How much more alike the other matrices of matched units must be than those of shuffled ones.
 VERIFIED = 0.1
+#: Cosine at equal positions from which on no other unit is looked for.
+PLAINLY = 0.7
 _BLOCK = 1024
 _ASSIGN_UP_TO = 2048
 
@@ -187,6 +189,8 @@ def match_units(suspect: Floats, candidate: Floats, rng: np.random.Generator) ->
     over all of them decides (up to 2,048 units).
     """
     s, c = unit_rows(suspect), unit_rows(candidate)
+    if len(s) == len(c) and float(np.einsum("ij,ij->i", s, c).min()) > PLAINLY:
+        return np.arange(len(s))
     best = np.empty(len(s), np.int64)
     score = np.empty(len(s))
     for start in range(0, len(s), _BLOCK):

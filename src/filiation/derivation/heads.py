@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from filiation.derivation.reading import Case, reader, writer
+from filiation.derivation.reading import Case, reader, row_cosines, writer
 from filiation.origin.matching import assign
 from filiation.origin.units import Doubles, Floats, Integers
 
@@ -88,6 +88,20 @@ def match_heads(scores: Doubles, rng: np.random.Generator) -> Integers | None:
         return None
     own, best = float(scores[moved, moved].mean()), float(scores[moved, found[moved]].mean())
     return found if best > CLEARER * own and best > own + 0.05 else None
+
+
+#: Cosine of whole heads at equal numbers from which on no other head is looked for.
+PLAINLY = 0.7
+
+
+def plainly_in_place(s: Attention, c: Attention) -> bool:
+    """Return whether every head is so like the one of equal number that no other can be meant."""
+    if s.v.shape != c.v.shape or s.q.shape != c.q.shape:
+        return False
+    pairs = ((s.q, c.q), (s.k, c.k), (s.v, c.v), (s.o, c.o))
+    return all(
+        float(row_cosines(a.reshape(len(a), -1), b.reshape(len(b), -1)).min()) > PLAINLY for a, b in pairs
+    )
 
 
 def match_groups(

@@ -9,12 +9,12 @@ import numpy as np
 from filiation.derivation.lattice import Lattice, find_lattice
 from filiation.derivation.matched import Matched
 from filiation.derivation.records import Delta
-from filiation.derivation.rounding import rounding_level
+from filiation.derivation.rounding import FLOATS, rounding_level
 from filiation.origin.units import Doubles, Floats
 
 #: Rows of the block that rank, spectrum and lattices are read from.
 SAMPLE_ROWS = 128
-SAMPLE_COLUMNS = 4096
+SAMPLE_COLUMNS = 2048
 #: Part of the difference's energy that its numerical rank must hold.
 RANK_ENERGY = 0.95
 #: Quotient of neighbouring singular values that ends a spectrum.
@@ -63,11 +63,8 @@ class Measured:
     kept_relative: float
     cut: float | None
     pairs: float
-    level: float | None
     spectrum: Spectrum | None
     lattice: Lattice | None
-    scale: float
-    scale_before: float
 
     @property
     def role(self) -> str:
@@ -147,8 +144,14 @@ class _Sums:
         self.kept += float(b[kept] @ b[kept])
 
 
-def measure(match: Matched, rng: np.random.Generator, *, rows: int | None = None) -> Measured:
-    """Measure a match: all of it, or ``rows`` rows at a seeded offset."""
+def measure(
+    match: Matched, rng: np.random.Generator, *, rows: int | None = None, lattices: bool = True
+) -> Measured:
+    """Measure a match: all of it, or ``rows`` rows at a seeded offset.
+
+    Args:
+        lattices: look whether the suspect lies on a quantisation lattice (a stored one is always looked at).
+    """
     block = _Block(_sample_window(_row_count(match), rng, rows or SAMPLE_ROWS))
     sums = _Sums()
     if rows is not None:
@@ -160,7 +163,7 @@ def measure(match: Matched, rng: np.random.Generator, *, rows: int | None = None
         for start, s, p in match.blocks():
             sums.add(s, p)
             block.take(start, s, p)
-    return _finish(match, sums, *block.arrays(), rng)
+    return _finish(match, sums, *block.arrays(), lattices=lattices)
 
 
 def _row_count(match: Matched) -> int:
@@ -195,15 +198,15 @@ class _Block:
         return np.concatenate(self._s), np.concatenate(self._p)
 
 
-def _finish(match: Matched, sums: _Sums, s: Floats, p: Floats, rng: np.random.Generator) -> Measured:
+def _finish(match: Matched, sums: _Sums, s: Floats, p: Floats, *, lattices: bool) -> Measured:
     candidate, suspect, n = np.sqrt(sums.candidate), np.sqrt(sums.suspect), max(1, sums.elements)
     relative = float(np.sqrt(max(sums.difference, 0.0)) / candidate) if candidate > 0 else None
     dtype = match.suspect.checkpoint.tensors[match.mine.tensor].dtype
-    nonzero = sums.elements - sums.zeros
-    difference = s - p
+    differs = sums.equal < sums.elements
     is_matrix = len(match.mine.shape) >= 2 and s.size > 0
-    lattice = find_lattice(s, p, dtype) if is_matrix else None
-    floor = rounding_level(p, dtype, computed=match.moved)
+    wanted = is_matrix and differs and (lattices or dtype not in FLOATS)
+    floor = rounding_level(p, dtype, computed=match.moved) if differs else 0.0
+    spread = floor * float(np.sqrt(np.square(p).mean())) if differs and p.size else 0.0
     return Measured(
         match=match,
         relative=relative,
@@ -213,21 +216,14 @@ def _finish(match: Matched, sums: _Sums, s: Floats, p: Floats, rng: np.random.Ge
         floor=floor,
         zeros=sums.zeros / n,
         zeros_before=sums.zeros_before / n,
-        kept_equal=(sums.equal - sums.equal_zeros) / max(1, nonzero),
+        kept_equal=(sums.equal - sums.equal_zeros) / max(1, sums.elements - sums.zeros),
         kept_relative=float(np.sqrt(sums.kept_difference / sums.kept))
         if sums.kept > 0
         else (relative or 0.0),
-        cut=_cut(s, p),
-        pairs=_half_of_four(s),
-        level=float(difference.std() / p.std()) if p.size and p.std() > 0 else None,
-        spectrum=spectrum_of(
-            _without_zeroed(s, p), floor * float(np.sqrt(np.square(p).mean())) if p.size else 0.0
-        )
-        if is_matrix and relative is not None and relative > 0
-        else None,
-        lattice=lattice,
-        scale=float(suspect / np.sqrt(n)),
-        scale_before=float(candidate / np.sqrt(n)),
+        cut=_cut(s, p) if sums.zeros else None,
+        pairs=_half_of_four(s) if sums.zeros else 0.0,
+        spectrum=spectrum_of(_without_zeroed(s, p), spread) if is_matrix and differs else None,
+        lattice=find_lattice(s, p, dtype) if wanted else None,
     )
 
 
@@ -267,20 +263,19 @@ def spectrum_of(difference: Floats, noise: float = 0.0) -> Spectrum | None:
     m, n = difference.shape
     if min(m, n) < 4 or not difference.any():
         return None
-    d = difference.astype(np.float64)
-    gram = d @ d.T if m <= n else d.T @ d
-    energies = np.maximum(np.linalg.eigvalsh(gram)[::-1], 0.0)
-    total, sigma = float(energies.sum()), float(np.sqrt(np.square(d).mean()))
+    gram = difference @ difference.T if m <= n else difference.T @ difference
+    energies = np.maximum(np.linalg.eigvalsh(gram.astype(np.float64))[::-1], 0.0)
+    square = np.square(difference)
+    second = float(square.mean(dtype=np.float64))
+    fourth = float(np.square(square / second).mean(dtype=np.float64))  # the mean is zero for all that matters
     rank = _rank(energies, noise, m, n)
-    centred = d - d.mean()
-    variance = float(np.square(centred).mean())
     return Spectrum(
         rank=rank,
         of=min(m, n),
-        tail=float(energies[rank:].sum() / total),
-        edge=float(np.sqrt(energies[0]) / (sigma * (np.sqrt(m) + np.sqrt(n)))),
-        kurtosis=float((centred**4).mean() / variance**2) if variance > 0 else 0.0,
-        unevenness=_unevenness(d),
+        tail=float(energies[rank:].sum() / energies.sum()),
+        edge=float(np.sqrt(energies[0] / second) / (np.sqrt(m) + np.sqrt(n))),
+        kurtosis=fourth,
+        unevenness=float((square / second).mean(axis=1, dtype=np.float64).var() * n / max(fourth - 1, 1e-9)),
     )
 
 
@@ -299,11 +294,3 @@ def _rank(energies: Doubles, noise: float, m: int, n: int) -> int:
         return at + 1
     floor = max(1.1 * noise * (np.sqrt(m) + np.sqrt(n)), 1e-5 * float(roots[0]))
     return max(1, int((roots > floor).sum()))
-
-
-def _unevenness(d: Doubles) -> float:
-    """Return the variance of row energies over what white noise of this kurtosis would show."""
-    row = np.square(d).mean(axis=1)
-    fourth = float((d**4).mean())
-    expected = (fourth - float(np.square(d).mean()) ** 2) / d.shape[1]
-    return float(row.var() / expected) if expected > 0 else 0.0

@@ -9,7 +9,7 @@ import numpy as np
 from filiation.derivation.frame import LayerFrame, frame_layer
 from filiation.derivation.matched import gather_rows
 from filiation.derivation.reading import Case, reader, writer
-from filiation.derivation.residual import IN_PLACE, refined
+from filiation.derivation.residual import CLEAR, IN_PLACE, refined
 from filiation.origin.units import Doubles, Floats
 
 #: Residual channels up to which the cross products are kept and assigned.
@@ -24,7 +24,9 @@ def refine(case: Case, frames: Sequence[LayerFrame]) -> tuple[Case, list[LayerFr
     Nothing is refined in a sampled reading.
     """
     width = case.suspect.geometry.d_model
-    if not case.whole or width > WIDEST or (case.residual.trivial and not case.plan.whole):
+    if not case.whole or width > WIDEST:
+        return case, list(frames)
+    if case.residual.trivial and not (case.plan.whole and _some_channel_is_flipped(case, frames)):
         return case, list(frames)
     d_c = case.candidate.geometry.d_model
     cross: Doubles = np.zeros((width, d_c))
@@ -41,6 +43,23 @@ def refine(case: Case, frames: Sequence[LayerFrame]) -> tuple[Case, list[LayerFr
     if better.residual.trivial and case.residual.trivial:
         return case, list(frames)
     return better, [frame_layer(better, f.pair) for f in frames]
+
+
+def _some_channel_is_flipped(case: Case, frames: Sequence[LayerFrame]) -> bool:
+    """Return whether a channel of the identity basis is clearly negative in the first feed-forward block."""
+    for frame in frames:
+        for block in frame.ffn.frames:
+            rows = (
+                _rows(case, frame, f"{block.prefix}up", block.experts)
+                if block.agreement is not None
+                else None
+            )
+            if rows is not None:
+                s, c = rows[0], block.unit_map(f"{block.prefix}up").apply(rows[1])
+                product = np.einsum("ij,ij->j", s, c)
+                scale = np.sqrt(np.square(s).sum(axis=0) * np.square(c).sum(axis=0))
+                return bool((product < -CLEAR * scale).any())
+    return False
 
 
 def _row_pairs(own: Case, frames: Sequence[LayerFrame], case: Case) -> Iterator[tuple[Floats, Floats]]:

@@ -72,10 +72,11 @@ def _state(log10_e: float | None) -> str:
     return "inherited" if log10_e >= LAYER_CARRIES else "not_found"
 
 
-def stage_tables(examinations: Sequence[Examination]) -> list[dict[str, Any]]:
+def stage_tables(examinations: Sequence[Examination], number: int) -> list[dict[str, Any]]:
     """Return each stage: why it was run, what had been read by its end, and its e-value."""
     return [
         {
+            "candidate": number,
             "component": x.component,
             "name": s.name,
             "why": s.why,

@@ -32,10 +32,10 @@ class Subsequence:
     ) -> Outcome | Abstention:
         """Abstain unless there is exactly one block with eight or more live units on both sides."""
         s, c = suspect.alive(), candidate.alive()
-        if len(np.unique(s.block)) != 1 or len(np.unique(c.block)) != 1:
-            return Abstention("needs_one_block")
         if len(s) < 8 or len(c) < 8:
             return Abstention("too_few_units")
+        if len(np.unique(s.block)) != 1 or len(np.unique(c.block)) != 1:
+            return Abstention("needs_one_block")
         match = nearest(s, c, rng)
         order = np.argsort(s.position, kind="stable")
         order = order[match[order] >= 0]

@@ -6,19 +6,15 @@ is ``filiation.checkpoint.formats.FORMATS``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from filiation.checkpoint.model import StoredTensor
 from filiation.checkpoint.sources.base import Source
 from filiation.errors import CorruptCheckpointError, NotFoundError
 from filiation.evidence import FileRecord
 
-T = TypeVar("T")
-
-_AT_ONCE = 8
 _POINTER_SIZE = 1024
 POINTER_START = b"version https://git-lfs"
 
@@ -106,18 +102,6 @@ def weight_file(source: Source, name: str) -> FileRecord:
 def top_level(source: Source, *suffixes: str) -> list[str]:
     """Return the names of the files that lie directly in the source and end in one of ``suffixes``, sorted."""
     return sorted(f.name for f in source.files() if "/" not in f.name and f.name.lower().endswith(suffixes))
-
-
-def read_each(source: Source, files: Sequence[str], read: Callable[[Source, str], T]) -> list[T]:
-    """Return ``read(source, file)`` of every file, in order; several at once where each waits for a network.
-
-    Raises:
-        InputError: what ``read`` raises for the first file that cannot be read.
-    """
-    if len(files) < 2 or source.local_path(files[0]) is not None:
-        return [read(source, file) for file in files]
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(lambda file: read(source, file), files))
 
 
 def chosen_file(source: Source) -> str | None:

@@ -17,7 +17,6 @@ from filiation.checkpoint.formats.base import (
     Loaded,
     chosen_file,
     leading_bytes,
-    read_each,
     top_level,
     weight_file,
 )
@@ -49,7 +48,8 @@ def load(source: Source) -> Loaded:
     files, notes = _choose(source)
     tensors: dict[str, StoredTensor] = {}
     metadata: Mapping[str, Any] = {}
-    for number, part in enumerate(read_each(source, files, read_part)):
+    for number, file in enumerate(files):
+        part = read_part(source, file)
         if number == 0:
             metadata = part.metadata
         _check_split(part, number, len(files))

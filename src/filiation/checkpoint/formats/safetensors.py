@@ -18,7 +18,6 @@ from filiation.checkpoint.formats.base import (
     Loaded,
     chosen_file,
     leading_bytes,
-    read_each,
     top_level,
     weight_file,
 )
@@ -68,7 +67,7 @@ def recognises(source: Source) -> bool:
 def load(source: Source) -> Loaded:
     """Read the headers of all shards; see :class:`~filiation.checkpoint.formats.base.Format`."""
     choice = _choose(source)
-    headers = read_each(source, choice.files, read_header)
+    headers = [read_header(source, file) for file in choice.files]
     tensors: dict[str, StoredTensor] = {}
     for file, header in zip(choice.files, headers, strict=True):
         for name, tensor in header.tensors.items():

@@ -14,7 +14,6 @@ from filiation.checkpoint.formats.base import (
     Loaded,
     chosen_file,
     leading_bytes,
-    read_each,
     top_level,
     weight_file,
 )
@@ -61,7 +60,8 @@ def load(source: Source) -> Loaded:
     files, index, notes = _choose(source)
     tensors: dict[str, StoredTensor] = {}
     found = list(notes)
-    for file, (part, said) in zip(files, read_each(source, files, read_file), strict=True):
+    for file in files:
+        part, said = read_file(source, file)
         found += said
         for name, tensor in part.items():
             if name in tensors:

@@ -199,19 +199,26 @@ def _guard(file: str, call: Any, *args: Any, **kwargs: Any) -> Any:
             next_step="Check the spelling, and that the credentials may list the bucket.",
         ) from error
     except PermissionError as error:
-        raise AccessDeniedError(
-            "The store refuses access.",
-            file=file,
-            reason=_short(error),
-            next_step="Check the credentials that the store's own tools use (for s3: AWS_PROFILE or `aws login`).",
-        ) from error
+        raise _denied(file, error) from error
     except Exception as error:  # drivers raise what their SDK raises; none of it is ours
+        if type(error).__name__ == "NoCredentialsError":  # botocore's, which may not be installed
+            raise _denied(file, error) from error
         raise NetworkError(
             "The store did not answer in a usable way.",
             file=file,
             reason=_short(error),
             next_step="Check the address, the credentials and the connection, or download the model.",
         ) from error
+
+
+def _denied(file: str, error: Exception) -> AccessDeniedError:
+    return AccessDeniedError(
+        "The store refuses access.",
+        file=file,
+        reason=_short(error),
+        next_step="Check the credentials that the store's own tools use (for s3: AWS_PROFILE or `aws login`); "
+        "for a public s3 bucket set FSSPEC_S3_ANON=true.",
+    )
 
 
 def _short(error: Exception) -> str:
