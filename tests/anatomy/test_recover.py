@@ -230,6 +230,8 @@ def test_a_vision_tower_under_an_odd_prefix() -> None:
     anatomy = dissect(shape_checkpoint(shapes, inventory("llava")["config"]))
     assert anatomy.unnamed == ()
     assert anatomy.components == ("language", "vision", "projector")
+    roles = {part.role for part in anatomy.parts if part.component == "projector"}
+    assert roles == {part.role for part in dissected("llava").parts if part.component == "projector"}
 
 
 def test_a_flat_config_speaks_of_the_language_model() -> None:

@@ -75,11 +75,11 @@ EXPECTED: dict[str, dict[str, tuple[str, str, int | None, int | None]]] = {
     "llava": {
         "vision_tower.encoder.layers.1.mlp.fc2.weight": ("vision", "down", 1, None),
         "vision_tower.embeddings.class_embedding": ("vision", "class_token", None, None),
-        "multi_modal_projector.linear_1.weight": ("projector", "multi_modal_projector.linear_1", None, None),
+        "multi_modal_projector.linear_1.weight": ("projector", "linear_1", None, None),
         "language_model.lm_head.weight": ("language", "head", None, None),
     },
     "qwen2_vl": {
-        "visual.merger.mlp.2.weight": ("projector", "merger.mlp.2", None, None),
+        "visual.merger.mlp.2.weight": ("projector", "mlp.2", None, None),
         "visual.patch_embed.proj.weight": ("vision", "patch", None, None),
         "model.layers.1.mlp.up_proj.weight": ("language", "up", 1, None),
     },

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from time import sleep
 
 import pytest
 
-from benchmarks.hubserver import HubServer
+from benchmarks.hubserver import Fault, HubServer
 
 from .conftest import TOKEN, small_model
 
@@ -27,16 +29,46 @@ except FiliationError as error:
 """
 
 
-def run(tmp_path: Path, **environment: str) -> object:
-    """Open `org/name` and read its config in a process with nothing but these variables set."""
+def environment(tmp_path: Path) -> dict[str, str]:
+    """The environment without what the hub client reads, and with a home of its own."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING", "TRANSFORMERS"))}
-    clean |= {"HOME": str(tmp_path), "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_XET": "1"}
+    return clean | {"HOME": str(tmp_path), "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_XET": "1"}
+
+
+def run(tmp_path: Path, **variables: str) -> object:
+    """Open `org/name` and read its config in a process with nothing but these variables set."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=clean | environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", PROGRAM],
+        env=environment(tmp_path) | variables,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert TOKEN not in done.stdout + done.stderr
     return json.loads(done.stdout)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT cannot be sent to a child on Windows")
+def test_ctrl_c_ends_a_read_that_nobody_answers(server: HubServer, tmp_path: Path) -> None:
+    server.add("org/name", small_model())
+    server.inject(Fault("silent", match="signature", delay=600, times=100))
+    program = """
+from filiation.checkpoint.sources.hub import open_source
+source = open_source("org/name")
+source.prefetch("model.safetensors", [(0, 10), (1_000_000, 1_000_010), (2_000_000, 2_000_010)])
+"""
+    env = {**environment(tmp_path), "HF_ENDPOINT": server.endpoint, "HF_HUB_DOWNLOAD_TIMEOUT": "600"}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], env=env, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while not any(r.site == "storage" for r in server.log):
+            assert process.poll() is None
+            sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode not in (0, None)
+    assert "KeyboardInterrupt" in stderr
 
 
 def test_endpoint_and_token(server: HubServer, tmp_path: Path) -> None:

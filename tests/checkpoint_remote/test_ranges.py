@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -19,6 +20,7 @@ from filiation.checkpoint.sources.ranges import (
     SpanCache,
     coalesce,
     safe_name,
+    side_by_side,
     split,
     subtract,
 )
@@ -222,6 +224,25 @@ def test_many_threads_read_one_file() -> None:
     with ThreadPoolExecutor(8) as pool:
         got = pool.map(lambda at: reader.read("f", at, at + 65_000), starts)
         assert all(part == data[at : at + 65_000] for at, part in zip(starts, got, strict=True))
+
+
+def test_calls_side_by_side_return_in_order_and_the_first_error_stops_the_rest() -> None:
+    assert side_by_side([partial(pow, i, 2) for i in range(50)], 4) == [i * i for i in range(50)]
+    assert side_by_side([], 4) == []
+    started: list[int] = []
+
+    def call(i: int) -> int:
+        started.append(i)
+        if i == 3:
+            raise ValueError("three")
+        return i
+
+    with pytest.raises(ValueError, match="three"):
+        side_by_side([partial(call, i) for i in range(10)], 1)
+    assert started == [0, 1, 2, 3]
+    with pytest.raises(ValueError, match="three"):
+        side_by_side([partial(call, i) for i in range(10_000)], 3)
+    assert len(started) < 10_000
 
 
 def test_reading_past_the_end_or_an_unknown_file_is_an_error() -> None:

@@ -16,7 +16,7 @@ from filiation.origin.sign import Signs
 from filiation.origin.testing import ExactTest, Weights
 from filiation.origin.units import signed_agreement, similarity
 
-DRAWS = 60
+DRAWS = 40
 
 
 @pytest.mark.parametrize("test", TESTS, ids=lambda t: t.name)
@@ -102,7 +102,10 @@ class ReadsSigns(Broken):
     """Exact as an order test, but no sign test may follow it: it matches by the signed contents."""
 
     def scores(self, s: Units, c: Units) -> np.ndarray:
-        signed = replace(s, content=s.signed[0], sign_free=False), replace(c, content=c.signed[0], sign_free=False)
+        signed = (
+            replace(s, content=s.signed[0], sign_free=False),
+            replace(c, content=c.signed[0], sign_free=False),
+        )
         return super().scores(*signed)
 
 
@@ -199,7 +202,6 @@ class ClaimsSymmetry(FixedPoints):
     symmetric = True
 
 
-
 @pytest.mark.parametrize(
     ("test", "promise"),
     [
@@ -208,10 +210,10 @@ class ClaimsSymmetry(FixedPoints):
         (ReadsIndices(), "independent"),
         (ReadsRows(), "storage_order"),
         (ReadsSigns(), "reads_no_signs"),
-        (KeepsNoBlocks(), "null/blocks_of_two"),
-        (ForgetsWeights(), "null/copied_blocks"),
+        (KeepsNoBlocks(), "enumerated/blocks_of_two"),
+        (ForgetsWeights(), "enumerated/copied_blocks"),
         (ReadsOwnSigns(), "null/independent"),
-        (CountsClonesTwice(), "null/clones"),
+        (CountsClonesTwice(), "enumerated/clones"),
         (Moody(), "determinism"),
         (NeverAbstains(), "abstains"),
         (ClaimsSymmetry(), "symmetric"),
@@ -219,7 +221,7 @@ class ClaimsSymmetry(FixedPoints):
     ids=lambda x: type(x).__name__ if not isinstance(x, str) else x,
 )
 def test_broken_tests_are_caught(test: ExactTest, promise: str) -> None:
-    report = check_test(test, draws=DRAWS)
+    report = check_test(test, draws=DRAWS, only=promise)
     assert not report.passed
     assert any(promise in check.name for check in report.failures), str(report)
     assert "FAIL" in str(report)
@@ -235,4 +237,6 @@ def test_something_that_is_no_test_is_named_so() -> None:
 
 
 def test_the_report_is_the_same_each_time() -> None:
-    assert check_test(FixedPoints(), draws=5, seed=3) == check_test(FixedPoints(), draws=5, seed=3)
+    assert check_test(FixedPoints(), draws=9, seed=3, only="null/ties") == check_test(
+        FixedPoints(), draws=9, seed=3, only="null/ties"
+    )

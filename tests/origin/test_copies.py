@@ -49,7 +49,9 @@ def test_independent_layers_are_hardly_ever_merged() -> None:
 def test_repeated_heads_share_their_weight() -> None:
     head, other = drawn(0, 16, 32), drawn(1, 16, 32)
     heads = channels(np.vstack([head, other, head + 0.05 * drawn(2, 16, 32)]))
-    by_head = type(heads)("value", heads.content, np.tile(np.arange(16), 3), np.repeat([0, 1, 2], 16), (), True)
+    by_head = type(heads)(
+        "value", heads.content, np.tile(np.arange(16), 3), np.repeat([0, 1, 2], 16), (), True
+    )
     assert block_weights(by_head, rng()) == {0: 0.5, 1: 1.0, 2: 0.5}
 
 

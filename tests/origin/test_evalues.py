@@ -51,7 +51,9 @@ def mean_e(values: list[float]) -> float:
 @pytest.mark.parametrize("n", range(1, 7))
 def test_fixed_points_have_mean_one_for_a_permutation(n: int) -> None:
     """E[binomial(X, k)] = 1/k! up to k = n: the truncated divisor is exact (for small bets exp(t), a little more)."""
-    every = [evalues.fixed_points([fixed_points(tuple(range(n)), o)], [n], [1.0]) for o in permutations(range(n))]
+    every = [
+        evalues.fixed_points([fixed_points(tuple(range(n)), o)], [n], [1.0]) for o in permutations(range(n))
+    ]
     assert 0.995 < mean_e(every) <= 1 + 1e-9
 
 
@@ -150,7 +152,11 @@ def test_diagonal_of_blocks_and_copies() -> None:
     one, other = rng.standard_normal((2, 3, 3))
     at = np.arange(3)
     orders = [np.array(o) for o in permutations(range(3))]
-    pairs = [(evalues.diagonal_bets(one, a, at), evalues.diagonal_bets(other, b, at)) for a in orders for b in orders]
+    pairs = [
+        (evalues.diagonal_bets(one, a, at), evalues.diagonal_bets(other, b, at))
+        for a in orders
+        for b in orders
+    ]
     assert mean_e([evalues.diagonal(p, [1.0, 1.0]) for p in pairs]) == pytest.approx(1.0, rel=1e-6)
     twice = [[evalues.diagonal_bets(5 * np.eye(3), a, at)] * 2 for a in orders]
     assert mean_e([evalues.diagonal(p, [1.0, 1.0]) for p in twice]) > 1.1

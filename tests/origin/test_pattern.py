@@ -19,7 +19,9 @@ def shapes(seed: int, n: int, m: int) -> list[Units]:
     hubs = plain + np.abs(g.standard_normal((n, 1))) * g.standard_normal((1, m))
     groups = plain + 4 * g.standard_normal((5, m))[g.integers(0, 5, n)]
     dead = plain * (g.random((n, 1)) < 0.7)
-    return [ffn(x) for x in (plain, few, heavy, hubs, groups, dead)] + [channels(x) for x in (plain, few, heavy, groups)]
+    return [ffn(x) for x in (plain, few, heavy, hubs, groups, dead)] + [
+        channels(x) for x in (plain, few, heavy, groups)
+    ]
 
 
 @settings(max_examples=25, deadline=None)

@@ -23,7 +23,9 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-def outcome(test: ExactTest, suspect: Units, candidate: Units, weights: dict[int, float] | None = None) -> Outcome:
+def outcome(
+    test: ExactTest, suspect: Units, candidate: Units, weights: dict[int, float] | None = None
+) -> Outcome:
     found = test.measure(suspect, candidate, rng(), weights)
     assert isinstance(found, Outcome)
     return found

@@ -50,7 +50,10 @@ def test_relabelling_keeps_what_a_unit_holds(seed: int, free: bool) -> None:
     if not free:
         # Contents stay as they are; the sign sits in the signed contents.
         pairs = dict(zip(map(bytes, units.content), units.signed[0], strict=True))
-        assert all((abs(pairs[bytes(r)]) == abs(s)).all() for r, s in zip(moved.content, moved.signed[0], strict=True))
+        assert all(
+            (abs(pairs[bytes(r)]) == abs(s)).all()
+            for r, s in zip(moved.content, moved.signed[0], strict=True)
+        )
 
 
 def test_relabelling_is_uniform() -> None:
@@ -67,7 +70,9 @@ def test_relabelling_is_uniform() -> None:
 def test_similarity_is_blind_to_signs_where_they_are_free() -> None:
     rows = drawn(3, 5, 8)
     turned = rows * np.array([1, -1, -1, 1, -1])[:, None]
-    np.testing.assert_array_equal(similarity(channels(turned), channels(rows)), similarity(channels(rows), channels(rows)))
+    np.testing.assert_array_equal(
+        similarity(channels(turned), channels(rows)), similarity(channels(rows), channels(rows))
+    )
     np.testing.assert_allclose(np.diag(similarity(ffn(turned), ffn(rows))), [1, -1, -1, 1, -1], rtol=1e-6)
 
 

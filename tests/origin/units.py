@@ -11,7 +11,9 @@ def ffn(rows: np.ndarray, *signed: np.ndarray, block: np.ndarray | None = None) 
     """FFN units in place: matched by ``rows``, which do not flip."""
     n = len(rows)
     blocks = np.zeros(n, np.int64) if block is None else block
-    return Units("ffn", rows.astype(np.float32), np.arange(n), blocks, tuple(s.astype(np.float32) for s in signed))
+    return Units(
+        "ffn", rows.astype(np.float32), np.arange(n), blocks, tuple(s.astype(np.float32) for s in signed)
+    )
 
 
 def channels(rows: np.ndarray) -> Units:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -223,18 +224,15 @@ def _unique(parts: list[Part], sizes: Geometry, tower: Tower) -> list[Part]:
 
 
 def _projector_parts(found: list[Found]) -> list[Part]:
-    parts: list[Part] = []
-    for item in found:
-        role = item.hit.rule.roles[0] + (".bias" if item.hit.bias else "")
-        parts.append(
-            Part(
-                "projector",
-                role,
-                None,
-                None,
-                item.info.name,
-                item.info.shape,
-                axes_of("", len(item.info.shape)),
-            )
-        )
-    return parts
+    """Name projector parts by what follows the word for a projector, so that a renamed one keeps its roles.
+
+    Where two projectors have a part of one name, both keep their words.
+    """
+    long = [item.hit.rule.roles[0] + (".bias" if item.hit.bias else "") for item in found]
+    short = [role.partition(".")[2] if role.partition(".")[2] not in ("", "bias") else role for role in long]
+    clashes = {role for role, count in Counter(short).items() if count > 1}
+    return [
+        Part("projector", b if a in clashes else a, None, None, item.info.name, item.info.shape, axes)
+        for item, a, b in zip(found, short, long, strict=True)
+        for axes in (axes_of("", len(item.info.shape)),)
+    ]

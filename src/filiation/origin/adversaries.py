@@ -1,7 +1,7 @@
 """Pairs of units that share no label and try to look as if they did: what :func:`check_test` puts a test through.
 
-Each adversary builds a suspect and a candidate, and knows how to draw another arrangement of the suspect's labels that
-H0 makes equally likely. They are the structures of the evidence contract's sections 2, 3 and 8.
+Each adversary builds a suspect and a candidate, and knows which arrangements of the suspect's labels H0 makes equally
+likely. They are the structures of the evidence contract's sections 2, 3 and 8.
 """
 
 from __future__ import annotations
@@ -14,31 +14,47 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from filiation.origin.units import Floats, Units, relabelled
+from filiation.origin.units import Floats, Units
 
-Pair = tuple[Units, Units]
-Build = Callable[[np.random.Generator, int, str], Pair]
 Numbers = npt.NDArray[np.floating[Any]]
-Relabel = Callable[[Units, np.random.Generator], Units]
+Pair = tuple[Units, Units]
+Expand = Callable[[Units], Units]
 
 #: Kinds whose contents flip with the sign, so that they are compared by ``|cosine|``.
 SIGN_FREE = frozenset({"residual", "value"})
 WIDTH = 12
 
 
+def _as_it_is(units: Units) -> Units:
+    return units
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A pair, and what follows from the suspect's arbitrary labels: copies that move along, padding that stays.
+
+    The test sees ``expand(suspect)``, after the labels were drawn anew, and ``candidate``.
+    """
+
+    suspect: Units
+    candidate: Units
+    expand: Expand = _as_it_is
+
+
 @dataclass(frozen=True, slots=True)
 class Adversary:
-    """One structure: ``build(rng, n, kind)`` makes a pair of ``n`` units, ``relabel`` draws the suspect's labels anew.
+    """One structure: ``build(rng, n, kind)`` makes a case of ``n`` units; ``weights`` are passed on to the test.
 
-    ``small`` says that it can be built of four units whose arrangements are then gone through one by one;
-    ``weights`` are passed on to the test.
+    ``smallest`` is the number of units it is built of when all arrangements are gone through one by one.
     """
 
     name: str
-    build: Build
-    relabel: Relabel = relabelled
-    small: bool = True
+    build: Callable[[np.random.Generator, int, str], Case]
+    smallest: int = 4
     weights: Mapping[int, float] | None = None
+
+
+Build = Callable[[np.random.Generator, int, str], Pair]
 
 
 def make(kind: str, content: Numbers, signed: tuple[Numbers, ...]) -> Units:
@@ -130,8 +146,10 @@ def _in_blocks(sizes: Callable[[int], list[int]]) -> Build:
         found = sizes(n)
         block = np.repeat(np.arange(len(found)), found)
         position = np.concatenate([np.arange(size) for size in found])
-        pair = [replace(u, block=block, position=position) for u in _shared(rng, int(sum(found)), kind)]
-        return pair[0], pair[1]
+        suspect, candidate = _shared(rng, int(sum(found)), kind)
+        return replace(suspect, block=block, position=position), replace(
+            candidate, block=block, position=position
+        )
 
     return build
 
@@ -146,56 +164,37 @@ def _unequal(rng: np.random.Generator, n: int, kind: str) -> Pair:
     ), candidate
 
 
-def _padded(value: float) -> Build:
+def _padded(value: float) -> Callable[[np.random.Generator, int, str], Case]:
     """Padding at the end of both models, zero or all alike; only the live units' labels are arbitrary."""
 
-    def build(rng: np.random.Generator, n: int, kind: str) -> Pair:
-        filler = value * _normal(rng, 1, WIDTH + 1)
-
-        def one() -> Units:
-            content, signed = _normal(rng, n, WIDTH), _signed(rng, n)
-            content[-n // 3 :] = filler[:, :WIDTH]
-            signed[0][-n // 3 :], signed[1][-n // 3 :] = filler[:, :WIDTH], filler
-            return make(kind, content, signed)
-
-        return one(), one()
+    def build(rng: np.random.Generator, n: int, kind: str) -> Case:
+        filler = value * np.repeat(_normal(rng, 1, WIDTH + 1), n // 2, axis=0)
+        padding = make(kind, filler[:, :WIDTH], (filler[:, :WIDTH], filler))
+        padding = replace(padding, position=n + padding.position)
+        suspect, candidate = _independent(rng, n, kind)
+        return Case(suspect, _joined([candidate, padding]), lambda units: _joined([units, padding]))
 
     return build
 
 
-def _relabel_live(units: Units, rng: np.random.Generator) -> Units:
-    live = len(units) + (-len(units) // 3)
-    head = relabelled(units.take(np.arange(live)), rng)
-    tail = units.take(np.arange(live, len(units)))
-    return _joined([head, tail])
+def _clones(rng: np.random.Generator, n: int, kind: str) -> Case:
+    """Both models were widened by copying every unit: copies stand n further on and flip together."""
+    suspect, candidate = _independent(rng, n, kind)
+
+    def widened(units: Units) -> Units:
+        return _joined([replace(units, position=units.position + copy * n) for copy in range(3)])
+
+    return Case(suspect, widened(candidate), widened)
 
 
-def _clones(rng: np.random.Generator, n: int, kind: str) -> Pair:
-    """Both models were widened by copying every unit: copies lie side by side and flip together."""
-    s, c = _independent(rng, n // 2, kind)
-    twice = np.concatenate([np.arange(n // 2)] * 2)
-    number = np.arange(2 * (n // 2))
-    return replace(s.take(twice), position=number), replace(c.take(twice), position=number)
-
-
-def _relabel_clones(units: Units, rng: np.random.Generator) -> Units:
-    half = len(units) // 2
-    first = relabelled(units.take(np.arange(half)), rng)
-    return _joined([first, replace(first, position=first.position + half)])
-
-
-def _copied_blocks(rng: np.random.Generator, n: int, kind: str) -> Pair:
+def _copied_blocks(rng: np.random.Generator, n: int, kind: str) -> Case:
     """Three blocks (heads) that are copies of one another, in both models alike; with weights of a third."""
-    s, c = _shared(rng, max(3, n // 3), kind)
-    return _thrice(s), _thrice(c)
+    suspect, candidate = _shared(rng, n, kind)
 
+    def thrice(units: Units) -> Units:
+        return _joined([replace(units, block=units.block + copy) for copy in range(3)])
 
-def _thrice(units: Units) -> Units:
-    return _joined([replace(units, block=units.block + b) for b in range(3)])
-
-
-def _relabel_blocks(units: Units, rng: np.random.Generator) -> Units:
-    return _thrice(relabelled(units.take(np.flatnonzero(units.block == 0)), rng))
+    return Case(suspect, thrice(candidate), thrice)
 
 
 def _joined(parts: list[Units]) -> Units:
@@ -208,23 +207,25 @@ def _joined(parts: list[Units]) -> Units:
     )
 
 
+def _plain(build: Build) -> Callable[[np.random.Generator, int, str], Case]:
+    return lambda rng, n, kind: Case(*build(rng, n, kind))
+
+
 ADVERSARIES: tuple[Adversary, ...] = (
-    Adversary("independent", _independent),
-    Adversary("shared_contents", _shared),
-    Adversary("sorted_candidate_and_hubs", _sorted),
-    Adversary("ties", _ties),
-    Adversary("constant_similarity", _constant),
-    Adversary("zero_units", _zeros),
-    Adversary("one_match_for_all", _one_for_all),
-    Adversary("blocks_of_two", _in_blocks(lambda n: [2] * (n // 2))),
-    Adversary("unequal_blocks", _in_blocks(lambda n: [1, 3] if n < 8 else [2, 3, 1, n - 6]), small=True),
-    Adversary("unequal_sizes", _unequal),
-    Adversary("zero_padded", _padded(0.0), _relabel_live, small=False),
-    Adversary("padded_alike", _padded(1.0), _relabel_live, small=False),
-    Adversary("clones", _clones, _relabel_clones, small=False),
-    Adversary(
-        "copied_blocks", _copied_blocks, _relabel_blocks, small=False, weights={0: 1 / 3, 1: 1 / 3, 2: 1 / 3}
-    ),
+    Adversary("independent", _plain(_independent)),
+    Adversary("shared_contents", _plain(_shared)),
+    Adversary("sorted_candidate_and_hubs", _plain(_sorted)),
+    Adversary("ties", _plain(_ties)),
+    Adversary("constant_similarity", _plain(_constant)),
+    Adversary("zero_units", _plain(_zeros)),
+    Adversary("one_match_for_all", _plain(_one_for_all)),
+    Adversary("blocks_of_two", _plain(_in_blocks(lambda n: [2] * (n // 2)))),
+    Adversary("unequal_blocks", _plain(_in_blocks(lambda n: [1, 3] if n < 8 else [2, 3, 1, n - 6]))),
+    Adversary("unequal_sizes", _plain(_unequal)),
+    Adversary("zero_padded", _padded(0.0)),
+    Adversary("padded_alike", _padded(1.0)),
+    Adversary("clones", _clones),
+    Adversary("copied_blocks", _copied_blocks, 3, weights=dict.fromkeys(range(3), 1 / 3)),
 )
 
 

@@ -41,13 +41,23 @@ def assign(scores: Doubles, rng: np.random.Generator) -> Integers:
 
     Rows are shuffled first and the shuffle undone, so ties carry no information about rows' indices.
     """
+    order = rng.permutation(len(scores))
+    best = scores.argmax(axis=1) if scores.size else np.zeros(0, np.int64)
+    # Where every row's best column is another one, nothing can do better; related models are mostly like that.
+    if len(best) and len(np.unique(best)) == len(best) and _without_ties(scores, best):
+        return best.astype(np.int64)
     from scipy.optimize import linear_sum_assignment  # pyright: ignore[reportUnknownVariableType]
 
-    order = rng.permutation(len(scores))
     rows, columns = linear_sum_assignment(scores[order], maximize=True)
     match = np.full(len(scores), -1, np.int64)
     match[order[np.asarray(rows)]] = np.asarray(columns)
     return match
+
+
+def _without_ties(scores: Doubles, best: Integers) -> bool:
+    """Return whether each row has one best column only (ties must be broken by the shuffle, not by index)."""
+    top = scores[np.arange(len(scores)), best]
+    return bool(((scores >= top[:, None]).sum(axis=1) == 1).all())
 
 
 def same_position(suspect: Units, candidate: Units) -> Integers:

@@ -16,8 +16,11 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
+from queue import SimpleQueue
+from typing import TypeVar
 
 from filiation.errors import CorruptCheckpointError, InputError, NotFoundError, UnsafeCheckpointError
 
@@ -32,6 +35,7 @@ LONGEST_SPAN = 32 * 1024 * 1024
 MEMORY = 64 * 1024 * 1024
 """Bytes kept per source."""
 
+T = TypeVar("T")
 Span = tuple[int, int]
 _SHARD = re.compile(r"(?P<stem>.*)-(?P<index>\d{5})-of-(?P<count>\d{5})\.safetensors")
 
@@ -298,11 +302,9 @@ class RangeReader:
                         self._head_stop.pop(n, None)
 
     def _fetch_all(self, tasks: list[tuple[str, Span]], *, unread: bool) -> list[Piece]:
-        if len(tasks) < 2 or self._workers < 2:
-            return [self._fetch_one(name, span, unread) for name, span in tasks]
-        with ThreadPoolExecutor(min(self._workers, len(tasks)), thread_name_prefix="filiation-range") as pool:
-            futures = [pool.submit(self._fetch_one, name, span, unread) for name, span in tasks]
-            return [future.result() for future in futures]
+        return side_by_side(
+            [partial(self._fetch_one, name, span, unread) for name, span in tasks], self._workers
+        )
 
     def _fetch_one(self, name: str, span: Span, unread: bool) -> Piece:
         piece = self._fetch(name, *span)
@@ -316,6 +318,42 @@ class RangeReader:
         with self._lock:
             self._cache.add(name, piece, unread=unread)
         return piece
+
+
+def side_by_side(calls: Sequence[Callable[[], T]], workers: int) -> list[T]:
+    """Return what the calls return, up to ``workers`` of them running at once; the first error ends it.
+
+    The threads are daemons, unlike an executor's: after Ctrl-C nobody waits for a server that says nothing.
+    """
+    if len(calls) < 2 or workers < 2:
+        return [call() for call in calls]
+    results: list[Future[T]] = [Future() for _ in calls]
+    todo = iter(zip(calls, results, strict=True))
+    finished: SimpleQueue[Future[T]] = SimpleQueue()
+    lock = threading.Lock()
+
+    def work() -> None:
+        while True:
+            with lock:
+                call, result = next(todo, (None, None))
+            if call is None or result is None:
+                return
+            try:
+                result.set_result(call())
+            except Exception as error:  # noqa: BLE001 (raised again where the result is asked for)
+                result.set_exception(error)
+            finished.put(result)
+
+    for _ in range(min(workers, len(calls))):
+        threading.Thread(target=work, name="filiation-range", daemon=True).start()
+    try:
+        for _ in calls:
+            finished.get().result()
+    except BaseException:
+        with lock:
+            todo = iter(())
+        raise
+    return [result.result() for result in results]
 
 
 def _join(pieces: list[Piece], start: int, stop: int) -> bytes:
