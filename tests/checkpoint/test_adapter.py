@@ -234,6 +234,7 @@ def test_a_whole_model_ignores_a_base(tmp_path: Path) -> None:
         ({"lora_bias": True}, "lora_bias"),
         ({"layer_replication": [[0, 4]]}, "layer_replication"),
         ({"target_parameters": ["experts"]}, "target_parameters"),
+        ({"trainable_token_indices": [1]}, "trainable_token_indices"),
         ({"init_lora_weights": "pissa_niter_16"}, "pissa_niter_16"),
         ({"init_lora_weights": "loftq"}, "loftq"),
     ],

@@ -15,6 +15,7 @@ from filiation.errors import CorruptCheckpointError
 from tests.checkpoint.makers import (
     VALUES,
     FakeStorage,
+    check,
     pickled,
     refused,
     save_torch,
@@ -143,3 +144,12 @@ def test_a_plain_zip_is_named(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "m.pt", "w") as archive:
         archive.writestr("readme.txt", "hello")
     unsupported(tmp_path / "m.pt", "torch.save did not write it")
+
+
+def test_a_member_that_unpacks_to_a_thousand_times_its_size(tmp_path: Path) -> None:
+    zeros = tensor(np.zeros(17 << 20, np.float32), "0")  # 68 MB of nothing, in 66 KB
+    path = save_torch(tmp_path / "m.pt", {"w": zeros}, compression=zipfile.ZIP_DEFLATED)
+    opened = checkpoint.open(str(path))
+    with pytest.raises(CorruptCheckpointError) as caught:
+        opened.read("w", slice(0, 3))
+    check(caught.value, CorruptCheckpointError, file="m.pt", tensor="w", reason="at most 67108864 are read")

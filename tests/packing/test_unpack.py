@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from filiation.checkpoint.formats import safetensors
 from filiation.checkpoint.model import StoredTensor
-from filiation.checkpoint.packing import SCHEMES, unpack
-from tests.packing.support import NAMES, golden
+from filiation.checkpoint.packing import SCHEMES, unpack, window
+from filiation.checkpoint.sources.local import LocalSource
+from tests.packing.support import GOLDEN, NAMES, golden
 
 # Files whose oracle rounds to bfloat16 more than once on the way; the rest must agree exactly.
 ROUNDED = {"modelopt_nvfp4": 2**-7}
@@ -73,6 +78,41 @@ def test_it_equals_the_oracle(name: str) -> None:
         else:
             # Where the oracle's result is stored as bfloat16, ours is rounded the same way once.
             assert np.array_equal(read.astype(expected.dtype), expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_large_windows_are_decoded_in_pieces_to_the_same_values(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = golden(name)
+    tensors, _ = unpack(file.packed, file.config)
+    for key in file.oracle:
+        whole = tensors[key].read(())
+        for piece in (1, 50, 700):
+            monkeypatch.setattr(window, "_PIECE", piece)
+            assert np.array_equal(tensors[key].read(()), whole)
+            assert np.array_equal(tensors[key].read((slice(1, 11),)), whole[1:11])
+
+
+class Recorder(LocalSource):
+    """A local source that keeps what was announced to it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.announced: list[Sequence[tuple[int, int]]] = []
+
+    def prefetch(self, name: str, ranges: Sequence[tuple[int, int]]) -> None:
+        self.announced.append(ranges)
+
+
+@pytest.mark.parametrize("name", ["bnb_nf4_nested", "ct_int4_group"])
+def test_the_small_tensors_that_opening_reads_are_announced_together(name: str) -> None:
+    source = Recorder(GOLDEN / f"{name}.safetensors")
+    loaded = safetensors.load(source)
+    opened = source.bytes_read
+    unpack({key: tensor for key, tensor in loaded.tensors.items() if not key.startswith("oracle.")}, None)
+    announced = [span for ranges in source.announced for span in ranges]
+    assert sum(stop - start for start, stop in announced) == source.bytes_read - opened > 0
 
 
 @pytest.mark.parametrize("name", NAMES)

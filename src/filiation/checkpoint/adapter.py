@@ -40,15 +40,12 @@ _MATRIX = re.compile(
 )
 _SAVED = re.compile(r"modules_to_save\.(?:[^.]+\.)?|base_layer\.")
 _PLAIN_PATTERN = re.compile(r"\^?(?:[\w\-]|\\?\.)+\$?")
+# Settings that, where they are set, mean more than W + scaling B A.
 _REFUSED_FLAGS = (
-    "use_dora",
-    "lora_bias",
-    "layer_replication",
-    "target_parameters",
-    "use_qalora",
-    "alora_invocation_tokens",
+    *("use_dora", "use_qalora", "use_bdlora", "lora_bias", "layer_replication", "target_parameters"),
+    *("trainable_token_indices", "arrow_config", "kasa_config", "velora_config", "monteclora_config"),
 )
-_REFUSED_STARTS = ("pissa", "olora", "corda", "loftq")
+_REFUSED_STARTS = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
 
 def adapter_file(source: Source) -> str | None:

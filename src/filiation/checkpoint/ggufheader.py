@@ -12,6 +12,9 @@ import numpy as np
 from filiation.checkpoint.sources.base import Source
 from filiation.errors import CorruptCheckpointError
 
+MAX_TENSORS = 1_000_000
+"""Tensors believed to be in one file; the largest models known have about a hundred thousand in all."""
+
 _MAX_HEADER = 256 << 20
 _FIRST_READ = 1 << 16
 _LARGEST_READ = 4 << 20
@@ -127,6 +130,8 @@ def read_entries(cursor: Cursor, count: int) -> list[TensorEntry]:
     Raises:
         CorruptCheckpointError: a name stands there twice, or a shape cannot be.
     """
+    if count > MAX_TENSORS:
+        raise cursor.corrupt(f"It claims {count} tensors; at most {MAX_TENSORS} are believed.")
     entries: list[TensorEntry] = []
     seen: set[str] = set()
     for _ in range(count):

@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 def command(model: str, base: str | None, json_to: str | None, lang: str) -> None:
     """Show what MODEL is made of: parts, symmetries, types, sizes, digest, and what was inferred.
 
-    Only headers are read, not the weights.
+    Headers are read, and small files once more for their digest; no weights are compared.
     """
     from pathlib import Path
 
     from filiation import anatomy, checkpoint
     from filiation.checkpoint.record import model_record
     from filiation.cli.progress import progress
+    from filiation.evidence import plain
     from filiation.report.writing import check_writable, write
 
     sink = Sink(machine=json_to == STDOUT)
@@ -39,14 +40,12 @@ def command(model: str, base: str | None, json_to: str | None, lang: str) -> Non
         if tell is not None:
             tell(f"opening {model}", 0, None)
         found = anatomy.dissect(checkpoint.open(model, base=base))
-    described = anatomy.describe(found)
-    record = model_record(
-        found.checkpoint, found.family, described["geometry"], tuple(i.what for i in found.inferences)
-    )
+    geometry = {component: plain(sizes) for component, sizes in found.geometry.items()}
+    record = model_record(found.checkpoint, found.family, geometry, tuple(i.what for i in found.inferences))
     if json_to is None:
         _show(found, record, lang)
         return
-    text = _document(record, described)
+    text = _document(record, anatomy.describe(found))
     if json_to == STDOUT:
         sink.data(text)
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -118,11 +118,7 @@ def _matched(case: Case, pair: Pair, s: Attention, c: Attention) -> AttentionFra
     agreement = mean_cosine(s.v, moved_v)
     if agreement < IN_PLACE and not np.array_equal(kv, np.arange(s.kv)):
         return AttentionFrame(pair)  # an assignment always finds something: these heads are no one's
-    return AttentionFrame(**{**_fields(frame), "agreement": agreement})
-
-
-def _fields(frame: AttentionFrame) -> dict[str, object]:
-    return {name: getattr(frame, name) for name in frame.__dataclass_fields__}
+    return replace(frame, agreement=agreement)
 
 
 def _by_channel(a: Attention) -> Floats:

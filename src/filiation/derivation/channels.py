@@ -41,7 +41,7 @@ class Channels:
 NOTHING = Channels()
 
 
-def _distance(a: Floats, b: Floats) -> float:
+def _distance(a: Floats, b: Floats | Doubles) -> float:
     energy = float(np.square(a).sum())
     return float(np.square(a - b).sum()) / energy if energy > 0 else 0.0
 

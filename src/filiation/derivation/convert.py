@@ -43,8 +43,8 @@ def convert_heads(s: Attention, c: Attention) -> Conversion | None:
 def _candidates(mine: int, theirs: int) -> list[tuple[str, Floats]]:
     if theirs % mine == 0:
         share = theirs // mine
-        mean = np.repeat(np.eye(mine, dtype=np.float32), share, axis=1) / share
-        first = np.zeros((mine, theirs), np.float32)
+        mean = np.repeat(np.eye(mine, dtype=np.float32), share, axis=1) / np.float32(share)
+        first: Floats = np.zeros((mine, theirs), np.float32)
         first[np.arange(mine), np.arange(mine) * share] = 1.0
         return [("mean", mean), ("first", first)]
     if mine % theirs == 0:

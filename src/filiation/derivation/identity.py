@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from filiation.anatomy.model import Anatomy, Part
+from filiation.derivation.contents import renamed_by_content, same_contents
 from filiation.derivation.records import Derived, evidence_for, ordered
+from filiation.derivation.settings import settings_step
 from filiation.derivation.storage import Key, parts_by_key, shared_parts, storage_steps, weight_files
 from filiation.evidence import Derivation
 from filiation.origin.units import Floats
@@ -43,20 +45,24 @@ class Sameness:
 
     Attributes:
         equal: every part is equal after decoding, by full read or by equal digests.
-        parts, elements: how many were compared equal.
         names_equal, dtypes_equal: of the stored tensors. ``files_equal``: by SHA-256; None where not all are known.
+        parts, elements: how many were compared equal.
         difference: the first one found, None where there is none.
-        by_digest: nothing was read, the weight files have equal digests.
+        by: ``parts`` (compared place by place), ``digest`` (nothing was read: the weight files are equal) or
+            ``content`` (the suspect's parts could not all be named; its tensors are the candidate's under
+            other names).
+        names: candidate's tensor -> suspect's, where they were matched by content.
     """
 
     equal: bool
-    parts: int
-    elements: int
     names_equal: bool
     dtypes_equal: bool
     files_equal: bool | None
+    parts: int = 0
+    elements: int = 0
     difference: Difference | None = None
-    by_digest: bool = False
+    by: str = "parts"
+    names: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def same_files(suspect: Anatomy, candidate: Anatomy) -> bool:
@@ -74,18 +80,33 @@ def same_weights(suspect: Anatomy, candidate: Anatomy, progress: Progress | None
         NonFiniteWeightsError: a part holds NaN or infinity.
     """
     mine, theirs = suspect.checkpoint.tensors, candidate.checkpoint.tensors
-    files = _files_equal(suspect, candidate)
-    common = {
-        "names_equal": set(mine) == set(theirs),
-        "dtypes_equal": sorted(t.dtype for t in mine.values()) == sorted(t.dtype for t in theirs.values()),
-        "files_equal": files,
-    }
-    if files:
-        count, elements = len(suspect.parts), sum(int(np.prod(p.shape)) for p in suspect.parts)
-        return Sameness(True, count, elements, **common, by_digest=True)
+    unknown = Sameness(
+        False,
+        set(mine) == set(theirs),
+        sorted(t.dtype for t in mine.values()) == sorted(t.dtype for t in theirs.values()),
+        _files_equal(suspect, candidate),
+    )
+    if unknown.files_equal:
+        elements = sum(int(np.prod(p.shape)) for p in suspect.parts)
+        return replace(unknown, equal=True, parts=len(suspect.parts), elements=elements, by="digest")
     pairs, difference = _paired(suspect, candidate)
-    if difference is None:
-        difference = _probe(suspect, candidate, pairs)
+    if difference is not None:
+        names = same_contents(suspect.checkpoint, candidate.checkpoint)
+        if names is None:
+            return replace(unknown, difference=difference)
+        elements = sum(int(np.prod(t.shape)) for t in mine.values())
+        return replace(unknown, equal=True, parts=len(names), elements=elements, by="content", names=names)
+    return _streamed(suspect, candidate, pairs, unknown, progress)
+
+
+def _streamed(
+    suspect: Anatomy,
+    candidate: Anatomy,
+    pairs: list[tuple[Part, Part]],
+    unknown: Sameness,
+    progress: Progress | None,
+) -> Sameness:
+    difference = _probe(suspect, candidate, pairs)
     elements = 0
     for done, (s, c) in enumerate(pairs):
         if difference is not None:
@@ -94,7 +115,9 @@ def same_weights(suspect: Anatomy, candidate: Anatomy, progress: Progress | None
             progress("comparing all weights", done, len(pairs))
         difference = _compare(suspect, candidate, s, c)
         elements += int(np.prod(s.shape)) if difference is None else 0
-    return Sameness(difference is None, len(pairs), elements, **common, difference=difference)
+    return replace(
+        unknown, equal=difference is None, parts=len(pairs), elements=elements, difference=difference
+    )
 
 
 def _files_equal(suspect: Anatomy, candidate: Anatomy) -> bool | None:
@@ -226,13 +249,14 @@ def as_identical(sameness: Sameness, suspect: Anatomy, candidate: Anatomy, numbe
 
     Settings may differ all the same; they are told too.
     """
-    from filiation.derivation.settings import settings_step
-
     steps = storage_steps(suspect, candidate, shared_parts(suspect, candidate), files=True)
     for component in (c for c in suspect.components if c in candidate.components):
         changed = settings_step(suspect, candidate, component)
         steps += [changed] if changed is not None else []
-    numbers = {"parts": sameness.parts, "elements": sameness.elements, "by_digest": sameness.by_digest}
+    if sameness.names:
+        steps = [s for s in steps if s.kind != "renamed"]
+        steps += renamed_by_content(sameness.names, candidate)
+    numbers = {"parts": sameness.parts, "elements": sameness.elements, "by": sameness.by}
     if not any(s.kind in ("re_encoded", "renamed") for s in steps):
         steps.append(Derivation("identical", numbers))
     told = ordered(Derivation(s.kind, s.numbers, number) for s in steps)

@@ -201,7 +201,9 @@ def _steps_of(groups: Floats, half_ulp: float) -> Floats | None:
     steps = np.zeros(len(groups), np.float32)
     settled = ~usable
     for divisor in (1, 2, 3):
-        step = _sharpened(offset, gaps, np.where(usable, smallest, 1.0) / divisor, divisor)
+        step = _sharpened(
+            offset, gaps, (np.where(usable, smallest, 1.0) / divisor).astype(np.float32), divisor
+        )
         fits = _are_multiples(groups, offset, step[:, None], half_ulp) & ~settled
         steps[fits] = step[fits]
         settled |= fits

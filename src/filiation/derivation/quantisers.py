@@ -17,9 +17,20 @@ from filiation.origin.units import Floats
 class Quantiser(Protocol):
     """Rounds a matrix ``(rows, inputs)``; scales are shared along the inputs."""
 
-    name: str
-    bits: int
-    group: int
+    @property
+    def name(self) -> str:
+        """What the report calls it."""
+        ...
+
+    @property
+    def bits(self) -> int:
+        """Bits of a value."""
+        ...
+
+    @property
+    def group(self) -> int:
+        """Values that share a scale; 0 for a whole row."""
+        ...
 
     def fits(self, width: int) -> bool:
         """Return whether rows of this width fall into whole groups."""

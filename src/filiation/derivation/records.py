@@ -114,7 +114,7 @@ _MAIN = {
 def evidence_of(step: Derivation, component: str, serial: int = 0) -> Evidence:
     """Return the record of one step: a plain fact with its main number as statistic."""
     name = _MAIN.get(step.kind)
-    value = step.numbers.get(name) if name is not None else None
+    value = _number(step.numbers.get(name)) if name is not None else None
     words = [f"derivation.{step.kind}", component]
     words += [f"{key}={step.numbers[key]}" for key in ("what", "lattice") if key in step.numbers]
     words += [f"candidate={step.candidate}"] if step.candidate else []
@@ -126,8 +126,8 @@ def evidence_of(step: Derivation, component: str, serial: int = 0) -> Evidence:
         part=Location(component),
         scale=Scale.FACT,
         test=step.kind,
-        statistic_name=name if _is_number(value) else None,
-        statistic=float(value) if _is_number(value) else None,
+        statistic_name=name if value is not None else None,
+        statistic=value,
         effect=tuple(_effects(step.numbers)),
         candidate=step.candidate,
         shows=f"derivation.{step.kind}.text",
@@ -136,13 +136,14 @@ def evidence_of(step: Derivation, component: str, serial: int = 0) -> Evidence:
 
 
 def _effects(numbers: Mapping[str, Any]) -> Iterable[Effect]:
-    for key, value in numbers.items():
-        if _is_number(value):
-            yield Effect(key, float(value))
+    for key, found in numbers.items():
+        value = _number(found)
+        if value is not None:
+            yield Effect(key, value)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def evidence_for(steps: Iterable[Derivation], component: str) -> tuple[Evidence, ...]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from filiation.evidence import Evidence, Scale, Status, Wing
+from filiation.evidence import Evidence, Status, Wing
 from filiation.report.numbers import MISSING, clean, count, ranges
 from filiation.report.wording import Phrases
 
@@ -112,7 +112,7 @@ def strength(log10_e: float | None) -> str:
 
 def is_likeness(evidence: Evidence) -> bool:
     """Whether this is a similarity statistic, which belongs beside its background."""
-    return evidence.wing is Wing.LIKENESS or evidence.scale is Scale.CALIBRATED
+    return evidence.wing is Wing.LIKENESS
 
 
 def unit(phrases: Phrases, test: str) -> str:
@@ -143,6 +143,8 @@ def plain_text(phrases: Phrases, e: Evidence) -> str:
     where = place(phrases, e, style="")
     if e.statistic is None:
         return phrases.say("plain", "nothing", where=where).strip()
+    if form_of(e.test) is None and len(e.effect) > 1:
+        return _effects(phrases, e)
     values = {
         "x": count(e.statistic) if e.n is not None else f"{e.statistic:,.2f}",
         "n": count(e.n),
@@ -160,6 +162,12 @@ def plain_text(phrases: Phrases, e: Evidence) -> str:
         return phrases.say("plain", form, **values)
     values["x"] = f"{e.statistic:,.3g}" if abs(e.statistic) < 1000 else count(e.statistic)
     return phrases.say("plain", "value" if e.expected is None else "value_expected", **values).strip()
+
+
+def _effects(phrases: Phrases, e: Evidence) -> str:
+    """Name every effect size, for tests whose finding is several numbers."""
+    named = [f"{phrases.name('statistic', effect.name)} {effect.value:.3g}" for effect in e.effect]
+    return phrases.say("ui", "list_semicolon").join(named)
 
 
 def summary_text(phrases: Phrases, test: str, rows: Iterable[Evidence]) -> str:
@@ -250,10 +258,8 @@ def question_text(phrases: Phrases, e: Evidence) -> str:
 
 
 def _shown(phrases: Phrases, test: str, key: str | None) -> str | None:
-    known = phrases.find("test", canonical(test), "shows")
-    if known or not key:
-        return known
-    return phrases.resolve(key, "shows") or clean(key)
+    special = phrases.resolve(key, "shows") if key else None
+    return special or phrases.find("test", canonical(test), "shows") or (clean(key) if key else None)
 
 
 def _place_rank(e: Evidence) -> tuple[int, int, int]:
@@ -293,7 +299,7 @@ def reason_text(phrases: Phrases, reason: str | None) -> str:
     """Return the wording of a reason; one that is no key is a sentence already."""
     if not reason:
         return MISSING
-    return phrases.resolve(reason, "reason", "limit", "note") or clean(reason)
+    return phrases.resolve(reason, "reason", "limit", "note") or phrases.reworded(reason) or clean(reason)
 
 
 def sentence(text: str) -> str:

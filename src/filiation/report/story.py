@@ -168,10 +168,28 @@ def _answer(phrases: Phrases, verdict: Verdict, names: tuple[str, ...]) -> Answe
         bound=None if verdict.log10_e is None else bound(verdict.log10_e),
         bound_meaning=_bound_meaning(phrases, verdict),
         facts=_answer_facts(phrases, verdict, scope),
-        steps=tuple(_step(phrases, d.kind, d.numbers) for d in verdict.derivation),
-        notes=tuple(limit_text(phrases, note) for note in verdict.notes),
+        steps=tuple(_step(phrases, d.kind, _with_names(d.numbers, names)) for d in verdict.derivation),
+        notes=_notes(phrases, verdict),
         verdict=verdict,
     )
+
+
+def _notes(phrases: Phrases, verdict: Verdict) -> tuple[str, ...]:
+    """Why it is this relation and no stronger one, then the walk's notes."""
+    why = [reason_text(phrases, verdict.reason)] if verdict.reason and verdict.log10_e is not None else []
+    return tuple(dict.fromkeys([*why, *(limit_text(phrases, note) for note in verdict.notes)]))
+
+
+def _with_names(numbers: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, Any]:
+    """Weights of a merge are kept by the candidates' numbers; a reader wants their names."""
+    weights = numbers.get("weights")
+    if not isinstance(weights, Mapping):
+        return numbers
+    by_number = cast("Mapping[str, Any]", weights)
+    named = {
+        names[int(k) + 1] if k.isdigit() and int(k) + 1 < len(names) else k: v for k, v in by_number.items()
+    }
+    return {**numbers, "weights": named}
 
 
 def _bound_meaning(phrases: Phrases, verdict: Verdict) -> str:
@@ -242,7 +260,7 @@ def figures(phrases: Phrases, numbers: Mapping[str, Any]) -> Figures:
 def _value(phrases: Phrases, value: Any) -> str:
     if isinstance(value, Mapping):
         items = phrases.ordered("number", cast("Mapping[str, Any]", value))
-        parts = [f"{clean(phrases.name('number', k))} {_value(phrases, v)}" for k, v in items]
+        parts = [_entry(phrases, k, v) for k, v in items]
         return _cut(phrases, parts)
     if isinstance(value, list):
         entries = cast("list[Any]", value)
@@ -251,7 +269,19 @@ def _value(phrases: Phrases, value: Any) -> str:
             if whole == sorted(set(whole)):
                 return _cut(phrases, ranges(whole).split(", "))
         return _cut(phrases, [_value(phrases, e) for e in entries])
-    return limit_text(phrases, value) if isinstance(value, str) else figure(value)
+    if isinstance(value, bool):
+        return phrases.say("ui", "yes" if value else "no")
+    if isinstance(value, str):
+        return phrases.find("value", value) or phrases.find("derivation", value, "name") or clean(value)
+    return figure(value)
+
+
+def _entry(phrases: Phrases, key: str, value: Any) -> str:
+    """One entry of a mapping: a known number by its name, a renaming as an arrow, anything else by its key."""
+    text = _value(phrases, value)
+    if known := phrases.find("number", key) or phrases.find("value", key):
+        return f"{known} {text}"
+    return f"{clean(key)} → {text}" if isinstance(value, str) else f"{clean(key)}: {text}"
 
 
 def _cut(phrases: Phrases, parts: list[str]) -> str:

@@ -5,6 +5,7 @@ A key that no file knows is shown as it is: a report never fails for want of a p
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -58,6 +59,14 @@ class Phrases:
         last = key.rpartition(".")[2].replace(" ", "_")
         return next((known for section in sections if (known := self.find(section, last))), None)
 
+    def reworded(self, sentence: str) -> str | None:
+        """Return the wording of an English sentence that a lower room wrote, by the section ``said``; else None."""
+        for pattern, wording in _sentences(self.language):
+            if found := pattern.fullmatch(sentence):
+                parts = {k: self.reworded(v) or clean(v) for k, v in found.groupdict().items()}
+                return self.fill(wording, **parts)
+        return None
+
     @staticmethod
     def fill(phrase: str, **values: object) -> str:
         """Fill the placeholders of ``phrase``; those without a value stay."""
@@ -72,6 +81,16 @@ class Phrases:
         known = list(cast("Mapping[str, Any]", node)) if isinstance(node, Mapping) else []
         rank = {key: n for n, key in enumerate(known)}
         return sorted(record.items(), key=lambda item: (rank.get(item[0], len(rank)), item[0]))
+
+
+@cache
+def _sentences(language: str) -> tuple[tuple[re.Pattern[str], str], ...]:
+    """The section ``said`` as patterns: a placeholder matches anything. Sentences without one come first."""
+    said = phrases(language).tree.get("said", {})
+    ordered = sorted(said.items(), key=lambda item: "{" in item[0])
+    return tuple(
+        (re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+)", re.escape(key))), text) for key, text in ordered
+    )
 
 
 @cache

@@ -43,6 +43,7 @@ ADAPTER = "adapter_model.safetensors"
 
 _MAX_HEADER = 100_000_000
 _FIRST_READ = 1 << 16  # holds most headers whole, so that a remote file costs one request
+_MAX_TENSORS = 1_000_000
 _MAX_DIMENSIONS = 16
 _MAX_LENGTH = 1 << 48
 
@@ -157,6 +158,8 @@ def _parse(source: Source, file: str, raw: bytes, size: int) -> Header:
     metadata = entries.pop("__metadata__", None) or {}
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in cast(Any, metadata).values()):
         raise _corrupt(file, "__metadata__ is not a map of text to text.")
+    if len(entries) > _MAX_TENSORS:
+        raise _corrupt(file, f"It lists {len(entries)} tensors; at most {_MAX_TENSORS} are believed.")
     base = 8 + len(raw)
     found = [_entry(source, file, name, entry, base) for name, entry in entries.items()]
     found.sort(key=lambda t: (t.run.offset, t.run.offset + t.info.nbytes))

@@ -185,7 +185,9 @@ def quantisation_shape(of: Shape, scale: Shape, axis: int = 1) -> Shape | None:
         return (1,) * len(of)
     if len(scale) == len(of):
         # A block is as long as the axis divided by the number of scales, rounded up.
-        fits = all(0 < n <= full and -(-full // -(-full // n)) == n for n, full in zip(scale, of, strict=True))
+        fits = all(
+            0 < n <= full and -(-full // -(-full // n)) == n for n, full in zip(scale, of, strict=True)
+        )
         return scale if fits else None
     if len(scale) == 1 and -len(of) <= axis < len(of) and scale[0] == of[axis]:
         place = axis % len(of)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy.typing as npt
 
@@ -50,6 +50,8 @@ class Weights:
 @dataclass(frozen=True)
 class Turned(LazyTensor):
     """A matrix with its axes swapped."""
+
+    cut: ClassVar[int] = 1
 
     matrix: StoredTensor
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,12 +28,13 @@ _BITS = 4
 _PER_WORD = 8
 # Where output column 0, 1, ... 7 of a word's eight lies among its nibbles: the inverse of 0, 2, 4, 6, 1, 3, 5, 7.
 _PLACE = np.array([0, 4, 1, 5, 2, 6, 3, 7])
-_CHUNK = 1 << 21  # stored words unpacked at a time
 
 
 @dataclass(frozen=True)
 class AwqTensor(LazyTensor):
     """A weight ``[out, in]`` over AWQ's stored tensors; ``qzeros`` is None for symmetric quantisation."""
+
+    cut: ClassVar[int] = 1
 
     qweight: RawTensor
     qzeros: RawTensor | None
@@ -63,15 +64,11 @@ class AwqTensor(LazyTensor):
         return columns[0] // self.group, -(-columns[1] // self.group)
 
     def _codes(self, packed: RawTensor, down: Range, across: Range) -> Codes:
-        """Unpack ``q[down, across]``, a few stored rows at a time to bound the memory."""
+        """Unpack ``q[down, across]``."""
         start, stop = across[0] // _PER_WORD, -(-across[1] // _PER_WORD)
-        step = max(1, _CHUNK // packed.info.shape[1])
-        pieces: list[Codes] = []
-        for low in range(down[0], down[1], step):
-            rows = slice(low, min(low + step, down[1]))
-            pieces.append(_in_order(packed.read_raw((rows, slice(start, stop)))))
+        words = packed.read_raw((slice(*down), slice(start, stop)))
         skipped = start * _PER_WORD
-        return np.concatenate(pieces)[:, across[0] - skipped : across[1] - skipped]
+        return _in_order(words)[:, across[0] - skipped : across[1] - skipped]
 
 
 def _in_order(words: npt.NDArray[Any]) -> Codes:

@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from filiation.checkpoint.model import Floats, Index, RawTensor, StoredTensor
 from filiation.checkpoint.packing.base import Finding, Parts, Stored, Unpacked, stems
-from filiation.checkpoint.packing.bits import Codes, block, unpack_stream, word_range
+from filiation.checkpoint.packing.bits import Codes, unpack_stream, word_range
 from filiation.checkpoint.packing.window import LazyTensor, Range
 
 NAME: str = "GPTQ"
@@ -27,7 +27,6 @@ METHODS: frozenset[str] = frozenset({"gptq", "auto-round", "intel/auto-round"})
 _SUFFIXES = (".qweight", ".qzeros", ".scales", ".g_idx")
 # AutoRound's names for the layouts that store the zero point itself.
 _PLAIN_ZEROS = frozenset({"gptq_v2", "auto_round", "auto_round:gptqmodel"})
-_CHUNK = 1 << 21  # stored words unpacked at a time
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,8 @@ class GptqTensor(LazyTensor):
         group: input columns that share a scale, where ``g_idx`` is absent.
         offset: what to add to a stored zero point.
     """
+
+    cut: ClassVar[int] = 1
 
     qweight: RawTensor
     qzeros: RawTensor
@@ -75,28 +76,21 @@ class GptqTensor(LazyTensor):
     def window(self, ranges: tuple[Range, ...]) -> Floats:
         """Decode ``weight[rows, columns]``, float32."""
         rows, columns = ranges
-        codes = self._codes(rows, columns)
         groups = self.groups[columns[0] : columns[1]]
         first, last = int(groups.min()), int(groups.max()) + 1
         scales = self.scales.read((slice(first, last), slice(*rows)))
-        zeros = self._zeros((first, last), rows)
-        weight = codes.astype(np.float32)
-        weight -= zeros[groups - first]
+        weight = self._codes(rows, columns).T.astype(np.float32, order="C")
+        weight -= self._zeros((first, last), rows)[groups - first]
         weight *= scales[groups - first]
         return weight.T
 
     def _codes(self, rows: Range, columns: Range) -> Codes:
-        """Unpack ``q[columns, rows]``, a few stored rows at a time to bound the memory."""
+        """Unpack ``q[rows, columns]``: the words run down the columns of what is stored."""
         start, stop = word_range(*columns, self.bits)
-        per_block = block(self.bits)[1]
-        step = max(1, _CHUNK // (self.qweight.info.shape[1] * per_block)) * per_block
-        pieces: list[Codes] = []
-        for low in range(start, stop, step):
-            words = self.qweight.read_raw((slice(low, min(low + step, stop)), slice(*rows)))
-            pieces.append(unpack_stream(np.ascontiguousarray(words.T), self.bits).T)
-        codes = np.concatenate(pieces)
+        words = self.qweight.read_raw((slice(start, stop), slice(*rows)))
+        codes = unpack_stream(np.ascontiguousarray(words.T), self.bits)
         skipped = start * 32 // self.bits
-        return codes[columns[0] - skipped : columns[1] - skipped]
+        return codes[:, columns[0] - skipped : columns[1] - skipped]
 
     def _zeros(self, groups: Range, rows: Range) -> Floats:
         start, stop = word_range(*rows, self.bits)

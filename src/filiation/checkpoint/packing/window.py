@@ -6,17 +6,21 @@ implements one method, :meth:`LazyTensor.window`, over ``(start, stop)`` ranges,
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from filiation.checkpoint.model import Floats, Index, Span, StoredTensor, TensorInfo, spans_of
+from filiation.checkpoint.packing.base import prefetch
 
 Range = tuple[int, int]
+
+_PIECE = 1 << 22  # values decoded at a time: 16 MB of float32
 
 
 def resolve(index: Index, shape: tuple[int, ...]) -> tuple[tuple[Range, ...], Index]:
@@ -70,7 +74,12 @@ def positions(span: Range) -> npt.NDArray[np.intp]:
 
 @dataclass(frozen=True)
 class LazyTensor(ABC):
-    """A :class:`~filiation.checkpoint.model.StoredTensor` that decodes windows of a packed one on demand."""
+    """A :class:`~filiation.checkpoint.model.StoredTensor` that decodes windows of a packed one on demand.
+
+    ``cut`` is the axis along which the stored bytes lie one after another: large windows are decoded in pieces of it.
+    """
+
+    cut: ClassVar[int] = 0
 
     info: TensorInfo
 
@@ -92,8 +101,22 @@ class LazyTensor(ABC):
     def read(self, index: Index = ()) -> Floats:
         """Decode ``tensor[index]`` to float32, as numpy would index the whole tensor."""
         ranges, rest = resolve(index, self.info.shape)
-        size = lengths(ranges)
-        if 0 in size:
-            empty: npt.NDArray[Any] = np.empty(size, dtype=np.float32)
+        if 0 in lengths(ranges):
+            empty: npt.NDArray[Any] = np.empty(lengths(ranges), dtype=np.float32)
             return np.asarray(empty[rest], dtype=np.float32)
-        return np.asarray(self.window(ranges)[rest], dtype=np.float32, order="C")
+        return np.asarray(self._in_pieces(ranges)[rest], dtype=np.float32, order="C")
+
+    def _in_pieces(self, ranges: tuple[Range, ...]) -> Floats:
+        """Decode a large window piece by piece, so that little more than the result is held."""
+        size = lengths(ranges)
+        if math.prod(size) <= _PIECE or not size:
+            return self.window(ranges)
+        prefetch(self.needs(ranges))
+        start, stop = ranges[self.cut]
+        step = max(1, _PIECE * (stop - start) // math.prod(size))
+        out = np.empty(size, dtype=np.float32)
+        for low in range(start, stop, step):
+            high = min(low + step, stop)
+            piece = (*ranges[: self.cut], (low, high), *ranges[self.cut + 1 :])
+            out[(slice(None),) * self.cut + (slice(low - start, high - start),)] = self.window(piece)
+        return out

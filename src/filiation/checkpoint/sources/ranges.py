@@ -332,6 +332,11 @@ def side_by_side(calls: Sequence[Callable[[], T]], workers: int) -> list[T]:
     finished: SimpleQueue[Future[T]] = SimpleQueue()
     lock = threading.Lock()
 
+    def stop() -> None:
+        nonlocal todo
+        with lock:
+            todo = iter(())
+
     def work() -> None:
         while True:
             with lock:
@@ -342,6 +347,7 @@ def side_by_side(calls: Sequence[Callable[[], T]], workers: int) -> list[T]:
                 result.set_result(call())
             except Exception as error:  # noqa: BLE001 (raised again where the result is asked for)
                 result.set_exception(error)
+                stop()
             finished.put(result)
 
     for _ in range(min(workers, len(calls))):
@@ -350,8 +356,7 @@ def side_by_side(calls: Sequence[Callable[[], T]], workers: int) -> list[T]:
         for _ in calls:
             finished.get().result()
     except BaseException:
-        with lock:
-            todo = iter(())
+        stop()
         raise
     return [result.result() for result in results]
 

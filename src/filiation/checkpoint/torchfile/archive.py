@@ -24,6 +24,7 @@ _END, _END64, _LOCATOR64, _CENTRAL = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
 _TAIL = 22 + 65_535
 _MAX_DIRECTORY = 64 << 20
 _MAX_MEMBER = 1 << 33  # of a compressed member, which is unpacked in memory
+_ALWAYS, _EXPANSION = 64 << 20, 16
 _ENCRYPTED = 1
 _STORED, _DEFLATED = 0, 8
 
@@ -81,6 +82,8 @@ class Archive:
     def read(self, name: str, limit: int) -> bytes:
         """Return a whole member of at most ``limit`` bytes, checked against its CRC."""
         member = self.members[name]
+        # What unpacks to far more than it takes is not weights; it would fill the memory.
+        limit = min(limit, max(_ALWAYS, _EXPANSION * member.packed))
         if member.size > limit or member.packed > limit:
             raise self._corrupt(f"{name} claims {member.size} bytes; at most {limit} are read.")
         start = self.start(name)
