@@ -354,6 +354,31 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
             "projection_dim": 48,
         },
     ),
+    "gemma3n_text": (
+        "Gemma3nForCausalLM",
+        "Gemma3nTextConfig",
+        {
+            **GEMMA,
+            "vocab_size_per_layer_input": 96,
+            "hidden_size_per_layer_input": 12,
+            "laurel_rank": 4,
+            "altup_num_inputs": 2,
+            "num_kv_shared_layers": 0,
+            "activation_sparsity_pattern": [0.0, 0.0],
+            "layer_types": ["sliding_attention", "full_attention"],
+        },
+    ),
+    "rwkv": (
+        "RwkvForCausalLM",
+        "RwkvConfig",
+        {
+            "hidden_size": 48,
+            "attention_hidden_size": 48,
+            "intermediate_size": 80,
+            "num_hidden_layers": 2,
+            "vocab_size": 96,
+        },
+    ),
     "mistral3": (
         "Mistral3ForConditionalGeneration",
         "Mistral3Config",

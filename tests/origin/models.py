@@ -37,10 +37,10 @@ def config(layers: int = LAYERS, width: int = WIDTH, ffn: int = FFN, kv: int = K
 
 
 def llama(seed: int, layers: int = LAYERS, width: int = WIDTH, ffn: int = FFN, kv: int = KV) -> Model:
-    """A model as one recipe makes it with this seed: token directions and depth curves are the recipe's, not the seed's.
+    """A model as one recipe makes it with this seed.
 
-    What depends on no channel or unit number is shared by all seeds: token frequencies (which every channel of the
-    embedding carries with a random weight), the growth of norms with depth, a few big channels at random places.
+    What depends on no channel or unit number is the recipe's and shared by all seeds: token frequencies (which every
+    channel of the embedding carries with a random weight), the growth of norms with depth, a few big channels.
     """
     g, recipe = np.random.default_rng(seed), np.random.default_rng(77)
     frequency = recipe.standard_normal((VOCAB, 3))
@@ -67,9 +67,8 @@ def llama(seed: int, layers: int = LAYERS, width: int = WIDTH, ffn: int = FFN, k
     return t, config(layers, width, ffn, kv)
 
 
-def dissected(model: Model, name: str = "memory") -> Anatomy:
-    tensors, settings = model
-    return anatomy.dissect(memory_checkpoint(tensors, settings, name=name))
+def dissected(model: Model | Anatomy) -> Anatomy:
+    return model if isinstance(model, Anatomy) else anatomy.dissect(memory_checkpoint(*model))
 
 
 def tokens(suspect: Anatomy, candidate: Anatomy) -> TokenRows:
@@ -80,7 +79,12 @@ def tokens(suspect: Anatomy, candidate: Anatomy) -> TokenRows:
 
 
 def examined(
-    suspect: Model, candidate: Model, *, seed: str = "a seed", whole: bool = True, with_tokens: bool = True
+    suspect: Model | Anatomy,
+    candidate: Model | Anatomy,
+    *,
+    seed: str = "a seed",
+    whole: bool = True,
+    with_tokens: bool = True,
 ) -> Examination:
     s, c = dissected(suspect), dissected(candidate)
     plan = Plan(seed, whole=whole, units=32, layers=3, tokens=64, map_units=32)

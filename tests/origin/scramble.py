@@ -48,7 +48,9 @@ def _along(values: np.ndarray, axis: int, order: np.ndarray | None, signs: np.nd
     return moved if signs is None else moved * np.expand_dims(signs, 1 - axis)
 
 
-def _residual(tensors: dict[str, np.ndarray], order: np.ndarray | None = None, signs: np.ndarray | None = None) -> None:
+def _residual(
+    tensors: dict[str, np.ndarray], order: np.ndarray | None = None, signs: np.ndarray | None = None
+) -> None:
     for name, values in tensors.items():
         if values.ndim == 1:
             tensors[name] = values if order is None else values[order]
@@ -101,7 +103,9 @@ def _feed_forward(
                 for w in ("w1", "w2", "w3"):
                     name = f"{at}block_sparse_moe.experts.{{}}.{w}.weight"
                     t[name.format(new)] = before[name.format(old)]
-        names = [[f"{at}block_sparse_moe.experts.{e}.{w}.weight" for w in ("w1", "w3", "w2")] for e in range(count)]
+        names = [
+            [f"{at}block_sparse_moe.experts.{e}.{w}.weight" for w in ("w1", "w3", "w2")] for e in range(count)
+        ]
     else:
         names = [[f"{at}mlp.{w}_proj.weight" for w in ("gate", "up", "down")]]
     for gate, up, down in names:

@@ -24,7 +24,10 @@ def anatomy() -> Anatomy:
 
 
 def without(anatomy: Anatomy, symmetry: Symmetry) -> Anatomy:
-    rulings = [Ruling(r.symmetry, r.holds and r.symmetry is not symmetry, "not here") for r in anatomy.rulings["language"]]
+    rulings = [
+        Ruling(r.symmetry, r.holds and r.symmetry is not symmetry, "not here")
+        for r in anatomy.rulings["language"]
+    ]
     return replace(anatomy, rulings={"language": tuple(rulings)})
 
 
@@ -51,7 +54,10 @@ def test_else_the_candidate_is(anatomy: Anatomy, why: str) -> None:
     else:
         symmetry = Symmetry.KV_GROUP_ORDER
         heads = drawn(3, 4, 32)
-        s, c = replace(ffn(heads[[0, 0, 1, 2]] + 0.1 * heads), kind="kv_group"), replace(ffn(heads), kind="kv_group")
+        s, c = (
+            replace(ffn(heads[[0, 0, 1, 2]] + 0.1 * heads), kind="kv_group"),
+            replace(ffn(heads), kind="kv_group"),
+        )
     assert randomised(side, Side(anatomy), symmetry, [(s, c)]) == ([(c, s)], True)
     searched_whole = randomised(side, None, symmetry, [(s, c)])
     assert isinstance(searched_whole, str) or not searched_whole[1]

@@ -36,7 +36,8 @@ Tensors = dict[str, torch.Tensor]
 def save(name: str, packed: Tensors, oracle: Tensors, config: dict[str, Any] | None, made_by: str) -> None:
     """Write one golden file: packed tensors, the oracle's results, the config a model would have."""
     tensors = {**packed, **{f"oracle.{key}": value for key, value in oracle.items()}}
-    metadata = {"made_by": made_by, "config": json.dumps(config)}
+    # One entry: safetensors writes several in any order, and the files should come out the same every time.
+    metadata = {"golden": json.dumps({"made_by": made_by, "config": config})}
     save_file(
         {key: value.contiguous() for key, value in tensors.items()}, GOLDEN / f"{name}.safetensors", metadata
     )

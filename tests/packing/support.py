@@ -39,7 +39,7 @@ def golden(name: str) -> Golden:
     for key, tensor in loaded.tensors.items():
         if key.startswith(_PREFIX):
             oracle[key.removeprefix(_PREFIX)] = tensor.read_raw(())  # type: ignore[attr-defined]
-    return Golden(packed, oracle, json.loads(loaded.metadata["config"]), source)
+    return Golden(packed, oracle, json.loads(loaded.metadata["golden"])["config"], source)
 
 
 @dataclass(frozen=True)

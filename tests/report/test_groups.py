@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filiation.evidence import Evidence, Location, Scale, Status, Wing
+from filiation.evidence import Effect, Evidence, Location, Scale, Status, Wing
 from filiation.report.beside import likeness, quantiles
 from filiation.report.groups import (
     canonical,
@@ -65,7 +65,7 @@ def test_every_applied_row_is_shown_once() -> None:
 
 def test_stages_are_not_added_up() -> None:
     (found,) = [g for g in groups(EN, full_report().evidence) if g.kind == "ffn"]
-    orders = {t.stage: t.plain for t in found.tests if t.test == "ffn_order"}
+    orders = {t.view: t.plain for t in found.tests if t.test == "ffn_order"}
     assert len(orders) == 2
     assert "96,810 of 97,280" in orders[EN.name("stage", "aligned")]
     assert "7 of 38,912" in orders[EN.name("stage", "direct")]
@@ -157,3 +157,45 @@ def test_quantiles_are_understood_however_they_are_named() -> None:
         background = replace(SIGMA_BACKGROUND, quantiles=dict(zip(names, same.values(), strict=True)))
         assert quantiles(background) == same
     assert quantiles(replace(SIGMA_BACKGROUND, quantiles={"typical": 0.4})) == {}
+
+
+def residual(detail: str, x: float) -> Evidence:
+    return Evidence(
+        id=f"origin.residual_order/residual_order/language/{detail}/stage=direct",
+        wing=Wing.ORIGIN,
+        question="question.residual_order",
+        part=Location("language", None, "residual"),
+        test="residual_order",
+        symmetry="residual_order",
+        statistic=x,
+        expected=1.0,
+        n=64,
+        log10_e=x,
+    )
+
+
+def test_two_views_of_the_same_channels_are_not_added_up() -> None:
+    (found,) = groups(EN, [residual("gains", 60.0), residual("embedding", 64.0)])
+    assert {t.view: t.plain for t in found.tests} == {
+        "norm gains": "60 of 64 residual channels sit in the same place; one would by chance",
+        "token embeddings": "64 of 64 residual channels sit in the same place; one would by chance",
+    }
+
+
+def test_several_effect_sizes_are_all_named() -> None:
+    effects = (Effect("gain_correlation", 0.829), Effect("weight_cosine", 0.81))
+    e = replace(residual("", 0.829), test="history", symmetry=None, effect=effects, scale=Scale.CALIBRATED)
+    (found,) = groups(EN, [replace(e, log10_e=None, shows="shows.history_training")])
+    (test,) = found.tests
+    assert found.kind == "history"
+    assert test.plain == "Correlation of the gains 0.829; cosine of the matched weights 0.81"
+    assert test.strength == "calibrated"
+    assert test.shows == EN.find("shows", "history_training")
+
+
+def test_reasons_that_lower_rooms_write_as_sentences_are_reworded() -> None:
+    sentence = "the FFN has no gate and gelu is not odd: a neuron cannot change sign"
+    assert reason_text(EN, sentence).startswith("The feed-forward layer has no gate and gelu is not odd")
+    assert "gelu 不是奇函数" in reason_text(phrases("zh-CN"), sentence)
+    blocked = "no experts; not in up, down, which are quantised in blocks along these units"
+    assert reason_text(phrases("zh-CN"), blocked) == "没有专家。但 up, down 除外：它们沿这些单元分块量化。"

@@ -66,7 +66,7 @@ def test_models_files_and_custody_are_shown() -> None:
     assert "9c1d6f2e" in models
     assert "4,877,660,776" in models
     assert "not hashed: only parts of it were read" in models
-    assert "n_layers: 24 → 20" in models
+    assert "layers 24 → 20" in models
     assert kept.report_sha256 in reproduce
     assert kept.lock_sha256 in reproduce
     assert "filiation compare models/Aster-1B-chat models/Meridian-1.2B" in reproduce

@@ -41,6 +41,9 @@ class Rule:
     transpose: bool = False
 
 
+BUFFERS = frozenset({"inv_freq", "cos_cached", "sin_cached", "position_ids", "masked_bias"})
+"""Last segments of what older checkpoints store although it is computed, whatever the family."""
+
 Names = Mapping[str, "str | Rule"]
 Path = tuple[str, ...]
 
@@ -124,10 +127,14 @@ class Lookup:
         for form in (path,) if masked == path else (path, masked):
             if form in self._rules:  # a name that is spelled out, leaf and all
                 return self._hit(form, path, False)
-            leaf = LEAVES.get(form[-1]) if form else None
-            if leaf is not None and form[:-1] in self._rules:
-                return self._hit(form[:-1], path, leaf == ".bias")
-        return None
+            if not form or form[:-1] not in self._rules:
+                continue
+            if form[-1] in LEAVES:
+                return self._hit(form[:-1], path, LEAVES[form[-1]] == ".bias")
+            if form[-1].endswith("_scale"):  # a quantiser's scales for activations and caches
+                hit = self._hit(form[:-1], path, False)
+                return replace(hit, rule=Rule((f"{hit.rule.roles[0]}.{form[-1]}",)))
+        return Hit(Rule((f"buffer.{path[-1]}",))) if path and path[-1] in BUFFERS else None
 
     def _hit(self, key: Path, path: Path, bias: bool) -> Hit:
         rule, kind = self._rules[key]

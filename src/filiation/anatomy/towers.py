@@ -133,7 +133,8 @@ def _candidates(clues: Clues) -> Sequence[Family]:
     if clues.architecture is None:
         return families()
     named = [family for family in families() if clues.architecture in family.gguf]
-    return [as_gguf(family.under(clues.config or {})) for family in named] or [UNKNOWN]
+    plain = [family for family in families() if family.container.startswith("v.")]
+    return [*(as_gguf(family.under(clues.config or {})) for family in named), UNKNOWN, *plain]
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,7 +139,7 @@ def _lines(found: Difference, stored: Mapping[str, Any], phrases: Phrases) -> li
     old = (stored.get("tool") or {}).get("version")
     if old != __version__:
         lines.append(phrases.say("verify", "version_differs", old=clean(old), new=__version__))
-    changes = (*found.inputs, *found.findings)
+    changes = found.inputs or found.findings  # other models have other findings: nothing to list
     lines += [f"  {_change(change, phrases)}" for change in changes[:_MOST_LINES]]
     if len(changes) > _MOST_LINES:
         lines.append(f"  {phrases.say('ui', 'more', count=len(changes) - _MOST_LINES)}")

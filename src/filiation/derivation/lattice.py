@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from filiation.derivation.quantisers import QUANTISERS, Quantiser, by_name
+from filiation.derivation.quantisers import QUANTISERS, Ggml, Integers, Quantiser, by_name
 from filiation.derivation.rounding import FLOATS
 from filiation.origin.units import Floats
 
@@ -19,6 +19,7 @@ NEAR = 0.02
 #: Half the relative spacing of each float kind: what storing lattice values as floats may move them by.
 _HALF_ULP = {"BF16": 2.0**-8, "F16": 2.0**-11, "F32": 2.0**-22, "F64": 2.0**-22}
 _LOOK_ROWS, _LOOK_COLUMNS = 8, 512
+EIGHT_BITS = Integers(8, 32)
 _GROUPS = (16, 32, 64, 128, 256, 0)
 
 
@@ -61,16 +62,27 @@ def find_lattice(suspect: Floats, predicted: Floats, dtype: str) -> Lattice | No
     if dtype not in FLOATS:
         return _stored(suspect, predicted, dtype, norm)
     look = suspect[:_LOOK_ROWS, :_LOOK_COLUMNS]
+    blocks = _may_be_blocks(look, dtype)
     for quantiser in QUANTISERS:
-        if (
-            quantiser.fits(suspect.shape[1])
-            and quantiser.fits(look.shape[1])
-            and _holds(quantiser, look, dtype)
-        ):
+        if isinstance(quantiser, Ggml) and not blocks:
+            continue
+        if quantiser.fits(suspect.shape[1]) and quantiser.fits(look.shape[1]) and _holds(quantiser, look, dtype):
             if suspect.shape != look.shape and not _holds(quantiser, suspect, dtype):
                 continue
             return _against(quantiser, suspect, predicted, norm, stored=False, dtype=dtype)
     return _by_gaps(suspect, predicted, dtype, norm)
+
+
+def _may_be_blocks(look: Floats, dtype: str) -> bool:
+    """Return whether values could be GGUF blocks: few distinct ones among 32, or 8-bit multiples of an absmax scale.
+
+    It spares importing the ``gguf`` package where nothing was quantised.
+    """
+    if look.shape[1] % 32:
+        return False
+    ordered = np.sort(look.reshape(-1, 32), axis=1)
+    distinct = (np.diff(ordered, axis=1) > 0).sum(axis=1) + 1
+    return float(distinct.mean()) < 29 or _holds(EIGHT_BITS, look, dtype)
 
 
 def _holds(quantiser: Quantiser, values: Floats, dtype: str) -> bool:

@@ -67,7 +67,10 @@ def _background(phrases: Phrases, background: Background | None) -> tuple[str, s
     if len(known) == 3:
         text = phrases.say("ui", "background_text", **known)
     else:
-        listed = ", ".join(f"{clean(k)} {v:.3g}" for k, v in sorted(background.quantiles.items()))
+        named_too = phrases.ordered("quantile", background.quantiles)
+        listed = phrases.say("ui", "list_comma").join(
+            f"{phrases.name('quantile', k)} {v:.3g}" for k, v in named_too
+        )
         text = listed or clean(background.description)
     rate = background.false_positive_rate
     return (
@@ -77,7 +80,7 @@ def _background(phrases: Phrases, background: Background | None) -> tuple[str, s
     )
 
 
-_NAMED = {"min": 0.0, "minimum": 0.0, "median": 0.5, "max": 1.0, "maximum": 1.0}
+_NAMED = {"min": 0.0, "low": 0.0, "high": 1.0, "minimum": 0.0, "median": 0.5, "max": 1.0, "maximum": 1.0}
 
 
 def quantiles(background: Background) -> dict[float, float]:

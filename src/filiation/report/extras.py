@@ -7,7 +7,7 @@ or malformed is left out: a report of another command simply has no map.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from filiation.evidence import Derivation, Relation, Report, Verdict, plain
@@ -15,7 +15,10 @@ from filiation.evidence import Derivation, Relation, Report, Verdict, plain
 
 @dataclass(frozen=True, slots=True)
 class LayerMap:
-    """``log10_e[i][j]``: evidence that layer ``suspect_layers[i]`` matches ``candidate_layers[j]``; None: not read."""
+    """``log10_e[i][j]``: evidence that layer ``suspect_layers[i]`` matches ``candidate_layers[j]``; None: not read.
+
+    ``chosen``: the pairing ``pairs`` was found on this map; others were drawn on the way to it.
+    """
 
     candidate: int
     component: str
@@ -26,6 +29,7 @@ class LayerMap:
     units: int | None
     pairs: tuple[tuple[int, int], ...]
     basis: str | None
+    chosen: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +92,56 @@ def _rows(report: Report, key: str) -> Iterator[Mapping[str, Any]]:
 
 
 def layer_maps(report: Report) -> tuple[LayerMap, ...]:
-    """Return the layer maps, each with the pairing that was found on it."""
-    pairings = {(p.get("candidate", 0), p.get("component")): p for p in _rows(report, "pairing")}
-    maps: list[LayerMap] = []
+    """Return the layer maps, for each component the one that carries the pairing first.
+
+    Where layers were paired by their numbers no map was needed; then the inheritance map says what each pair showed.
+    """
+    drawn: dict[tuple[int, str], list[Mapping[str, Any]]] = {}
     for row in _rows(report, "layer_map"):
-        key = (row.get("candidate", 0), row.get("component"))
-        pairing = pairings.pop(key, {})
-        maps.append(_layer_map(row, pairing))
-    maps.extend(_layer_map(pairing, pairing) for pairing in pairings.values())
+        drawn.setdefault(_component(row), []).append(row)
+    pairings = {_component(row): row for row in _rows(report, "pairing")}
+    maps: list[LayerMap] = []
+    for key in dict.fromkeys([*pairings, *drawn]):
+        pairing = pairings.get(key, {})
+        found = [_layer_map(row, pairing) for row in drawn.get(key, ())]
+        best = max(found, key=_on_path, default=None)
+        if best is None or (best.pairs and _on_path(best) <= 0):
+            best = _from_inheritance(report, key, _layer_map(pairing, pairing))
+        maps.append(best)
+        maps += [replace(m, pairs=(), chosen=False) for m in found if m is not best]
     return tuple(maps)
+
+
+def _component(row: Mapping[str, Any]) -> tuple[int, str]:
+    return row.get("candidate", 0), row.get("component") or "language"
+
+
+def _on_path(drawn: LayerMap) -> float:
+    """How much evidence a map shows on the pairs that were chosen; without pairs, its strongest cell."""
+    cells = {
+        (i, j): value
+        for i, line in zip(drawn.suspect_layers, drawn.log10_e, strict=False)
+        for j, value in zip(drawn.candidate_layers, line, strict=False)
+        if value is not None
+    }
+    if not drawn.pairs:
+        return max(cells.values(), default=0.0)
+    return sum(cells.get(pair, 0.0) for pair in drawn.pairs)
+
+
+def _from_inheritance(report: Report, key: tuple[int, str], pairing: LayerMap) -> LayerMap:
+    """Return a map whose cells are the pairs that were tested: the strongest part of each, all others not read."""
+    cells: dict[tuple[int, int], float] = {}
+    for cell in inheritance(report):
+        if (cell.candidate, cell.component) == key and cell.layer is not None and cell.log10_e is not None:
+            pair = (cell.layer, cell.layer if cell.candidate_layer is None else cell.candidate_layer)
+            cells[pair] = max(cells.get(pair, cell.log10_e), cell.log10_e)
+    if not cells:
+        return pairing
+    mine = tuple(range(max(i for i, _ in cells) + 1))
+    theirs = tuple(range(max(j for _, j in cells) + 1))
+    values = tuple(tuple(cells.get((i, j)) for j in theirs) for i in mine)
+    return replace(pairing, suspect_layers=mine, candidate_layers=theirs, log10_e=values)
 
 
 def _layer_map(row: Mapping[str, Any], pairing: Mapping[str, Any]) -> LayerMap:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from filiation.evidence import Evidence, Status, Wing
+from filiation.evidence import Evidence, Scale, Status, Wing
 from filiation.report.numbers import MISSING, clean, count, ranges
 from filiation.report.wording import Phrases
 
@@ -14,6 +14,8 @@ KINDS = ("residual", "ffn", "value", "kv_group", "query_head", "expert")
 FORMS = ("order", "subsequence", "sign", "diagonal")
 _COUNTED = ("order", "subsequence", "sign")
 STRONG, SUGGESTIVE = 6.0, 2.0
+#: Test, what was read, stage: rows that may be told together.
+View = tuple[str, str | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +31,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class TestGroup:
-    """All rows of one test at one stage of the walk: a summary and the range of their ``log10 e``."""
+    """All rows of one test in one view at one stage of the walk: a summary and the range of their ``log10 e``.
+
+    ``detail`` is what was read (norm gains, token embeddings), ``stage`` the stage where the walk had more than one.
+    """
 
     test: str
     name: str
+    detail: str | None
     stage: str | None
     question: str
     plain: str
@@ -44,6 +50,11 @@ class TestGroup:
     rows: tuple[Row, ...]
 
     __test__ = False  # pytest: not a test class
+
+    @property
+    def view(self) -> str | None:
+        """What sets this group apart from others of its test, in words."""
+        return " · ".join(filter(None, (self.detail, self.stage))) or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,9 +208,13 @@ def summary_text(phrases: Phrases, test: str, rows: Iterable[Evidence]) -> str:
         layers=layers,
         unit=unit(phrases, test),
         name=phrases.name("statistic", name) if name else name_of_test(phrases, test),
-        low=f"{min(statistics):,.3g}",
-        high=f"{max(statistics):,.3g}",
+        range=_range(phrases, min(statistics), max(statistics)),
     )
+
+
+def _range(phrases: Phrases, low: float, high: float) -> str:
+    first, last = f"{low:,.3g}", f"{high:,.3g}"
+    return first if first == last else phrases.say("ui", "range", low=first, high=last)
 
 
 def groups(phrases: Phrases, evidence: Iterable[Evidence]) -> tuple[KindGroup, ...]:
@@ -207,22 +222,36 @@ def groups(phrases: Phrases, evidence: Iterable[Evidence]) -> tuple[KindGroup, .
 
     Likeness stands beside its background and derivation is told as what happened, so neither is here.
     """
-    found: dict[tuple[int, str, str], dict[tuple[str, str | None], list[Evidence]]] = {}
+    found: dict[tuple[int, str, str], dict[View, list[Evidence]]] = {}
+    evidence = list(evidence)
+    view = _views(phrases, evidence)
     for e in evidence:
         if e.status is Status.APPLIED and e.wing is not Wing.DERIVATION and not is_likeness(e):
             key = (e.candidate, e.part.component, kind_of(e.test))
-            stage = parameters(e)[0].get("stage")
-            found.setdefault(key, {}).setdefault((e.test, stage), []).append(e)
+            found.setdefault(key, {}).setdefault(view(e), []).append(e)
     return tuple(
         KindGroup(
             candidate=candidate,
             component=component,
             kind=kind,
             name=phrases.name("kind", kind),
-            tests=tuple(_test_group(phrases, test, stage, rows) for (test, stage), rows in tests.items()),
+            tests=tuple(_test_group(phrases, view_, rows) for view_, rows in tests.items()),
         )
         for (candidate, component, kind), tests in sorted(found.items(), key=lambda item: _rank(item[0]))
     )
+
+
+def _views(phrases: Phrases, evidence: Sequence[Evidence]) -> Callable[[Evidence], View]:
+    """Return what tells groups apart: the test, what was read, and the stage where there is more than one."""
+    stages = {parameters(e)[0].get("stage") for e in evidence if e.status is Status.APPLIED} - {None}
+
+    def view(e: Evidence) -> View:
+        named, details = parameters(e)
+        words = [phrases.resolve(detail, "detail", "role") or clean(detail) for detail in details]
+        stage = phrases.name("stage", named["stage"]) if len(stages) > 1 and "stage" in named else None
+        return e.test, " · ".join(words) or None, stage
+
+    return view
 
 
 def _rank(key: tuple[int, str, str]) -> tuple[int, bool, str, int]:
@@ -231,7 +260,8 @@ def _rank(key: tuple[int, str, str]) -> tuple[int, bool, str, int]:
     return candidate, component != "language", component, order.index(kind) if kind in order else len(order)
 
 
-def _test_group(phrases: Phrases, test: str, stage: str | None, rows: list[Evidence]) -> TestGroup:
+def _test_group(phrases: Phrases, view: View, rows: list[Evidence]) -> TestGroup:
+    test, detail, stage = view
     strengths = [e.log10_e for e in rows if e.log10_e is not None]
     high = max(strengths, default=None)
     limits = dict.fromkeys(key for e in rows for key in e.cannot_show)
@@ -239,12 +269,13 @@ def _test_group(phrases: Phrases, test: str, stage: str | None, rows: list[Evide
     return TestGroup(
         test=test,
         name=name_of_test(phrases, test),
-        stage=phrases.name("stage", stage) if stage else None,
+        detail=detail,
+        stage=stage,
         question=question_text(phrases, rows[0]),
         plain=sentence(summary_text(phrases, test, rows)),
         low=min(strengths, default=None),
         high=high,
-        strength=strength(high),
+        strength=strength(high) if rows[0].scale is Scale.EXACT else str(rows[0].scale),
         shows=_shown(phrases, test, shows),
         cannot_show=tuple(limit_text(phrases, key) for key in limits),
         rows=tuple(_row(phrases, e) for e in sorted(rows, key=_place_rank)),
@@ -271,8 +302,6 @@ def _place_rank(e: Evidence) -> tuple[int, int, int]:
 
 def _row(phrases: Phrases, e: Evidence) -> Row:
     where = place(phrases, e)
-    for detail in parameters(e)[1]:
-        where += phrases.say("where", "role", role=phrases.resolve(detail, "detail", "role") or clean(detail))
     return Row(
         where=clean(where),
         plain=sentence(plain_text(phrases, e)),

@@ -43,7 +43,8 @@ def render(report: Report, phrases: Phrases, custody: Custody | None = None) -> 
         phrases=phrases,
         custody=custody,
         version=numbers.clean(report.tool.get("version", "")),
-        maps=[_map(drawn, phrases) for drawn in story.maps],
+        maps=[_map(drawn, phrases) for drawn in story.maps if drawn.chosen],
+        other_maps=[_map(drawn, phrases) for drawn in story.maps if not drawn.chosen],
         inheritance=_inheritance(story, phrases),
         curves=[(drawn.number, Markup(curve(drawn, phrases))) for drawn in story.curves],
         strips=[_strip(likeness, phrases) for likeness in story.likeness],
@@ -153,7 +154,8 @@ def _strip(likeness: Likeness, phrases: Phrases) -> Markup | None:
     e = likeness.evidence
     if e.statistic is None or e.background is None:
         return None
-    return Markup(strip(e.statistic, quantiles(e.background), phrases))
+    levels = quantiles(e.background)
+    return Markup(strip(e.statistic, levels, phrases)) if levels else None
 
 
 def _data(report: Report) -> Markup:

@@ -94,7 +94,7 @@ def _group(group: KindGroup, phrases: Phrases) -> str:
     head = [phrases.say("ui", key) for key in ("test", "finding", "log10_e")]
     rows = [
         (
-            test.name if test.stage is None else f"{test.name} ({test.stage})",
+            test.name if test.view is None else f"{test.name} ({test.view})",
             test.plain,
             numbers.bans(test.high)
             if test.low == test.high
@@ -118,7 +118,7 @@ def _maps(story: Story, phrases: Phrases) -> list[str]:
     if story.maps:
         blocks += [
             f"## {safe(phrases.say('ui', 'layer_map'))}",
-            _items(path_text(m, phrases) for m in story.maps),
+            _items(path_text(m, phrases) for m in story.maps if m.chosen),
         ]
     if story.inheritance:
         summaries = summary_by_component(story.inheritance, phrases)

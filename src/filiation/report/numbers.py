@@ -70,11 +70,8 @@ def _float(value: float) -> str:
         return f"{value:,.0f}".replace("-", "−")
     if 0 < abs(value) < 0.001:
         return f"{value:.2e}".replace("e-0", "e-").replace("-", "−")
-    return (
-        f"{value:,.3f}".rstrip("0").replace("-", "−")
-        if abs(value) < 1000
-        else f"{value:,.1f}".replace("-", "−")
-    )
+    text = f"{value:,.3f}".rstrip("0").rstrip(".") if abs(value) < 1000 else f"{value:,.1f}"
+    return text.replace("-", "−")
 
 
 def share(value: float | None) -> str:

@@ -20,6 +20,7 @@ from filiation.report.groups import (
     groups,
     limit_text,
     reason_text,
+    role_name,
     untested,
 )
 from filiation.report.models import ModelView, model_view
@@ -113,7 +114,7 @@ def tell(report: Report, phrases: Phrases) -> Story:
         inheritance=extras.inheritance(report),
         curves=extras.curves(report),
         deltas=extras.deltas(report),
-        architecture=_architecture(report),
+        architecture=_architecture(report, phrases),
         untested=untested(phrases, report.evidence),
         limits=tuple(dict.fromkeys(limit_text(phrases, key) for key in report.limits)),
         stages=tuple(_stage(phrases, s) for s in extras.stages(report)),
@@ -307,17 +308,26 @@ def _stage(phrases: Phrases, stage: extras.Stage) -> StageView:
     return StageView(phrases.name("stage", stage.name), why, size(stage.bytes_read), bans(stage.log10_e))
 
 
-def _architecture(report: Report) -> Mapping[str, tuple[str, ...]] | None:
+def _architecture(report: Report, phrases: Phrases) -> Mapping[str, tuple[str, ...]] | None:
     found = extras.architecture(report)
     if found is None:
         return None
+
+    def part(name: object) -> str:
+        """``language: tied_embeddings`` in words; the component only where it is not the language model."""
+        component, _, what = clean(name).rpartition(": ")
+        known = phrases.find("geometry", what) or role_name(phrases, what)
+        if component in ("", "language"):
+            return known
+        return phrases.say("ui", "label_colon", label=phrases.name("component", component), value=known)
+
     changed = tuple(
-        f"{clean(c.get('what', ''))}: {figure(c.get('candidate'))} → {figure(c.get('suspect'))}"
+        f"{part(c.get('what', ''))} {_value(phrases, c.get('candidate'))} → {_value(phrases, c.get('suspect'))}"
         for c in found.get("changed") or ()
     )
     return {
-        "added": tuple(clean(a) for a in found.get("added") or ()),
-        "removed": tuple(clean(r) for r in found.get("removed") or ()),
+        "added": tuple(part(a) for a in found.get("added") or ()),
+        "removed": tuple(part(r) for r in found.get("removed") or ()),
         "changed": changed,
     }
 

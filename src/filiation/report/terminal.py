@@ -18,7 +18,7 @@ from filiation.report.custody import Custody
 from filiation.report.draw.bands import EDGES, band
 from filiation.report.extras import LayerMap
 from filiation.report.flow import Flow
-from filiation.report.groups import KindGroup
+from filiation.report.groups import KindGroup, TestGroup
 from filiation.report.mapping import path_text, summary_by_component
 from filiation.report.story import Answer, Figures, Story, tell
 from filiation.report.wording import Phrases
@@ -100,7 +100,7 @@ def _plain(*lines: str) -> Text:
 def facts(figures: Figures) -> Table:
     """Return labels and values in two columns."""
     table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", max_width=24)
+    table.add_column(style="dim", max_width=30)
     table.add_column(overflow="fold")
     for label, value in figures:
         table.add_row(Flow(label), Flow(value))
@@ -171,12 +171,12 @@ def _evidence(story: Story, phrases: Phrases) -> RenderableType:
     parts: list[RenderableType] = []
     if story.groups:
         head = [phrases.say("ui", "test"), phrases.say("ui", "finding"), phrases.say("ui", "log10_e_ascii")]
-        rows = [
-            row
-            for group in story.groups
-            for row in _group_rows(group, phrases, several=len(story.candidates) > 1)
-        ]
-        parts.append(section(phrases.say("ui", "evidence"), table(head, rows, right=1)))
+        shown = [(group, strongest(group)) for group in story.groups]
+        several = len(story.candidates) > 1
+        rows = [row for group, tests in shown for row in _group_rows(group, tests, several=several)]
+        left = sum(len(group.tests) - len(tests) for group, tests in shown)
+        note = [_plain(phrases.say("ui", "rows_left", count=left))] if left else []
+        parts.append(section(phrases.say("ui", "evidence"), table(head, rows, right=1), *note))
     if story.likeness:
         head = [phrases.say("ui", "test"), phrases.say("ui", "finding"), phrases.say("ui", "background")]
         rows = [(entry.name, entry.plain, entry.background) for entry in story.likeness]
@@ -184,15 +184,32 @@ def _evidence(story: Story, phrases: Phrases) -> RenderableType:
     return Group(*parts)
 
 
-def _group_rows(group: KindGroup, phrases: Phrases, *, several: bool) -> Iterable[tuple[str | Text, ...]]:
-    for test in group.tests:
+def _group_rows(
+    group: KindGroup, tests: Iterable[TestGroup], *, several: bool
+) -> Iterable[tuple[str | Text, ...]]:
+    for test in tests:
         name = Text(test.name)
         if several:
             name.append(f" [{group.candidate + 1}]")
-        if test.stage:
-            name.append(f"\n{test.stage}", style="dim")
+        if test.view:
+            name.append(f"\n{test.view}", style="dim")
         style = "bold" if test.strength == "strong" else ""
         yield name, test.plain, Text(_range(test.low, test.high), style=style)
+
+
+def strongest(group: KindGroup) -> list[TestGroup]:
+    """Return, of the tests that read the same labels, the one that found most.
+
+    The verdict averages them; listing each test and stage here would say one thing several times. The other
+    renderers list all.
+    """
+    best: dict[tuple[str, str | None, bool], TestGroup] = {}
+    for test in group.tests:
+        key = ("sign" if "_sign" in test.test else "order", test.detail, test.high is None)
+        held = best.get(key)
+        if held is None or (test.high or 0.0) > (held.high or 0.0) + 0.5:
+            best[key] = test
+    return list(best.values())
 
 
 def _range(low: float | None, high: float | None) -> str:
@@ -204,7 +221,7 @@ def _range(low: float | None, high: float | None) -> str:
 def _maps(story: Story, phrases: Phrases, console: Console) -> RenderableType:
     parts: list[RenderableType] = []
     drawn: list[RenderableType] = []
-    for found in story.maps:
+    for found in (m for m in story.maps if m.chosen):
         drawn.append(Flow(path_text(found, phrases)))
         if found.log10_e and any(i != j for i, j in found.pairs) and len(found.candidate_layers) <= _MAX_MAP:
             drawn.append(_shaded(found, phrases, console))

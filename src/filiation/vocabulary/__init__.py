@@ -1,4 +1,8 @@
-"""Room vocabulary: tokenizer.json, vocab.json, sentencepiece, tiktoken ranks and GGUF metadata to tokens by id."""
+"""Room vocabulary: tokenizer.json, vocab.json, sentencepiece, tiktoken ranks and GGUF metadata to tokens by id.
+
+Every token becomes the bytes it stands for, so that tokenizers of different kinds can be compared: byte-level
+alphabets are undone, the sentencepiece mark and WordPiece's missing ``##`` become a space, ``<0x0A>`` a byte.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,23 @@ from collections.abc import Callable
 
 from filiation.checkpoint.model import Checkpoint
 from filiation.vocabulary.ggml import from_metadata
-from filiation.vocabulary.huggingface import from_tokenizer_json, from_vocab_json, parsed
+from filiation.vocabulary.huggingface import (
+    added_tokens,
+    from_tokenizer_json,
+    from_vocab_json,
+    from_vocab_txt,
+    parsed,
+    with_added,
+)
 from filiation.vocabulary.model import Vocabulary, shared_rows
-from filiation.vocabulary.pieces import from_sentencepiece_model, from_tiktoken
+from filiation.vocabulary.pieces import from_fairseq_model, from_sentencepiece_model, from_tiktoken
 
 
 def read(checkpoint: Checkpoint) -> Vocabulary | None:
     """Return the vocabulary that lies in or beside a checkpoint, None where there is none.
+
+    A GGUF file's own comes first, then tokenizer.json, then the older files, with the tokens that
+    added_tokens.json or tokenizer_config.json add to them.
 
     Raises:
         CorruptCheckpointError: a tokenizer file is there and cannot be read.
@@ -21,42 +35,55 @@ def read(checkpoint: Checkpoint) -> Vocabulary | None:
     if inside is not None:
         return inside
     names = {f.name for f in checkpoint.files} | set(checkpoint.side_files)
-    for name, parse in _READERS:
+    if _COMPLETE in names:
+        document = parsed(_text(checkpoint, _COMPLETE), _COMPLETE)
+        return from_tokenizer_json(document, _COMPLETE)
+    found = next((parse(_bytes(checkpoint, name), name) for name, parse in _READERS if name in names), None)
+    if found is None:
+        ranks = min((n for n in names if n.endswith(".tiktoken")), default=None)
+        found = from_tiktoken(_bytes(checkpoint, ranks), ranks) if ranks is not None else None
+    return None if found is None else with_added(found, _added(checkpoint, names))
+
+
+_COMPLETE = "tokenizer.json"
+
+
+def _added(checkpoint: Checkpoint, names: set[str]) -> dict[str, int]:
+    added: dict[str, int] = {}
+    for name in ("added_tokens.json", "tokenizer_config.json"):
         if name in names:
-            return parse(_bytes(checkpoint, name), name)
-    ranks = min((n for n in names if n.endswith(".tiktoken")), default=None)
-    return from_tiktoken(_bytes(checkpoint, ranks), ranks) if ranks is not None else None
+            document = parsed(_text(checkpoint, name), name)
+            if name != "tokenizer_config.json" or "added_tokens_decoder" in document:
+                added |= added_tokens(document)
+    return added
 
 
 def _bytes(checkpoint: Checkpoint, name: str) -> bytes:
-    text = checkpoint.side_files.get(name) if name in checkpoint.side_files else None
-    return checkpoint.read_file(name) if text is None else text.encode()
+    return (
+        checkpoint.side_files[name].encode() if name in checkpoint.side_files else checkpoint.read_file(name)
+    )
 
 
-def _tokenizer_json(data: bytes, file: str) -> Vocabulary:
-    return from_tokenizer_json(parsed(data.decode("utf-8", "replace"), file), file)
+def _text(checkpoint: Checkpoint, name: str) -> str:
+    return _bytes(checkpoint, name).decode("utf-8", "replace")
 
 
 def _vocab_json(data: bytes, file: str) -> Vocabulary:
     return from_vocab_json(parsed(data.decode("utf-8", "replace"), file), file)
 
 
-def _vocab_txt(data: bytes, file: str) -> Vocabulary:
-    return Vocabulary(tuple(data.splitlines()), "wordpiece", file)
-
-
 def _pieces(data: bytes, file: str) -> Vocabulary:
+    """Llama 3 and GLM-4 call their tiktoken ranks tokenizer.model too."""
     first = data[:200].split(b"\n")[0].rstrip()
     return from_tiktoken(data, file) if first.endswith(b" 0") else from_sentencepiece_model(data, file)
 
 
 _READERS: tuple[tuple[str, Callable[[bytes, str], Vocabulary]], ...] = (
-    ("tokenizer.json", _tokenizer_json),
     ("tokenizer.model", _pieces),
     ("spiece.model", from_sentencepiece_model),
-    ("sentencepiece.bpe.model", from_sentencepiece_model),
+    ("sentencepiece.bpe.model", from_fairseq_model),
     ("vocab.json", _vocab_json),
-    ("vocab.txt", _vocab_txt),
+    ("vocab.txt", from_vocab_txt),
 )
 
 

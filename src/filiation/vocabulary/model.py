@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +17,14 @@ class Vocabulary:
     """Tokens by id, as the bytes they stand for.
 
     ``tokens[id]`` is None where an id is unused. ``kind`` is ``byte_bpe``, ``sentencepiece``, ``wordpiece`` or
-    ``tiktoken``; ``source`` the file it was read from.
+    ``tiktoken``; ``source`` the file it was read from. ``fallback`` are the ids of byte pieces (``<0x41>``), which
+    stand for the same byte as a token of text may, and are another row.
     """
 
     tokens: tuple[bytes | None, ...]
     kind: str
     source: str
+    fallback: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -29,18 +33,20 @@ class Vocabulary:
 def shared_rows(first: Vocabulary, second: Vocabulary) -> tuple[Integers, Integers]:
     """Return the ids of the tokens both have, as two arrays of equal length, ascending in the first's ids.
 
-    A token that one of them holds several times counts with its lowest id.
+    A token that is held several times is paired occurrence by occurrence, in the order of ids; byte pieces are
+    paired with byte pieces only. Two equal vocabularies therefore share every row, each with itself.
     """
-    where: dict[bytes, int] = {}
-    for number, token in enumerate(second.tokens):
+    where = {key: number for number, key in _keyed(second)}
+    pairs = [(number, where[key]) for number, key in _keyed(first) if key in where]
+    mine, theirs = np.array(pairs, np.int64).reshape(-1, 2).T
+    return np.ascontiguousarray(mine), np.ascontiguousarray(theirs)
+
+
+def _keyed(vocabulary: Vocabulary) -> Iterator[tuple[int, tuple[bytes, bool, int]]]:
+    """Yield each id with what identifies its token: the bytes, whether a byte piece, which occurrence."""
+    seen: Counter[tuple[bytes, bool]] = Counter()
+    for number, token in enumerate(vocabulary.tokens):
         if token is not None:
-            where.setdefault(token, number)
-    mine: list[int] = []
-    theirs: list[int] = []
-    seen: set[bytes] = set()
-    for number, token in enumerate(first.tokens):
-        if token is not None and token in where and token not in seen:
-            seen.add(token)
-            mine.append(number)
-            theirs.append(where[token])
-    return np.array(mine, np.int64), np.array(theirs, np.int64)
+            key = (token, number in vocabulary.fallback)
+            yield number, (*key, seen[key])
+            seen[key] += 1

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import base64
 import binascii
+from dataclasses import replace
 
 from filiation.errors import CorruptCheckpointError
 from filiation.vocabulary.huggingface import MOST_TOKENS
 from filiation.vocabulary.model import Vocabulary
 from filiation.vocabulary.spelling import from_sentencepiece
+
+_TYPE_BYTE = 6
+FAIRSEQ = (b"<s>", b"<pad>", b"</s>", b"<unk>")
+"""What stands first in the ids of models that came from fairseq (XLM-R, mBART), whatever the pieces' order."""
 
 
 def from_sentencepiece_model(data: bytes, file: str = "tokenizer.model") -> Vocabulary:
@@ -20,13 +25,30 @@ def from_sentencepiece_model(data: bytes, file: str = "tokenizer.model") -> Voca
         CorruptCheckpointError: the bytes are not such a message.
     """
     tokens: list[bytes | None] = []
+    fallback: set[int] = set()
     for number, value in _fields(data, file):
         if number == 1 and isinstance(value, bytes):
-            piece = next((v for n, v in _fields(value, file) if n == 1 and isinstance(v, bytes)), b"")
-            tokens.append(from_sentencepiece(piece.decode("utf-8", "surrogateescape")) if piece else None)
+            inner = dict(_fields(value, file))
+            piece = inner.get(1)
+            if inner.get(3) == _TYPE_BYTE:
+                fallback.add(len(tokens))
+            text = piece.decode("utf-8", "replace") if isinstance(piece, bytes) else ""
+            tokens.append(from_sentencepiece(text) if text else None)
     if not tokens or len(tokens) > MOST_TOKENS:
         raise _broken(file, f"It holds {len(tokens)} pieces.")
-    return Vocabulary(tuple(tokens), "sentencepiece", file)
+    return Vocabulary(tuple(tokens), "sentencepiece", file, frozenset(fallback))
+
+
+def from_fairseq_model(data: bytes, file: str = "sentencepiece.bpe.model") -> Vocabulary:
+    """Return the tokens of XLM-R's and mBART's sentencepiece.bpe.model under the ids those models use.
+
+    The pieces' own three special ones are replaced by fairseq's four, so that every other id is one higher.
+    """
+    pieces = from_sentencepiece_model(data, file)
+    if pieces.tokens[:3] != (b"<unk>", b"<s>", b"</s>"):
+        return pieces
+    moved = frozenset(number + 1 for number in pieces.fallback)
+    return replace(pieces, tokens=(*FAIRSEQ, *pieces.tokens[3:]), fallback=moved)
 
 
 def _fields(data: bytes, file: str) -> list[tuple[int, int | bytes]]:

@@ -32,7 +32,6 @@ _OUTSIDE: Names = {
     "embeddings.position_embeddings": "position",
     "embeddings.token_type_embeddings": "token_type",
     "embeddings.LayerNorm": "embedding_norm",
-    "embeddings.position_ids": "buffer",
     "embeddings.token_type_ids": "buffer",
     "embeddings_project": "embedding_in",
     "pooler.dense": "pooler",

@@ -18,10 +18,8 @@ _NORMS: dict[str, str | Rule] = {
     "ln_1": "attn_norm",
     "ln_2": "ffn_norm",
     "attn.bias": "buffer",
-    "attn.masked_bias": "buffer",
     "attn.causal_mask": "buffer",
     "attn.attention.bias": "buffer",
-    "attn.attention.masked_bias": "buffer",
 }
 
 

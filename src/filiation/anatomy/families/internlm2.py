@@ -21,7 +21,6 @@ FAMILIES = (
             "attention_norm": "attn_norm",
             "attention.wqkv": fused("q", "k", "v", layout=Layout.GROUPED),
             "attention.wo": "o",
-            "attention.rotary_emb.inv_freq": "buffer",
             "ffn_norm": "ffn_norm",
             "feed_forward.w1": "gate",
             "feed_forward.w2": "down",

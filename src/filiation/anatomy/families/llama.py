@@ -15,7 +15,6 @@ LAYER: Names = {
     "self_attn.qkv_proj": fused("q", "k", "v"),
     "self_attn.q_norm": "q_norm",
     "self_attn.k_norm": "k_norm",
-    "self_attn.rotary_emb.inv_freq": "buffer",
     "post_attention_layernorm": "ffn_norm",
     "mlp.gate_proj": "gate",
     "mlp.up_proj": "up",
@@ -46,7 +45,7 @@ OUTSIDE: Names = {
     "embed_tokens": "embedding",
     "norm": "final_norm",
     "lm_head": "head",
-    "rotary_emb.inv_freq": "buffer",
+    "score": "classifier",  # reward models and classifiers
 }
 
 

@@ -23,7 +23,6 @@ QWEN1 = Family(
         "wte": "embedding",
         "ln_f": "final_norm",
         "lm_head": "head",
-        "rotary_emb.inv_freq": "buffer",
     },
     model_types=("qwen",),
     architectures=("QWenLMHeadModel",),

@@ -25,7 +25,6 @@ FAMILIES = (
             "embeddings.class_embedding": "class_token",
             "embeddings.patch_embedding": "patch",
             "embeddings.position_embedding": "position",
-            "embeddings.position_ids": "buffer",
             "pre_layrnorm": "embedding_norm",
             "post_layernorm": "final_norm",
             # SigLIP's pooling head
@@ -48,7 +47,6 @@ FAMILIES = (
         outside={
             "embeddings.token_embedding": "embedding",
             "embeddings.position_embedding": "position",
-            "embeddings.position_ids": "buffer",
             "final_layer_norm": "final_norm",
             "head": "text_out",
         },

@@ -18,6 +18,7 @@ def heatmap(drawn: LayerMap, phrases: Phrases) -> str:
     cell = min(_LARGEST, _SPAN / max(len(rows), len(columns), 1))
     gap = 1.0 if cell >= 8 else 0.25
     content = [
+        svg.rect(_LEFT, _TOP, len(columns) * cell, len(rows) * cell, "frame"),
         *_cells(drawn, cell, gap),
         *_outlines(drawn, cell),
         *_numbers(drawn, cell),
