@@ -158,3 +158,80 @@ def test_a_mixture_with_thousands_of_tensors() -> None:
     assert anatomy.unnamed == ()
     assert anatomy.geometry["language"].n_experts == 64
     assert anatomy.part("down", 11, expert=63) is not None
+
+
+def test_scales_and_buffers_are_named_whatever_the_family() -> None:
+    record = inventory("qwen2")
+    shapes = record["shapes"] | {
+        "model.layers.0.self_attn.k_proj.k_scale": [1],
+        "model.layers.0.mlp.down_proj.input_scale": [],
+        "model.layers.0.self_attn.rotary_emb.inv_freq": [4],
+        "score.weight": [2, 48],
+    }
+    anatomy = dissect(shape_checkpoint(shapes, record["config"]))
+    assert anatomy.unnamed == ()
+    roles = {part.role for part in anatomy.parts}
+    assert {"k.k_scale", "down.input_scale", "buffer.inv_freq", "classifier"} <= roles
+
+
+def test_rotary_frequencies_tell_the_head_size_without_a_config() -> None:
+    record = inventory("llama")
+    shapes = record["shapes"] | {"model.layers.0.self_attn.rotary_emb.inv_freq": [4]}
+    geometry = dissect(shape_checkpoint(shapes)).geometry["language"]
+    assert (geometry.n_heads, geometry.n_kv_heads, geometry.d_head) == (6, 3, 8)
+
+
+def test_internvl_names() -> None:
+    """A vision tower with fused attention and layer scales, an `mlp1` projector, InternLM2 inside."""
+    vision = {
+        "attn.qkv.weight": (96, 32), "attn.proj.weight": (32, 32), "attn.proj.bias": (32,), "norm1.weight": (32,),
+        "norm2.weight": (32,), "norm1.bias": (32,), "norm2.bias": (32,), "ls1": (32,), "ls2": (32,),
+        "mlp.fc1.weight": (56, 32), "mlp.fc1.bias": (56,), "mlp.fc2.weight": (32, 56), "mlp.fc2.bias": (32,),
+    }  # fmt: skip
+    language = {
+        "attention.wqkv.weight": (96, 48), "attention.wo.weight": (48, 48), "attention_norm.weight": (48,),
+        "feed_forward.w1.weight": (80, 48), "feed_forward.w2.weight": (48, 80), "feed_forward.w3.weight": (80, 48),
+        "ffn_norm.weight": (48,),
+    }  # fmt: skip
+    shapes = {f"vision_model.encoder.layers.{n}.{k}": s for n in range(2) for k, s in vision.items()}
+    shapes |= {f"language_model.model.layers.{n}.{k}": s for n in range(2) for k, s in language.items()}
+    shapes |= {
+        "vision_model.embeddings.class_embedding": (1, 1, 32),
+        "vision_model.embeddings.patch_embedding.weight": (32, 3, 14, 14),
+        "vision_model.embeddings.position_embedding": (1, 5, 32),
+        "language_model.model.tok_embeddings.weight": (96, 48),
+        "language_model.model.norm.weight": (48,),
+        "language_model.output.weight": (96, 48),
+        "mlp1.0.weight": (128,),
+        "mlp1.1.weight": (48, 128),
+        "mlp1.3.weight": (48, 48),
+    }
+    config = {
+        "model_type": "internvl_chat",
+        "llm_config": {"model_type": "internlm2", "num_attention_heads": 6, "num_key_value_heads": 3},
+        "vision_config": {"model_type": "intern_vit_6b", "num_attention_heads": 4},
+    }
+    anatomy = dissect(shape_checkpoint(shapes, config))
+    assert anatomy.unnamed == ()
+    assert anatomy.components == ("language", "vision", "projector")
+    assert anatomy.family == "internlm2"
+    assert anatomy.geometry["vision"].d_head == 8
+
+
+def test_llavas_own_names() -> None:
+    record = inventory("llava")
+    shapes = {
+        name.replace("language_model.model.", "model.")
+        .replace("language_model.lm_head", "lm_head")
+        .replace("vision_tower.", "model.vision_tower.vision_tower.vision_model.")
+        .replace("multi_modal_projector.linear_1", "model.mm_projector.0")
+        .replace("multi_modal_projector.linear_2", "model.mm_projector.2"): shape
+        for name, shape in record["shapes"].items()
+    }
+    config = record["config"]["text_config"] | {"model_type": "llava_llama", "mm_vision_tower": "openai/clip"}
+    anatomy = dissect(shape_checkpoint(shapes, config))
+    assert anatomy.unnamed == ()
+    assert anatomy.components == ("language", "vision", "projector")
+    assert {part.role for part in anatomy.parts if part.component == "projector"} == {
+        "0", "0.bias", "2", "2.bias"
+    }  # fmt: skip

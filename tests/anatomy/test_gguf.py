@@ -183,3 +183,26 @@ def test_block_quantised_columns_are_named_in_parts_and_rulings() -> None:
     assert "down" in anatomy.holds(Symmetry.FFN_ORDER).reason
     assert "embedding" in anatomy.holds(Symmetry.RESIDUAL_ORDER).reason
     assert "o, which are" in anatomy.holds(Symmetry.VALUE_ORDER).reason
+
+
+def test_a_vision_tower_in_an_mmproj_file() -> None:
+    layer = {"ln1": (32,), "attn_q": (32, 32), "attn_k": (32, 32), "attn_v": (32, 32), "attn_out": (32, 32)}
+    layer |= {"ln2": (32,), "ffn_up": (56, 32), "ffn_down": (32, 56)}
+    shapes: dict[str, tuple[int, ...]] = {
+        f"v.blk.{n}.{name}.{leaf}": shape if leaf == "weight" else shape[:1]
+        for n in range(2)
+        for name, shape in layer.items()
+        for leaf in ("weight", "bias")
+    }
+    shapes |= {
+        "v.patch_embd.weight": (32, 3, 14, 14),
+        "v.position_embd.weight": (5, 32),
+        "v.class_embd": (32,),
+        "v.pre_ln.weight": (32,),
+        "v.post_ln.weight": (32,),
+        "mm.0.weight": (48, 32),
+        "mm.2.weight": (48, 48),
+    }
+    anatomy = dissect(shape_checkpoint(shapes, metadata={"general.architecture": "clip"}, format="gguf"))
+    assert anatomy.unnamed == ()
+    assert anatomy.components == ("vision", "projector")

@@ -215,3 +215,22 @@ def test_draft_layers_are_a_component_of_their_own() -> None:
     assert anatomy.geometry["language"].n_layers == 2
     assert {p.layer for p in anatomy.parts if p.component == "draft"} == {2}
     assert max(p.layer or 0 for p in anatomy.parts if p.component == "language") == 1
+
+
+def test_stacked_experts_are_read_either_way_round() -> None:
+    """`mlp.experts.gate_up_proj` has been written as [experts, out, in] and as [experts, in, out]."""
+    record = inventory("qwen3_moe")
+    shapes = {k: v for k, v in record["shapes"].items() if ".experts." not in k}
+    for turned in (False, True):
+        stacks = {"gate_up_proj": [4, 64, 48], "down_proj": [4, 48, 32]}
+        if turned:
+            stacks = {name: [a, c, b] for name, (a, b, c) in stacks.items()}
+        both = shapes | {f"model.layers.{n}.mlp.experts.{k}": s for n in range(2) for k, s in stacks.items()}
+        anatomy = dissect(
+            memory_checkpoint({k: np.zeros(s, np.float32) for k, s in both.items()}, record["config"])
+        )
+        up, down = anatomy.part("up", 1, expert=3), anatomy.part("down", 1, expert=3)
+        assert up is not None
+        assert down is not None
+        assert (up.shape, down.shape) == ((32, 48), (48, 32))
+        assert up.view.transpose is down.view.transpose is turned

@@ -31,6 +31,10 @@ REFUSED = [
     ("t5", "language", S.KV_GROUP_ORDER, "relative"),
     ("t5", "encoder", S.RESIDUAL_ORDER, "language"),
     ("clip", "vision", S.FFN_SIGN, "no gate"),
+    ("gemma3n_text", "language", S.FFN_ORDER, "nested"),
+    ("gemma3n_text", "language", S.VALUE_ORDER, "shared between layers"),
+    ("rwkv", "language", S.RESIDUAL_ORDER, "channel's number"),
+    ("rwkv", "language", S.VALUE_ORDER, "no value projections"),
 ]
 
 HELD = [
@@ -103,3 +107,17 @@ def test_quantisation_blocks_are_noted(kind: str, blocked: tuple[int, ...]) -> N
     assert up is not None
     assert up.blocked == blocked
     assert ("blocks" in anatomy.holds(S.FFN_ORDER).reason) == bool(blocked)
+
+
+def test_unknown_tensors_on_the_residual_stream_are_not_trusted() -> None:
+    """RWKV under other names: its time-mixing vectors are unnamed, so its channels are not called free."""
+    shapes = inventory("rwkv")["shapes"]
+    pairs = (("blocks", "units"), ("attention", "mixer"), ("feed_forward", "chan"), ("ln", "nrm"))
+    for old, new in pairs:
+        shapes = {name.replace(old, new): shape for name, shape in shapes.items()}
+    anatomy = dissect(shape_checkpoint(shapes))
+    assert anatomy.unnamed
+    ruling = anatomy.holds(S.RESIDUAL_ORDER)
+    assert not ruling.holds
+    assert "unknown meaning" in ruling.reason
+    assert anatomy.holds(S.FFN_ORDER).holds

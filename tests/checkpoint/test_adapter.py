@@ -174,6 +174,15 @@ def test_embeddings_have_names_of_their_own(tmp_path: Path) -> None:
     np.testing.assert_allclose(opened.read(f"{EMBED}.weight"), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_a_square_embedding_is_transposed_all_the_same(tmp_path: Path) -> None:
+    prefix, base = f"base_model.model.{EMBED}", {f"{EMBED}.weight": _random(4, 4, seed=1)}
+    a, b = _random(RANK, 4, seed=8), _random(4, RANK, seed=9)
+    tensors = {f"{prefix}.lora_embedding_A": a, f"{prefix}.lora_embedding_B": b}
+    opened = _merged(tmp_path, tensors, base)
+    expected = base[f"{EMBED}.weight"] + ALPHA / RANK * (b @ a).T
+    np.testing.assert_allclose(opened.read(f"{EMBED}.weight"), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_modules_saved_whole_and_biases_replace_the_bases(tmp_path: Path) -> None:
     head, bias = _random(14, 4, seed=10), _random(6, seed=11)
     tensors = {

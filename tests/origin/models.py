@@ -87,7 +87,7 @@ def examined(
     with_tokens: bool = True,
 ) -> Examination:
     s, c = dissected(suspect), dissected(candidate)
-    plan = Plan(seed, whole=whole, units=32, layers=3, tokens=64, map_units=32)
+    plan = Plan(seed, whole=whole, units=32, layers=3, tokens=128, map_units=32)
     return examine(s, c, "language", plan, tokens(s, c) if with_tokens else None, TESTS)
 
 

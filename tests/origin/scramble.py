@@ -1,6 +1,6 @@
 """Uniformly random elements of a Llama's or Mixtral's symmetry groups, one group at a time.
 
-Written apart from `filiation.lab.launder`, tensor by tensor, so that the null tests do not rest on the code that plants.
+Written apart from `filiation.lab.launder`, so that the null tests do not rest on the code that plants.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from filiation.origin import gather
 from filiation.origin.examine import Examination
 from filiation.origin.labelset import combine, rng_for
 from tests.origin.models import Model, dissected, examined, llama
+from tests.origin.promise import keeps_its_promise
 from tests.origin.scramble import BLOCKS, scrambled
 
 TINY = {"layers": 2, "width": 24, "ffn": 48, "kv": 2}
@@ -31,19 +32,6 @@ def bans(log_e: float) -> float:
 
 def mixture(seed: int) -> Model:
     return derive.upcycle(*llama(seed, **TINY), experts=3, active=1, noise=1.0, seed=seed, router_std=1.0)
-
-
-def keeps_its_promise(log10_e: Sequence[float]) -> bool:
-    """Mean at most 1 and rates at most their levels, within what chance does once in ten million times."""
-    from scipy.stats import binom
-
-    values = np.array(log10_e)
-    cut = np.minimum(10.0 ** np.minimum(values, 2), 100.0)
-    error = cut.std(ddof=1) / math.sqrt(len(cut))
-    rates = all(
-        (values >= -math.log10(a)).sum() <= binom.isf(1e-7, len(values), a) for a in (0.5, 0.1, 0.01, 1e-3)
-    )
-    return bool(cut.mean() <= 1 + 5 * error) and rates
 
 
 def by_symmetry(examinations: Sequence[Examination]) -> dict[str, list[float]]:
@@ -60,7 +48,7 @@ def by_symmetry(examinations: Sequence[Examination]) -> dict[str, list[float]]:
 def test_a_copy_relabelled_at_random_is_no_relative(make: Callable[[], Model]) -> None:
     rng, model = np.random.default_rng(0), make()
     same = dissected(model)
-    found = [examined(scrambled(model, rng), same, seed=str(i), with_tokens=i % 4 == 0) for i in range(60)]
+    found = [examined(scrambled(model, rng), same, seed=str(i), with_tokens=i % 4 == 0) for i in range(40)]
     for name, values in by_symmetry(found).items():
         assert keeps_its_promise(values), (name, max(values))
     assert keeps_its_promise([x.log10_e for x in found])
@@ -71,7 +59,7 @@ def test_blocks_of_a_relabelled_copy_in_the_same_residual_basis_are_no_relatives
     """The residual labels agree: the embedding could be a published one. The blocks' labels are random."""
     rng, model = np.random.default_rng(1), llama(1, **TINY)
     same = dissected(model)
-    found = [examined(scrambled(model, rng, BLOCKS), same, seed=str(i), with_tokens=False) for i in range(60)]
+    found = [examined(scrambled(model, rng, BLOCKS), same, seed=str(i), with_tokens=False) for i in range(40)]
     together = [bans(combine(x.stages[0].blocks)) for x in found]
     assert keeps_its_promise(together)
     for name, values in by_symmetry(found).items():
@@ -83,10 +71,9 @@ def test_blocks_of_a_relabelled_copy_in_the_same_residual_basis_are_no_relatives
     ("stage", "before"),
     [
         ("aligned", ()),
-        ("rebased", RESIDUAL),
         ("rebased", (*RESIDUAL, Symmetry.FFN_ORDER)),
     ],
-    ids=["aligned", "rebased by order", "rebased by sign"],
+    ids=["aligned by order", "rebased by sign"],
 )
 def test_a_path_chosen_from_true_agreement_proves_nothing_by_itself(
     stage: str, before: tuple[Symmetry, ...]

@@ -1,7 +1,7 @@
 """Products are e-values because a test reads no label listed after its own: scramble the later labels and look.
 
-Evidence contract, section 3.6: "a property test scrambles each later label set of S and demands that earlier e-values do
-not change".
+Evidence contract, section 3.6: "a property test scrambles each later label set of S and demands that earlier e-values
+do not change".
 """
 
 from __future__ import annotations

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from filiation.evidence import Effect, Evidence, Location, Scale, Status, Wing
 from filiation.report.beside import likeness, quantiles
-from filiation.report.groups import (
+from filiation.report.groups import groups, strength, untested
+from filiation.report.sentences import (
     canonical,
     form_of,
-    groups,
     is_likeness,
     kind_of,
     limit_text,
@@ -21,8 +21,6 @@ from filiation.report.groups import (
     plain_text,
     reason_text,
     role_name,
-    strength,
-    untested,
 )
 from filiation.report.wording import LANGUAGES, phrases
 from tests.report.samples import SIGMA_BACKGROUND, ffn, full_report
@@ -188,7 +186,7 @@ def test_several_effect_sizes_are_all_named() -> None:
     (found,) = groups(EN, [replace(e, log10_e=None, shows="shows.history_training")])
     (test,) = found.tests
     assert found.kind == "history"
-    assert test.plain == "Correlation of the gains 0.829; cosine of the matched weights 0.81"
+    assert test.plain == "Correlation of the gains 0.83; cosine of the matched weights 0.81"
     assert test.strength == "calibrated"
     assert test.shows == EN.find("shows", "history_training")
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from filiation.anatomy import config as configs
+from filiation.anatomy.config import Settings
 from filiation.anatomy.geometry import measure
 from filiation.anatomy.model import Anatomy, Geometry, Inference, Part, Ruling
 from filiation.anatomy.names import find_stacks, path_of
@@ -19,12 +20,14 @@ from filiation.anatomy.towers import Clues, Found, Tower, component_of, in_order
 from filiation.checkpoint.model import Checkpoint, TensorInfo
 from filiation.errors import UnknownAnatomyError
 
+Tensors = Mapping[str, TensorInfo]
+
 
 @dataclass
 class _Work:
     """What is known so far."""
 
-    tensors: Mapping[str, TensorInfo]
+    tensors: Tensors
     towers: list[Tower]
     loose: dict[Path, str]
     projector: list[Found] = field(default_factory=list[Found])
@@ -87,10 +90,17 @@ def _note_family(work: _Work, config: Config | None) -> None:
 def _nothing(checkpoint: Checkpoint) -> UnknownAnatomyError:
     names = list(checkpoint.tensors)
     example = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+    stacks, _ = find_stacks(names)
+    repeated = sorted(".".join(stack.container) for stack in stacks.values() if len(stack.layers) > 1)
+    missing = (
+        f"what repeats (under {', '.join(repeated[:3])}) has no feed-forward matrices that read and write one stream"
+        if repeated
+        else "nothing in their names or shapes repeats as layers do"
+    )
     return UnknownAnatomyError(
         "The parts of this model could not be named.",
         file=checkpoint.locator,
-        reason=f"None of its {len(names)} tensors ({example}) fits a known family, and no repeated layers were found.",
+        reason=f"None of its {len(names)} tensors ({example}) fits a known family, and {missing}.",
         next_step="Add a config.json, or a table for this family in anatomy/families.",
     )
 
@@ -147,18 +157,8 @@ def _assemble(checkpoint: Checkpoint, work: _Work) -> Anatomy:
         own = _unique([part for found in tower.found for part in splitter.parts(found)], sizes, tower)
         for name, its_sizes, its_parts in _without_drafts(tower, own, sizes):
             geometry[name] = its_sizes
-            rulings[name] = rule_on(
-                Case(
-                    tower.family,
-                    its_sizes,
-                    settings,
-                    its_parts,
-                    _shares_residual(name, work),
-                    frozenset(tower.uncertain),
-                    tower.norm_known,
-                    bool(tower.config),
-                )
-            )
+            shared = _shares_residual(name, work)
+            rulings[name] = rule_on(_case(tower, work.tensors, its_sizes, settings, its_parts, shared))
             parts += its_parts
         work.inferences += tower.notes
     if work.projector:
@@ -176,6 +176,23 @@ def _assemble(checkpoint: Checkpoint, work: _Work) -> Anatomy:
         rulings=rulings,
         inferences=tuple(dict.fromkeys(work.inferences)),
         rename_map={**first.family.renames, **work.rename_map},
+    )
+
+
+def _case(
+    tower: Tower, tensors: Tensors, sizes: Geometry, settings: Settings, parts: list[Part], shared: str | None
+) -> Case:
+    stray = [tensors[name].shape for name in tower.stray.values()]
+    return Case(
+        family=tower.family,
+        geometry=sizes,
+        settings=settings,
+        parts=parts,
+        shares_residual_with=shared,
+        uncertain=frozenset(tower.uncertain),
+        norm_known=tower.norm_known,
+        has_config=bool(tower.config),
+        unexplained=not tower.known and any(sizes.d_model in shape for shape in stray),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from filiation.anatomy.config import Settings, settings_of
 from filiation.anatomy.model import Geometry, Inference
@@ -30,6 +30,7 @@ def measure(tower: Tower) -> tuple[Geometry, Settings]:
     """
     settings = settings_of(tower.config, tower.family.keys, tower.family.ignore)
     d_model = _d_model(tower, settings)
+    tower.found = [_oriented(found, d_model) for found in tower.found]
     heads = _heads(tower, settings, d_model)
     kinds = tower.family.kinds
     d_ff, d_ff_expert, d_ff_shared = _ffn_widths(tower, settings)
@@ -94,6 +95,17 @@ def _d_model(tower: Tower, settings: Settings) -> int:
     if settings.d_model is not None and settings.d_model != width:
         raise contradiction(example[width], f"{settings.d_model} residual channels", f"{width}")
     return width
+
+
+def _oriented(found: Found, d_model: int) -> Found:
+    """Turn stacked experts that are stored the other way round: transformers has written both."""
+    rule, shape = found.hit.rule, found.info.shape
+    if not rule.stacked or len(shape) != 3 or shape[1] == shape[2]:
+        return found
+    residual = rows_of(found) if rule.roles == ("down",) else columns_of(found)
+    if residual == d_model or d_model not in shape[1:]:
+        return found
+    return replace(found, hit=replace(found.hit, rule=replace(rule, transpose=not rule.transpose)))
 
 
 def _residual_size(found: Found) -> int | None:

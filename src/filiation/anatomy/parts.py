@@ -129,9 +129,18 @@ class Splitter:
 
     def _axes(self, role: str, found: Found, shape: tuple[int, ...]) -> tuple[Axis, ...]:
         name = f"{role}.bias" if found.hit.bias else role
-        axes = [
-            self._exact(role, axis, size) for axis, size in zip(axes_of(name, len(shape)), shape, strict=True)
-        ]
+        usual = axes_of(name, len(shape))
+        if (
+            shape[:1] == (1,)
+            and len(shape) > 1
+            and usual[0] is not Axis.OTHER
+            and role in ("class_token", "position")
+        ):
+            known = [
+                axis for axis in usual if axis is not Axis.OTHER
+            ]  # broadcast over leading axes of length 1
+            usual = (*[Axis.OTHER] * (len(shape) - len(known)), *known)
+        axes = [self._exact(role, axis, size) for axis, size in zip(usual, shape, strict=True)]
         for axis, size in zip(axes, shape, strict=True):
             if axis is Axis.RESIDUAL and size != self.geometry.d_model:
                 raise contradiction(found, f"{self.geometry.d_model} residual channels", f"{size}")

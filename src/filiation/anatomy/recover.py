@@ -20,7 +20,7 @@ from filiation.checkpoint.model import TensorInfo
 Tensors = Mapping[str, TensorInfo]
 
 INFERRED = "inferred"
-_LEAST = 3
+_LEAST = 2
 """A layer of fewer inferred roles than this is not called a layer."""
 
 

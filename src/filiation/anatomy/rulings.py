@@ -12,7 +12,15 @@ from filiation.anatomy.tables import Family
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What a ruling looks at."""
+    """What a ruling looks at.
+
+    Attributes:
+        shares_residual_with: the component whose channels these are.
+        uncertain: roles that stored order alone told apart.
+        norm_known: whether it is known that norms do or do not subtract the mean.
+        has_config: whether a config speaks of this tower.
+        unexplained: the family is unknown, and unnamed tensors have an axis as long as the residual stream.
+    """
 
     family: Family
     geometry: Geometry
@@ -22,6 +30,7 @@ class Case:
     uncertain: frozenset[str] = frozenset()
     norm_known: bool = True
     has_config: bool = True
+    unexplained: bool = False
 
     def has(self, *roles: str) -> bool:
         """Whether the tower has a part of one of these roles."""
@@ -53,6 +62,8 @@ def _residual_order(case: Case) -> Verdict:
         return False, "fixed sinusoidal positions are added to the channels, which gives each its own meaning"
     if not case.geometry.n_layers:
         return False, "no residual stream"
+    if case.unexplained:
+        return False, "tensors of unknown meaning touch the channels and may give each its own (as RWKV's do)"
     return True, "channels of the residual stream may be permuted in every tensor that reads or writes them"
 
 

@@ -31,6 +31,7 @@ from filiation.derivation.width import width_steps
 from filiation.evidence import Derivation
 from filiation.origin.basis import IDENTITY
 from filiation.origin.examine import Examination, Stage
+from filiation.origin.gather import Side
 from filiation.origin.pairing import Pairing, Plan, TokenRows
 
 #: Layers and rows of each matrix that a sampled reading looks at; half of that where every read is a request.
@@ -65,16 +66,26 @@ def derive(
         return Derived((), (), (), ("derivation.nothing_paired",))
     if stage.pairing.suspect.basis.suspect_columns is not None:
         return _turned_round(suspect, candidate, examination, plan, tokens, full=full, number=number)
-    work = _prepare(stage, plan, tokens, full=full, number=number)
+    work = _prepare(stage, _looked_at(examination), plan, tokens, full=full, number=number)
     return _tell(work, suspect, candidate, number)
+
+
+def _looked_at(examination: Examination) -> frozenset[int]:
+    """Return the suspect layers that a layer map looked for in the candidate."""
+    return frozenset(i for drawn in examination.layer_maps for i in drawn.suspect_layers)
 
 
 @dataclass(frozen=True, eq=False)
 class _Work:
-    """What was aligned and measured. ``path`` is the whole path, ``pairs`` the layers that were looked at."""
+    """What was aligned and measured.
+
+    ``path`` is the whole path as the examination found it, ``guessed`` the layers it left without a partner, each
+    with the one that would continue the path; ``pairs`` the layers that were looked at here.
+    """
 
     case: Case
     path: Pairs
+    guessed: Pairs
     pairs: Pairs
     frames: tuple[LayerFrame, ...]
     inner: tuple[Measured, ...]
@@ -82,16 +93,18 @@ class _Work:
 
     @property
     def complete(self) -> bool:
-        """Whether every layer of the suspect that has a partner was looked at."""
-        return len(self.pairs) == len(self.path)
+        """Whether every layer of the suspect was looked at."""
+        return self.case.whole and len(self.pairs) >= self.case.suspect.geometry.n_layers
 
     @property
     def known_path(self) -> bool:
-        """Whether each layer of the suspect was looked for in the candidate."""
-        return self.case.whole or self.case.pairing.stage != "direct"
+        """Whether it is known for each layer of the suspect where it comes from."""
+        return len(self.path) + len(self.guessed) >= self.case.suspect.geometry.n_layers
 
 
-def _prepare(stage: Stage, plan: Plan, tokens: TokenRows | None, *, full: bool, number: int) -> _Work:
+def _prepare(
+    stage: Stage, looked: frozenset[int], plan: Plan, tokens: TokenRows | None, *, full: bool, number: int
+) -> _Work:
     pairing = stage.pairing
     case = Case(
         replace(pairing.suspect, basis=IDENTITY),
@@ -104,11 +117,64 @@ def _prepare(stage: Stage, plan: Plan, tokens: TokenRows | None, *, full: bool, 
         from_basis(pairing.suspect.basis),
     )
     path = _whole_path(case)
-    pairs = path if case.whole else _sampled(path, plan)
+    guessed = _guessed(case, path, looked)
+    pairs = tuple(sorted((*path, *guessed))) if case.whole else _affordable(case, _sampled(path, plan))
     case, frames = refine(case, [frame_layer(case, p) for p in pairs])
     case = with_tokens(case)
     inner, outer = _measure_all(case, frames)
-    return _Work(case, path, pairs, tuple(frames), inner, outer)
+    return _Work(case, path, guessed, pairs, tuple(frames), inner, outer)
+
+
+def _whole_path(case: Case) -> Pairs:
+    """Return the path over all layers: one in place that sampled layers stands for all of them."""
+    pairing = case.pairing
+    depth = case.suspect.geometry.n_layers
+    in_place = all(i == j for i, j in pairing.layers) and depth == case.candidate.geometry.n_layers
+    sampled = pairing.stage == "direct" or pairing.match_anywhere
+    if case.whole and in_place and sampled and not case.plan.whole:
+        return tuple((i, i) for i in range(depth))
+    return pairing.layers
+
+
+def _guessed(case: Case, path: Pairs, looked: frozenset[int]) -> Pairs:
+    """Return layers that were looked for and not found, with the candidate's layer that would continue the path."""
+    partner = dict(path)
+    found: list[tuple[int, int]] = []
+    for i in sorted(looked - set(partner)):
+        before = next((partner[k] + i - k for k in range(i - 1, -1, -1) if k in partner), i)
+        found.append((i, min(max(before, 0), case.candidate.geometry.n_layers - 1)))
+    return tuple(found)
+
+
+def _affordable(case: Case, pairs: Pairs) -> Pairs:
+    """Return as many pairs as the budget allows, where units or channels moved and whole matrices must be read."""
+    budget = case.plan.budget
+    if budget is None or (case.residual.trivial and not case.pairing.match_anywhere):
+        return pairs
+    spent = max(s.anatomy.checkpoint.bytes_read for s in (case.suspect, case.candidate))
+    costs = [max(_layer_bytes(case.suspect, i), _layer_bytes(case.candidate, j)) for i, j in pairs]
+    total = np.cumsum([spent, *costs])[1:]
+    return tuple(p for p, cost in zip(pairs, total, strict=True) if cost <= budget)
+
+
+def _layer_bytes(side: Side, layer: int) -> int:
+    tensors = side.anatomy.checkpoint.tensors
+    names = {p.tensor for p in side.anatomy.parts if p.component == side.component and p.layer == layer}
+    return sum(tensors[name].nbytes for name in names)
+
+
+def _sampled(path: Pairs, plan: Plan) -> Pairs:
+    most = SAMPLED_LAYERS // 2 if plan.frugal else SAMPLED_LAYERS
+    if len(path) <= most:
+        return path
+    chosen = np.linspace(0, len(path) - 1, most + 2).round().astype(int)[1:-1]
+    return tuple(path[int(i)] for i in chosen)
+
+
+def _worth_sampling(part: Part, plan: Plan) -> bool:
+    if len(part.shape) < 2:
+        return False
+    return part.role in ("q", "v", "gate", "up", "down") or not plan.frugal
 
 
 def _measure_all(
@@ -136,57 +202,32 @@ def _measure_all(
     return tuple(m for n in sorted(found) for m in found[n]), outer
 
 
-def _whole_path(case: Case) -> Pairs:
-    """Return the path over all layers: a direct stage that sampled layers stands for all of them."""
-    pairing = case.pairing
-    depth = case.suspect.geometry.n_layers
-    if pairing.stage == "direct" and depth == case.candidate.geometry.n_layers and case.whole:
-        return tuple((i, i) for i in range(depth))
-    in_place = all(i == j for i, j in pairing.layers) and depth == case.candidate.geometry.n_layers
-    if case.whole and in_place and pairing.match_anywhere and len(pairing.layers) < depth:
-        return tuple((i, i) for i in range(depth))  # the map looked at a sample of layers
-    return pairing.layers
-
-
-def _sampled(path: Pairs, plan: Plan) -> Pairs:
-    most = SAMPLED_LAYERS // 2 if plan.frugal else SAMPLED_LAYERS
-    if len(path) <= most:
-        return path
-    chosen = np.linspace(0, len(path) - 1, most + 2).round().astype(int)[1:-1]
-    return tuple(path[int(i)] for i in chosen)
-
-
-def _worth_sampling(part: Part, plan: Plan) -> bool:
-    if len(part.shape) < 2:
-        return False
-    return part.role in ("q", "v", "gate", "up", "down") or not plan.frugal
-
-
 def _tell(work: _Work, suspect: Anatomy, candidate: Anatomy, number: int) -> Derived:
     case = work.case
     layers = agreements(work.inner)
     if not _any_inherited(layers, work.outer):
         return Derived((), (), (), ("derivation.no_part_agrees",))
     inserted = silent_copies(case, work.path)
-    whole_foreign = frozenset(i for i, a in layers.items() if a.wholly_foreign)
-    unmatched = _unmatched(work)
-    foreign = whole_foreign | unmatched
+    foreign = frozenset(i for i, a in layers.items() if a.wholly_foreign)
+    pairs = tuple(sorted((*work.path, *work.guessed)))
+    if not case.whole:
+        layers |= {i: Agreement(0.0, 0.0) for i, _ in work.guessed}
+        foreign |= {i for i, _ in work.guessed}
     inherited = [
         m for m in (*work.inner, *work.outer) if _is_inherited(m, layers) and m.layer not in inserted
     ]
     steps = [
-        *layer_steps(case, work.path, inserted, foreign, complete=work.known_path),
-        *width_steps(case, work.frames, whole_foreign),
-        *mixture_steps(work.frames, work.inner, whole_foreign),
-        *launder_steps(case, work.frames, (*work.outer, *work.inner), whole_foreign),
-        *value_steps(inherited, complete=work.complete and case.whole),
+        *layer_steps(case, pairs, inserted, foreign, complete=work.known_path),
+        *width_steps(case, work.frames, foreign),
+        *mixture_steps(work.frames, work.inner, foreign),
+        *launder_steps(case, work.frames, (*work.outer, *work.inner), foreign),
+        *value_steps(inherited, complete=work.complete),
     ]
-    told = {**layers, **{i: Agreement(0.0, 0.0) for i in unmatched - set(layers)}}
     steps += [
-        s for s in (_grafted(work, told, candidate), vocabulary_step(case, work.outer)) if s is not None
+        s for s in (_grafted(work, layers, candidate), vocabulary_step(case, work.outer)) if s is not None
     ]
     steps += _global_steps(work, suspect, candidate)
-    if case.whole and not steps and all(m.equal == 1.0 for m in (*work.outer, *work.inner)):
+    if work.complete and not steps and all(m.equal == 1.0 for m in (*work.outer, *work.inner)):
         steps.append(Derivation("identical", {"tensors": len(work.outer) + len(work.inner)}))
     final = ordered(Derivation(s.kind, s.numbers, number) for s in steps)
     notes = () if case.whole else ("derivation.sampled",)
@@ -201,15 +242,6 @@ def _any_inherited(layers: dict[int, Agreement], outer: Sequence[Measured]) -> b
     ):
         return True
     return any(m.is_matrix and m.cosine is not None and abs(m.cosine) >= 0.1 for m in outer)
-
-
-def _unmatched(work: _Work) -> frozenset[int]:
-    """Return suspect layers that were looked for and have no partner."""
-    if not work.known_path or work.case.pairing.stage == "direct":
-        return frozenset()
-    if len(work.path) < len(work.case.pairing.layers):
-        return frozenset()
-    return frozenset(range(work.case.suspect.geometry.n_layers)) - {i for i, _ in work.path}
 
 
 def _is_inherited(m: Measured, layers: dict[int, Agreement]) -> bool:
@@ -253,7 +285,7 @@ def _turned_round(
     assert stage is not None
     turned = replace(stage, pairing=_swapped(stage.pairing))
     swapped_tokens = None if tokens is None else TokenRows(tokens.candidate, tokens.suspect, tokens.by_string)
-    work = _prepare(turned, plan, swapped_tokens, full=full, number=number)
+    work = _prepare(turned, frozenset(), plan, swapped_tokens, full=full, number=number)
     found = _tell(work, candidate, suspect, number)
     steps = tuple(Derivation(s.kind, {**s.numbers, "reversed": True}, number) for s in found.steps)
     return Derived(

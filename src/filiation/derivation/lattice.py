@@ -66,7 +66,11 @@ def find_lattice(suspect: Floats, predicted: Floats, dtype: str) -> Lattice | No
     for quantiser in QUANTISERS:
         if isinstance(quantiser, Ggml) and not blocks:
             continue
-        if quantiser.fits(suspect.shape[1]) and quantiser.fits(look.shape[1]) and _holds(quantiser, look, dtype):
+        if (
+            quantiser.fits(suspect.shape[1])
+            and quantiser.fits(look.shape[1])
+            and _holds(quantiser, look, dtype)
+        ):
             if suspect.shape != look.shape and not _holds(quantiser, suspect, dtype):
                 continue
             return _against(quantiser, suspect, predicted, norm, stored=False, dtype=dtype)

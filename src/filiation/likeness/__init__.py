@@ -61,7 +61,7 @@ def measure(
     outcomes = [(s, _affordable(s, subject)) for s in STATISTICS]
     return Likeness(
         tuple(record(s, m, subject) for s, m in outcomes),
-        tuple({**curve, "candidate": number} for _, m in outcomes for curve in m.curves),
+        tuple({**curve, "number": number} for _, m in outcomes for curve in m.curves),
     )
 
 

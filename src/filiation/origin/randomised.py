@@ -33,7 +33,7 @@ def doubt(side: Side, symmetry: Symmetry, units: Sequence[Units]) -> str | None:
         return None if all(signs_are_free(u) for u in units) else "units_are_copies"
     if not all(order_is_arbitrary(u) for u in units):
         return "order_not_arbitrary"
-    if any(u.kind in SMALL and repeated(u.alive()) for u in units):
+    if any(u.kind in SMALL and repeated(u) for u in units):
         return "units_are_copies"
     return BLOCK_QUANTISED if any(u.blocked for u in units) else None
 

@@ -48,10 +48,14 @@ def judge(examination: Examination, history: History | None) -> Finding:
     if log10_e < DECIDE_AT:
         return Finding(Relation.SUGGESTIVE, log10_e, (), ("below_decision_line",), len(carrying), tested)
     residual, blocks = _bans(stage.residual), _bans(stage.blocks)
+    # A layer is named only where the blocks together carry: one of many layers reaches three bans by chance.
+    carrying = carrying if blocks >= DECIDE_AT else []
     whole = stage.covers_half() and blocks >= DECIDE_AT and _enough_label_sets(stage, residual)
     scope = _scope(examination.component, stage, carrying, residual)
     if not whole:
-        relation, reasons = Relation.SHARED_PARTS, _why_parts(stage, residual, carrying)
+        reasons = _why_parts(stage, residual, carrying)
+        # Norm gains can be copied in seconds, to frame a model: alone they carry no verdict.
+        relation = Relation.SUGGESTIVE if reasons == ("gains_only",) else Relation.SHARED_PARTS
     elif history is None or history.shared is Shared.UNKNOWN:
         relation, reasons = Relation.SHARED_PARTS, ("history_not_measured",)
     elif history.shared is Shared.INITIALISATION:

@@ -10,9 +10,12 @@ from rich.console import Console, RenderableType
 
 from filiation.anatomy.model import Anatomy
 from filiation.evidence import ModelRecord, plain
-from filiation.report.groups import reason_text, role_name
 from filiation.report.models import model_view
 from filiation.report.numbers import MISSING, clean, ranges
+from filiation.report.sentences import (
+    reason_text,
+    role_name,
+)
 from filiation.report.terminal import MAX_WIDTH, WIDTH, bullets, facts, section, table
 from filiation.report.wording import Phrases
 

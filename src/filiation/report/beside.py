@@ -7,8 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from filiation.evidence import Background, Evidence, Status
-from filiation.report.groups import is_likeness, name_of_test, plain_text, question_text, sentence
 from filiation.report.numbers import clean, figure, share
+from filiation.report.sentences import (
+    is_likeness,
+    name_of_test,
+    plain_text,
+    question_text,
+    sentence,
+)
 from filiation.report.wording import Phrases
 
 

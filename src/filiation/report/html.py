@@ -20,8 +20,10 @@ from filiation.report.draw.curves import curve, strip
 from filiation.report.draw.heatmap import heatmap
 from filiation.report.draw.inheritance import inheritance_map
 from filiation.report.extras import Inherited, LayerMap
-from filiation.report.groups import role_name
 from filiation.report.mapping import by_component, path_text, summary
+from filiation.report.sentences import (
+    role_name,
+)
 from filiation.report.story import Story, tell
 from filiation.report.wording import Phrases
 

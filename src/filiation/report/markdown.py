@@ -96,9 +96,7 @@ def _group(group: KindGroup, phrases: Phrases) -> str:
         (
             test.name if test.view is None else f"{test.name} ({test.view})",
             test.plain,
-            numbers.bans(test.high)
-            if test.low == test.high
-            else phrases.say("ui", "range", low=numbers.bans(test.low), high=numbers.bans(test.high)),
+            test.bans,
         )
         for test in group.tests
     ]

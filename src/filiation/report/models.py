@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from filiation.report.groups import reason_text
 from filiation.report.numbers import MISSING, clean, figure, size
+from filiation.report.sentences import (
+    reason_text,
+)
 from filiation.report.wording import Phrases
 
 

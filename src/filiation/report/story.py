@@ -14,17 +14,14 @@ from typing import Any, cast
 from filiation.evidence import Relation, Report, Verdict, plain
 from filiation.report import extras
 from filiation.report.beside import Likeness, likeness
-from filiation.report.groups import (
-    KindGroup,
-    Untested,
-    groups,
+from filiation.report.groups import KindGroup, Untested, groups, untested
+from filiation.report.models import ModelView, model_view
+from filiation.report.numbers import MISSING, bans, bound, clean, figure, ranges, share, size
+from filiation.report.sentences import (
     limit_text,
     reason_text,
     role_name,
-    untested,
 )
-from filiation.report.models import ModelView, model_view
-from filiation.report.numbers import MISSING, bans, bound, clean, figure, ranges, share, size
 from filiation.report.wording import Phrases
 
 _MAX_LIST = 12
@@ -77,6 +74,7 @@ class Story:
     suspect: ModelView
     candidates: tuple[ModelView, ...]
     groups: tuple[KindGroup, ...]
+    cannot_show: tuple[str, ...]
     likeness: tuple[Likeness, ...]
     maps: tuple[extras.LayerMap, ...]
     inheritance: tuple[extras.Inherited, ...]
@@ -99,6 +97,7 @@ def tell(report: Report, phrases: Phrases) -> Story:
     suspect = cast("Mapping[str, Any]", models.get("suspect") or {})
     candidates = cast("Sequence[Mapping[str, Any]]", models.get("candidates") or ())
     names = _names([suspect, *candidates])
+    grouped = groups(phrases, report.evidence)
     return Story(
         language=phrases.language,
         title=phrases.say("ui", "title", suspect=names[0], candidate=_joined(phrases, names[1:])),
@@ -108,7 +107,8 @@ def tell(report: Report, phrases: Phrases) -> Story:
             model_view(phrases, c, _candidate_heading(phrases, n, len(candidates)), names[n])
             for n, c in enumerate(candidates, 1)
         ),
-        groups=groups(phrases, report.evidence),
+        groups=grouped,
+        cannot_show=tuple(dict.fromkeys(k for g in grouped for t in g.tests for k in t.cannot_show)),
         likeness=likeness(phrases, report.evidence),
         maps=extras.layer_maps(report),
         inheritance=extras.inheritance(report),

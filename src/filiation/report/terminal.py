@@ -171,7 +171,7 @@ def _evidence(story: Story, phrases: Phrases) -> RenderableType:
     parts: list[RenderableType] = []
     if story.groups:
         head = [phrases.say("ui", "test"), phrases.say("ui", "finding"), phrases.say("ui", "log10_e_ascii")]
-        shown = [(group, strongest(group)) for group in story.groups]
+        shown = [(group, group.strongest) for group in story.groups]
         several = len(story.candidates) > 1
         rows = [row for group, tests in shown for row in _group_rows(group, tests, several=several)]
         left = sum(len(group.tests) - len(tests) for group, tests in shown)
@@ -194,28 +194,7 @@ def _group_rows(
         if test.view:
             name.append(f"\n{test.view}", style="dim")
         style = "bold" if test.strength == "strong" else ""
-        yield name, test.plain, Text(_range(test.low, test.high), style=style)
-
-
-def strongest(group: KindGroup) -> list[TestGroup]:
-    """Return, of the tests that read the same labels, the one that found most.
-
-    The verdict averages them; listing each test and stage here would say one thing several times. The other
-    renderers list all.
-    """
-    best: dict[tuple[str, str | None, bool], TestGroup] = {}
-    for test in group.tests:
-        key = ("sign" if "_sign" in test.test else "order", test.detail, test.high is None)
-        held = best.get(key)
-        if held is None or (test.high or 0.0) > (held.high or 0.0) + 0.5:
-            best[key] = test
-    return list(best.values())
-
-
-def _range(low: float | None, high: float | None) -> str:
-    if low is None or high is None or numbers.bans(low) == numbers.bans(high):
-        return numbers.bans(high)
-    return f"{numbers.bans(low)}…{numbers.bans(high)}"
+        yield name, test.plain, Text(test.bans, style=style)
 
 
 def _maps(story: Story, phrases: Phrases, console: Console) -> RenderableType:

@@ -18,19 +18,15 @@ _LAYER: Names = {
     "pre_feedforward_layernorm": "ffn_norm",
     "post_feedforward_layernorm": "post_ffn_norm",
 }
-_PATHS = [
-    "altup.correct_output_scale",
-    "altup.correction_coefs",
-    "altup.modality_router",
-    "altup.prediction_coefs",
-    "altup.router_norm",
-    "laurel.linear_left",
-    "laurel.linear_right",
-    "laurel.post_laurel_norm",
+_ALTUP = ("correct_output_scale", "correction_coefs", "modality_router", "prediction_coefs", "router_norm")
+_LAUREL = ("linear_left", "linear_right", "post_laurel_norm")
+_PATHS = (
+    *(f"altup.{name}" for name in _ALTUP),  # arXiv 2301.13310
+    *(f"laurel.{name}" for name in _LAUREL),  # arXiv 2411.07501
     "per_layer_input_gate",
     "per_layer_projection",
     "post_per_layer_input_norm",
-]
+)
 _BESIDE = {
     "altup_projections.{N}": "altup_projections",
     "altup_unembed_projections.{N}": "altup_unembed_projections",

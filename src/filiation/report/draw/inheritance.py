@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from filiation.report.draw import svg
 from filiation.report.extras import Inherited
-from filiation.report.groups import role_name
 from filiation.report.numbers import bans, count
+from filiation.report.sentences import (
+    role_name,
+)
 from filiation.report.wording import Phrases
 
 _LABELS, _TOP, _SPAN, _LARGEST = 172.0, 26.0, 640.0, 30.0
