@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -131,7 +132,9 @@ def test_a_shared_initialisation_is_not_called_descent() -> None:
     start, tensors = llama(3)[0], []
     for seed in (4, 5):
         other = llama(seed)[0]
-        tensors.append({k: 0.55 * start[k] + 0.84 * v if v.ndim == 2 else v for k, v in other.items()})
+        kept = {k: 0.8 if "embed" in k else 0.55 for k in other}
+        mixed = {k: kept[k] * start[k] + math.sqrt(1 - kept[k] ** 2) * v for k, v in other.items()}
+        tensors.append({k: mixed[k] if v.ndim == 2 else v for k, v in other.items()})
     x, finding = found((tensors[0], BASE[1]), (tensors[1], BASE[1]))
     assert x.log10_e > 30
     assert finding.relation is Relation.SHARED_INITIALISATION

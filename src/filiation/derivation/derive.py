@@ -64,10 +64,19 @@ def derive(
     stage = examination.best
     if stage is None:
         return Derived((), (), (), ("derivation.nothing_paired",))
-    if stage.pairing.suspect.basis.suspect_columns is not None:
+    if _suspect_is_wider(stage.pairing):
         return _turned_round(suspect, candidate, examination, plan, tokens, full=full, number=number)
     work = _prepare(stage, _looked_at(examination), plan, tokens, full=full, number=number)
     return _tell(work, suspect, candidate, number)
+
+
+def _suspect_is_wider(pairing: Pairing) -> bool:
+    """Return whether the suspect has more channels, neurons or query heads: then the candidate may be its child."""
+    mine, theirs = pairing.suspect.geometry, pairing.candidate.geometry
+    sizes = [(mine.d_model, theirs.d_model), (mine.n_heads, theirs.n_heads)]
+    if mine.n_experts == theirs.n_experts:
+        sizes.append((pairing.suspect.ffn_width, pairing.candidate.ffn_width))
+    return any((a or 0) > (b or 0) > 0 for a, b in sizes)
 
 
 def _looked_at(examination: Examination) -> frozenset[int]:
@@ -227,12 +236,20 @@ def _tell(work: _Work, suspect: Anatomy, candidate: Anatomy, number: int) -> Der
         s for s in (_grafted(work, layers, candidate), vocabulary_step(case, work.outer)) if s is not None
     ]
     steps += _global_steps(work, suspect, candidate)
-    if work.complete and not steps and all(m.equal == 1.0 for m in (*work.outer, *work.inner)):
+    if not steps and _all_equal(work):
         steps.append(Derivation("identical", {"tensors": len(work.outer) + len(work.inner)}))
     final = ordered(Derivation(s.kind, s.numbers, number) for s in steps)
     notes = () if case.whole else ("derivation.sampled",)
     deltas = tuple(m.delta() for m in (*work.outer, *work.inner))
     return Derived(final, deltas, evidence_for(final, case.component), notes)
+
+
+def _all_equal(work: _Work) -> bool:
+    """Return whether every part of the suspect was compared whole and is equal."""
+    measured = (*work.outer, *work.inner)
+    parts = [p for p in work.case.suspect.anatomy.parts if p.component == work.case.component]
+    wanted = [p for p in parts if p.role not in ("buffer", "tied_head")]
+    return work.complete and len(measured) == len(wanted) and all(m.equal == 1.0 for m in measured)
 
 
 def _any_inherited(layers: dict[int, Agreement], outer: Sequence[Measured]) -> bool:

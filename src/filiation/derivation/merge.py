@@ -21,6 +21,8 @@ from filiation.origin.units import Doubles, Floats
 
 #: Gain over the best single candidate, beyond what a sibling of all of them would show, from which a merge is claimed.
 MARGIN = 0.15
+#: Gain beyond a sibling's from which it cannot be told whether there was a merge.
+DOUBT = 0.05
 #: Weight below which a candidate is not a parent.
 LEAST_WEIGHT = 0.05
 #: Correlation of task vectors from which their weights cannot be told apart well.
@@ -203,7 +205,7 @@ def _told(total: Normal, sums: Mapping[tuple[int, str], Normal], names: Sequence
     numbers["method"] = _method(weights, sums)
     if gain >= sibling_gain(len(names)) + MARGIN:
         return Derivation("merged", numbers)
-    if gain >= sibling_gain(len(names)) - MARGIN:
+    if gain >= sibling_gain(len(names)) + DOUBT:
         return Derivation("cannot_tell", {"candidates": ["merged", "sibling"], **numbers})
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,7 +47,7 @@ def inheritance_table(examination: Examination, number: int) -> list[dict[str, A
                 "layer": layer,
                 "candidate_layer": members[0].subject.part.candidate_layer,
                 "role": role,
-                "state": _state(log10_e),
+                "state": _state(log10_e, top),
                 "log10_e": log10_e,
                 "matched": None if top is None else top.matched,
                 "n": None if top is None else top.n,
@@ -66,10 +67,21 @@ def _by_place(stage: Stage) -> dict[tuple[int | None, str], list[Tested]]:
     return places
 
 
-def _state(log10_e: float | None) -> str:
-    if log10_e is None:
+def _state(log10_e: float | None, top: Tested | None) -> str:
+    """Return the state of a place; too few units to reach the line even if all agree are "not tested"."""
+    if log10_e is None or top is None:
         return "not_tested"
-    return "inherited" if log10_e >= LAYER_CARRIES else "not_found"
+    if log10_e >= LAYER_CARRIES:
+        return "inherited"
+    return "not_found" if _attainable(top) >= LAYER_CARRIES else "not_tested"
+
+
+def _attainable(top: Tested) -> float:
+    """Return about the largest log10 e that this many units can show: ``n!`` orders a block, ``2^n`` signs."""
+    if top.n is None or top.subject.symmetry.endswith("sign"):
+        return (top.n or 0) * math.log10(2.0)
+    blocks = max(1.0, top.expected or 1.0)
+    return blocks * math.lgamma(top.n / blocks + 1) / LOG10
 
 
 def stage_tables(examinations: Sequence[Examination], number: int) -> list[dict[str, Any]]:
