@@ -14,6 +14,7 @@ import numpy as np
 
 from filiation import anatomy, checkpoint
 from filiation.anatomy.model import Anatomy
+from filiation.comparison import compare_models
 from filiation.evidence import Evidence, Status
 from filiation.origin import TESTS, Outcome
 from filiation.origin.examine import examine
@@ -23,8 +24,9 @@ from filiation.origin.tokens import shared_tokens
 from filiation.origin.units import Units, relabelled
 
 MODELS = Path(__file__).resolve().parent.parent / "examples" / "models"
-#: Pairs of demo models that come from independent training runs (twin shares nothing but the recipe).
-INDEPENDENT = [("twin", other) for other in ("base", "fine-tuned", "continued", "laundered", "moe-upcycled", "same-init")]
+#: Demo models that descend from one draw of initial weights; every other model shares nothing but the recipe with them.
+LINEAGE = ("base", "fine-tuned", "continued", "laundered", "moe-upcycled", "same-init")
+STRANGERS = ("twin",)
 DRAWS = 1000
 
 
@@ -52,26 +54,55 @@ class Tally:
             self.over[line] += log10_e >= line
 
 
-def table() -> None:
-    """Print both tables."""
-    models = {n: anatomy.dissect(checkpoint.open(str(MODELS / n))) for n in {m for p in INDEPENDENT for m in p}}
-    _print("independent pairs of the demo models", _independent(models))
+def table(zoo: Path | None = None) -> None:
+    """Print the tables; ``zoo`` is a folder of further twins, made by ``filiation lab demo-models --zoo``."""
+    strangers = {name: MODELS / name for name in STRANGERS}
+    if zoo is not None:
+        strangers |= {
+            folder.name: folder for folder in sorted(zoo.iterdir()) if (folder / "config.json").is_file()
+        }
+    places = {name: MODELS / name for name in LINEAGE} | strangers
+    pairs = [(a, b) for a in strangers for b in places if a != b and not (b in strangers and b < a)]
+    models = {name: anatomy.dissect(checkpoint.open(str(place))) for name, place in places.items()}
+    print(f"\n{len(pairs)} independent pairs, each examined both ways; strangers: {', '.join(strangers)}")
+    _verdicts(places, pairs)
+    _print("independent pairs of the demo models", _independent(models, pairs))
     _print(f"{DRAWS} random relabellings of layer 0 of `continued` against `base`", _relabelled(models))
 
 
-def _independent(models: dict[str, Anatomy]) -> dict[str, Tally]:
+def _both_ways(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [*pairs, *((b, a) for a, b in pairs)]
+
+
+def _verdicts(places: dict[str, Path], pairs: list[tuple[str, str]]) -> None:
+    """Print what whole comparisons conclude."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for a, b in _both_ways(pairs):
+        verdict = compare_models(str(places[a]), [str(places[b])]).verdict
+        found[str(verdict.relation)].append(-np.inf if verdict.log10_e is None else verdict.log10_e)
+    print("\n## Null: verdicts on independent pairs\n")
+    print("| relation | comparisons | largest log10 e |")
+    print("| --- | --- | --- |")
+    for relation, values in sorted(found.items()):
+        print(f"| `{relation}` | {len(values)} | {max(values):.2f} |")
+
+
+def _independent(models: dict[str, Anatomy], pairs: list[tuple[str, str]]) -> dict[str, Tally]:
     tallies: dict[str, Tally] = defaultdict(Tally)
-    for a, b in [*INDEPENDENT, *[(y, x) for x, y in INDEPENDENT]]:
+    for a, b in _both_ways(pairs):
         plan = Plan(f"{a}/{b}", whole=True)
-        found = examine(models[a], models[b], "language", plan, shared_tokens(models[a], models[b], plan), TESTS)
+        found = examine(
+            models[a], models[b], "language", plan, shared_tokens(models[a], models[b], plan), TESTS
+        )
         for record in found.evidence():
-            _count(tallies[record.test], record)
+            _count(tallies, record)
     return tallies
 
 
-def _count(tally: Tally, record: Evidence) -> None:
+def _count(tallies: dict[str, Tally], record: Evidence) -> None:
     if record.status is Status.APPLIED and record.log10_e is not None:
-        tally.add(record.log10_e, record.statistic or 0.0, record.expected or 0.0, record.n or 0)
+        found = (record.log10_e, record.statistic or 0.0, record.expected or 0.0, record.n or 0)
+        tallies[record.test].add(*found)
 
 
 def _relabelled(models: dict[str, Anatomy]) -> dict[str, Tally]:
@@ -83,20 +114,25 @@ def _relabelled(models: dict[str, Anatomy]) -> dict[str, Tally]:
         "value": (value_units(s, 0), value_units(c, 0)),
     }
     for name, (mine, theirs) in views.items():
-        assert mine is not None and theirs is not None
+        assert mine is not None
+        assert theirs is not None
         for _ in range(DRAWS):
             drawn = relabelled(mine, rng)
             for test in TESTS:
                 outcome = test.measure(drawn, theirs, rng)
                 if isinstance(outcome, Outcome):
                     log10_e = outcome.log_e / np.log(10)
-                    tallies[f"{name}: {test.name}"].add(log10_e, outcome.statistic, outcome.expected, outcome.n)
+                    tallies[f"{name}: {test.name}"].add(
+                        log10_e, outcome.statistic, outcome.expected, outcome.n
+                    )
     return tallies
 
 
 def _print(title: str, tallies: dict[str, Tally]) -> None:
     print(f"\n## Null: {title}\n")
-    print("| test | label sets | units | observed | expected | largest log10 e | mean e | >= 10 | >= 100 | >= 1000 |")
+    print(
+        "| test | label sets | units | observed | expected | largest log10 e | mean e | >= 10 | >= 100 | >= 1000 |"
+    )
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for name in sorted(tallies):
         t = tallies[name]

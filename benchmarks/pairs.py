@@ -27,7 +27,9 @@ def large(folder: Path) -> tuple[Path, Path, Path]:
 
 def small(folder: Path) -> tuple[Path, Path]:
     """Return two related checkpoints of about 5 MB."""
-    return _written(folder / "small-base", SMALL, seed=1), _written(folder / "small-child", SMALL, seed=1, noise=0.05)
+    return _written(folder / "small-base", SMALL, seed=1), _written(
+        folder / "small-child", SMALL, seed=1, noise=0.05
+    )
 
 
 def _written(folder: Path, shape: Shape, seed: int, noise: float = 0.0) -> Path:

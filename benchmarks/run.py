@@ -38,7 +38,9 @@ def timed(command: list[str], **env: str) -> Timed:
     """Run a command as a user would and measure it from process start."""
     before = time.perf_counter()
     with tempfile.TemporaryFile("w+") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.PIPE, text=True, env={**os.environ, **env})
+        process = subprocess.Popen(
+            command, stdout=out, stderr=subprocess.PIPE, text=True, env={**os.environ, **env}
+        )
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - before
         error = process.stderr.read() if process.stderr else ""
@@ -124,6 +126,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sections", nargs="*", choices=[*sections, []], default=list(sections))
     parser.add_argument("--peer", type=Path, default=ROOT / ".cache" / "peer", help="environment of modelDNA")
+    parser.add_argument(
+        "--zoo", type=Path, help="further twins for the null: filiation lab demo-models --zoo"
+    )
     options = parser.parse_args()
     other = peer(options.peer) if {"sampled", "small"} & set(options.sections) else None
     with tempfile.TemporaryDirectory(prefix="filiation-bench-") as name:
@@ -134,7 +139,7 @@ def main() -> None:
             elif section == "full":
                 full(folder)
             elif section == "nulls":
-                nulls.table()
+                nulls.table(options.zoo)
             else:
                 hubcost.table()
     print(f"\npeak of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")

@@ -12,7 +12,6 @@ from filiation.evidence import Evidence, Report, Verdict, plain, to_json
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class EvidenceTable(Sequence[Evidence]):
         """Return one flat dictionary per record (nested fields as ``part_layer`` and the like)."""
         return [_flat(plain(record)) for record in self.records]
 
-    def to_arrow(self) -> pa.Table:
+    def to_arrow(self) -> Any:
         """Return a pyarrow table.
 
         Raises:

@@ -291,11 +291,12 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, bytes):
-        return [plain(v) for v in value]  # pyright: ignore[reportUnknownVariableType]
-    if hasattr(value, "tolist"):  # numpy scalar or array
-        return plain(value.tolist())
+        return [plain(v) for v in value]
+    as_python = getattr(value, "tolist", None)
+    if as_python is not None:  # numpy scalar or array
+        return plain(as_python())
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError("a record may not hold NaN or infinity: say 'not measured' with a reason")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -161,7 +162,7 @@ def test_ranges_are_disjoint_seeded_and_wide_enough() -> None:
         found = disjoint_ranges(FFN, rng_for("x", str(seed)))
         assert found is not None
         every = sorted([found.anchors, found.choose, found.check])
-        assert all(b[0] >= a[1] for a, b in zip(every, every[1:], strict=False))
+        assert all(b[0] >= a[1] for a, b in pairwise(every))
         assert all(0 <= a < b <= FFN for a, b in every)
         seen.add(found)
     assert len(seen) == 6

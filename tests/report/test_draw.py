@@ -141,3 +141,41 @@ def test_hostile_text_cannot_leave_an_attribute() -> None:
     svg = ET.fromstring(curve(Curve(name, (1.0, 2.0), (1.0,)), EN))
     assert svg.get("onload") is None
     assert name in str(svg.get("aria-label"))
+
+
+def test_too_few_units_is_not_called_not_found() -> None:
+    report = full_report(4, 1)
+    row = report.extra["inheritance"][-1] | {"state": "not_found", "matched": 2, "n": 2, "log10_e": 0.1}
+    report = replace(report, extra=report.extra | {"inheritance": [row]})
+    cells = inheritance(report)
+    assert [c.state for c in cells] == ["undecided"]
+    svg = ET.fromstring(inheritance_map(cells, EN))
+    assert [r.get("class") for r in svg.iter(f"{SVG}rect")] == ["state undecided"]
+    assert not list(svg.iter(f"{SVG}circle"))
+
+
+def test_the_map_that_carries_the_pairing_is_the_one_shown_first() -> None:
+    report = full_report(6, 2)
+    empty = report.extra["layer_map"][0] | {"log10_e": [[-0.3] * 6 for _ in range(4)]}
+    report = replace(report, extra=report.extra | {"layer_map": [empty, *report.extra["layer_map"], empty]})
+    found = layer_maps(report)
+    assert [(m.chosen, bool(m.pairs)) for m in found] == [(True, True), (False, False), (False, False)]
+    assert found[0].log10_e[0][0] is not None
+    assert found[0].log10_e[0][0] > 6
+
+
+def test_where_layers_were_paired_by_number_the_inheritance_map_fills_the_cells() -> None:
+    report = full_report(6, 0)
+    report = replace(report, extra={k: v for k, v in report.extra.items() if k != "layer_map"})
+    (found,) = layer_maps(report)
+    assert found.chosen
+    assert found.suspect_layers == found.candidate_layers == tuple(range(6))
+    assert [found.log10_e[i][i] for i in (0, 3)] == [340.0, 0.0]
+    assert found.log10_e[0][1] is None
+
+
+def test_without_pairs_there_is_still_a_map() -> None:
+    report = replace(full_report(6, 2), extra=full_report(6, 2).extra | {"pairing": []})
+    (found,) = layer_maps(report)
+    assert found.chosen
+    assert not found.pairs

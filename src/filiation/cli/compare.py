@@ -48,7 +48,8 @@ _RELATIONS = (
     "--policy",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="A TOML file with a [policy] table.",
+    help="A TOML file with a [policy] table: fail_if and fail_unless (lists of relations), max_log10_e, "
+    "max_inherited_share.",
 )
 @quiet_option
 def command(

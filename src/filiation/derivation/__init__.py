@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from filiation.derivation.derive import derive, joined
 from filiation.derivation.identity import Difference, Sameness, as_identical, same_files, same_weights
 from filiation.derivation.merge import decompose
 from filiation.derivation.records import KINDS, Delta, Derived
+from filiation.derivation.walk import derive, joined
 
 __all__ = [
     "KINDS",

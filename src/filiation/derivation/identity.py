@@ -245,7 +245,7 @@ def _difference(
 
 
 def as_identical(sameness: Sameness, suspect: Anatomy, candidate: Anatomy, number: int = 0) -> Derived:
-    """Return the derivation of equal weights: ``identical``, or how they were stored anew.
+    """Return the derivation of equal weights: ``identical``, and how they were stored anew or named.
 
     Settings may differ all the same; they are told too.
     """
@@ -257,7 +257,6 @@ def as_identical(sameness: Sameness, suspect: Anatomy, candidate: Anatomy, numbe
         steps = [s for s in steps if s.kind != "renamed"]
         steps += renamed_by_content(sameness.names, candidate)
     numbers = {"parts": sameness.parts, "elements": sameness.elements, "by": sameness.by}
-    if not any(s.kind in ("re_encoded", "renamed") for s in steps):
-        steps.append(Derivation("identical", numbers))
+    steps.append(Derivation("identical", numbers))
     told = ordered(Derivation(s.kind, s.numbers, number) for s in steps)
     return Derived(told, (), evidence_for(told, suspect.components[0]))

@@ -13,8 +13,8 @@ from filiation.derivation.residual import IN_PLACE, Residual
 from filiation.derivation.unitmap import STILL, UnitMap
 from filiation.origin.units import Floats, Integers
 
-CHUNK = 1 << 20
-"""Values compared at a time: small enough for the processor's cache."""
+CHUNK = 1 << 19
+"""Values read at a time."""
 
 Blocks = Iterator[tuple[int, Floats, Floats]]
 

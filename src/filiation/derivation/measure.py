@@ -15,6 +15,8 @@ from filiation.origin.units import Doubles, Floats
 #: Rows of the block that rank, spectrum and lattices are read from.
 SAMPLE_ROWS = 128
 SAMPLE_COLUMNS = 2048
+#: Elements from which on a quarter of that block does.
+SMALL = 1 << 18
 #: Part of the difference's energy that its numerical rank must hold.
 RANK_ENERGY = 0.95
 #: Quotient of neighbouring singular values that ends a spectrum.
@@ -108,10 +110,9 @@ class Measured:
 
 @dataclass
 class _Sums:
-    """Running sums over blocks, in float64."""
+    """Running sums over blocks, in float64. Zeros are counted where the first values hold any."""
 
     difference: float = 0.0
-    suspect: float = 0.0
     candidate: float = 0.0
     product: float = 0.0
     kept_difference: float = 0.0
@@ -121,27 +122,59 @@ class _Sums:
     zeros_before: int = 0
     equal_zeros: int = 0
     elements: int = 0
+    sparse: bool | None = None
 
     def add(self, s: Floats, p: Floats) -> None:
+        """Add a block, in pieces that stay in the processor's cache."""
         a, b = s.reshape(-1), p.reshape(-1)
-        d = a - b
-        self.difference += float(d @ d)
-        self.suspect += float(a @ a)
-        self.candidate += float(b @ b)
-        self.product += float(a @ b)
-        self.equal += d.size - int(np.count_nonzero(d))
-        zeros = a.size - int(np.count_nonzero(a))
-        self.zeros += zeros
-        self.elements += d.size
-        if zeros:
-            self._add_zeros(a, b, d)
+        if self.sparse is None:
+            self.sparse = bool((a[:_PIECE] == 0).mean() > SOME_ZEROS)
+        for start in range(0, a.size, _PIECE):
+            self._add(a[start : start + _PIECE], b[start : start + _PIECE])
 
-    def _add_zeros(self, a: Floats, b: Floats, d: Floats) -> None:
+    def _add(self, a: Floats, b: Floats) -> None:
+        self.elements += a.size
+        self.candidate += _dot(b, b)
+        self.product += _dot(a, b)
+        differ = int(np.count_nonzero(a != b))
+        self.equal += a.size - differ
+        if differ:
+            d = a - b
+            self.difference += _dot(d, d)
+        if self.sparse:
+            self._add_zeros(a, b)
+
+    @property
+    def suspect(self) -> float:
+        """Energy of the suspect's values."""
+        return max(0.0, self.difference + 2 * self.product - self.candidate)
+
+    def _add_zeros(self, a: Floats, b: Floats) -> None:
         kept = a != 0
+        self.zeros += a.size - int(np.count_nonzero(kept))
         self.zeros_before += b.size - int(np.count_nonzero(b))
         self.equal_zeros += int(np.count_nonzero(~kept & (b == 0)))
-        self.kept_difference += float(d[kept] @ d[kept])
-        self.kept += float(b[kept] @ b[kept])
+        d = (a - b)[kept]
+        self.kept_difference += _dot(d, d)
+        self.kept += _dot(b[kept], b[kept])
+
+
+_PIECE = 1 << 16
+#: Terms of one product sum: so few that no BLAS splits them over threads, which would make sums depend on the load.
+_TERMS = 1 << 13
+
+
+def _dot(a: Floats, b: Floats) -> float:
+    """Return the sum of products, added up in float64 over pieces."""
+    whole = a.size // _TERMS * _TERMS
+    total = float(
+        np.vecdot(a[:whole].reshape(-1, _TERMS), b[:whole].reshape(-1, _TERMS)).sum(dtype=np.float64)
+    )
+    return total + float(np.vecdot(a[whole:], b[whole:]))
+
+
+#: Share of zeros among the first values from which on zeros are counted.
+SOME_ZEROS = 0.01
 
 
 def measure(
@@ -152,7 +185,11 @@ def measure(
     Args:
         lattices: look whether the suspect lies on a quantisation lattice (a stored one is always looked at).
     """
-    block = _Block(_sample_window(_row_count(match), rng, rows or SAMPLE_ROWS))
+    large = int(np.prod(match.mine.shape)) > SMALL
+    sample = SAMPLE_ROWS // 2 if large else SAMPLE_ROWS
+    block = _Block(
+        _sample_window(_row_count(match), rng, rows or sample), SAMPLE_COLUMNS // (2 if large else 1)
+    )
     sums = _Sums()
     if rows is not None:
         start, stop = block.window
@@ -180,16 +217,17 @@ def _sample_window(n: int, rng: np.random.Generator, rows: int) -> tuple[int, in
 class _Block:
     """Collects the rows of one window while blocks go by."""
 
-    def __init__(self, window: tuple[int, int]) -> None:
+    def __init__(self, window: tuple[int, int], columns: int) -> None:
         self.window = window
+        self._columns = columns
         self._s: list[Floats] = []
         self._p: list[Floats] = []
 
     def take(self, start: int, s: Floats, p: Floats) -> None:
         low, high = max(self.window[0] - start, 0), self.window[1] - start
         if high > low and low < len(s):
-            self._s.append(np.array(s[low:high, :SAMPLE_COLUMNS]))
-            self._p.append(np.array(p[low:high, :SAMPLE_COLUMNS]))
+            self._s.append(np.array(s[low:high, : self._columns]))
+            self._p.append(np.array(p[low:high, : self._columns]))
 
     def arrays(self) -> tuple[Floats, Floats]:
         if not self._s:

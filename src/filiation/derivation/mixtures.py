@@ -56,6 +56,7 @@ def _upcycled(
         "moe_upcycled",
         {
             "experts": frames[0].ffn.suspect,
+            "looked_at": len(rows),
             "inherited": len(inherited),
             "cosine": float(np.mean([r["cosine"] for r in inherited])),
             "expert_map": rows,

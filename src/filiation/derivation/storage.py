@@ -26,29 +26,35 @@ def shared_parts(suspect: Anatomy, candidate: Anatomy) -> list[tuple[Part, Part]
 
 
 def storage_steps(
-    suspect: Anatomy, candidate: Anatomy, pairs: Iterable[tuple[Part, Part]], *, files: bool = False
+    suspect: Anatomy,
+    candidate: Anatomy,
+    pairs: Iterable[tuple[Part, Part]],
+    *,
+    dtypes: bool = True,
+    files: bool = False,
 ) -> list[Derivation]:
     """Return ``re_encoded`` and ``renamed``.
 
     Args:
         pairs: which part of the suspect is which of the candidate.
+        dtypes: count other stored types, also quantised ones (a requantised model's are told as that).
         files: count another number of files as re-encoding too (for weights that are equal).
     """
     matched = list(pairs)
-    steps = [
-        re_encoded_step(suspect, candidate, matched, files=files),
-        renamed_step(suspect, candidate, matched),
-    ]
+    encoded = re_encoded_step(suspect, candidate, matched, dtypes=dtypes, files=files)
+    steps = [encoded, renamed_step(suspect, candidate, matched)]
     return [step for step in steps if step is not None]
 
 
 def re_encoded_step(
-    suspect: Anatomy, candidate: Anatomy, pairs: list[tuple[Part, Part]], *, files: bool = False
+    suspect: Anatomy,
+    candidate: Anatomy,
+    pairs: list[tuple[Part, Part]],
+    *,
+    dtypes: bool = True,
+    files: bool = False,
 ) -> Derivation | None:
-    """Return what differs in how the parts are stored; None where nothing does.
-
-    A change to a quantised type is told as ``requantised`` and left out here, unless weights are equal (``files``).
-    """
+    """Return what differs in how the parts are stored; None where nothing does."""
     before, after = _kinds(candidate, (c for _, c in pairs)), _kinds(suspect, (s for s, _ in pairs))
     was: dict[str, Any] = {}
     now: dict[str, Any] = {}
@@ -58,7 +64,7 @@ def re_encoded_step(
             was[key], now[key] = old, new
 
     note("format", candidate.checkpoint.format, suspect.checkpoint.format)
-    if files or _float_changes(suspect, candidate, pairs):
+    if dtypes or _float_changes(suspect, candidate, pairs):
         note("dtypes", before, after)
     note("fused", _fused(c for _, c in pairs), _fused(s for s, _ in pairs))
     if files:

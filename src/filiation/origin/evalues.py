@@ -20,7 +20,7 @@ LOG10 = math.log(10.0)
 
 # The fixed grid of bets of the fixed-point test; extended by factors of four up to the block size.
 FIXED_POINT_GRID = (0.0, 0.125, 0.25, 0.5, 1.0)
-# The fixed grids of bets of the diagonal and sign-magnitude tests.
+# The fixed grids of bets of the diagonal and sign-magnitude tests; the diagonal's are powers of two.
 DIAGONAL_GRID = (0.03125, 0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 # Standardised similarities are cut here, so that the largest bet on them stays inside the range of a double: without
 # it the sum over the units that remain can be 0, and the e-value infinite, from about 30,000 units on.
@@ -171,27 +171,43 @@ def diagonal_bets(
     Going through positions in ascending order, the suspect's unit at a position is, under H0, uniform among
     those not yet seen; so ``exp(l m_jj) / mean over the remaining u of exp(l m_uj)`` has expectation 1, exactly.
     """
-    rows = np.argsort(row_at, kind="stable")
-    place = {int(p): k for k, p in enumerate(row_at[rows])}
+    return diagonal_factors(similarity, row_at, column_at).sum(axis=1)
+
+
+def diagonal_factors(
+    similarity: Array, row_at: npt.NDArray[np.int64], column_at: npt.NDArray[np.int64]
+) -> Array:
+    """Return each column's factor (natural log) in the products of :func:`diagonal_bets`, ``(bets, columns)``.
+
+    A column whose position no row has, or that is constant, has the factor 1. Columns may belong to several
+    candidates' blocks: no column's factor depends on another column.
+    """
+    order = np.argsort(row_at, kind="stable")
+    n = len(order)
+    factors = np.zeros((len(DIAGONAL_GRID), len(column_at)))
+    at = np.searchsorted(row_at[order], column_at) if n else np.zeros(len(column_at), np.int64)
+    shared = np.flatnonzero((at < n) & (row_at[order[np.minimum(at, n - 1)]] == column_at)) if n else at[:0]
+    if not len(shared):
+        return factors
+    at, columns = at[shared], _standard_columns(similarity[:, shared])[order]
+    hit = columns[at, np.arange(len(at))]
+    peak = columns.max(axis=0)
+    # Only the units that remain count: those at the column's position and behind it.
+    remaining = np.arange(n)[:, None] >= at
+    weights = np.where(remaining, np.exp(DIAGONAL_GRID[0] * (columns - peak)), 0.0)
+    for index, bet in enumerate(DIAGONAL_GRID):
+        if index:  # every bet is twice the one before
+            np.square(weights, out=weights)
+        factors[index, shared] = bet * (hit - peak) - np.log(weights.sum(axis=0)) + np.log(n - at)
+    return factors
+
+
+def _standard_columns(similarity: Array) -> Array:
+    """Return the columns standardised over the rows and cut at :data:`Z_LIMIT`; constant ones become 0."""
     spread = similarity.std(axis=0)
     flat = spread < FLAT
     standard = (similarity - similarity.mean(axis=0)) / np.where(flat, 1.0, spread)
-    standard = np.clip(np.where(flat, 0.0, standard), -Z_LIMIT, Z_LIMIT)[rows]
-    totals = np.zeros(len(DIAGONAL_GRID))
-    shared = [(place[int(p)], j) for j, p in enumerate(column_at) if int(p) in place]
-    if not shared:
-        return totals
-    at = np.array([k for k, _ in shared])
-    columns = standard[:, [j for _, j in shared]]
-    n = len(rows)
-    hit = columns[at, np.arange(len(at))]
-    peak = columns.max(axis=0)
-    for index, bet in enumerate(DIAGONAL_GRID):
-        # Sum over u >= k for every k: added up from the far end, so that small terms are not lost.
-        weights = np.exp(bet * (columns - peak))
-        tail = np.cumsum(weights[::-1], axis=0)[::-1][at, np.arange(len(at))]
-        totals[index] = float((bet * (hit - peak) - np.log(tail) + np.log(n - at)).sum())
-    return totals
+    return np.clip(np.where(flat, 0.0, standard), -Z_LIMIT, Z_LIMIT)
 
 
 def diagonal(blocks: Sequence[Array], weights: Sequence[float]) -> float:

@@ -21,7 +21,7 @@ from filiation.evidence import (
 from filiation.origin import evalues
 from filiation.origin.examine import Examination
 from filiation.origin.history import History
-from filiation.origin.verdict import SUGGEST_AT, Finding
+from filiation.origin.verdict import DECIDE_AT, SUGGEST_AT, Finding
 
 #: From the strongest statement to the weakest.
 RANK = (
@@ -55,11 +55,13 @@ def over_components(findings: Mapping[str, Finding], components: Sequence[str]) 
     top = min(relations, key=RANK.index)
     alone = len(relations) > 1 or len(testable) < len([c for c in components if c != "projector"])
     relation = Relation.SHARED_PARTS if alone and top in _SHARED else top
+    reasons = tuple(dict.fromkeys(r for f in testable.values() for r in f.reasons))
+    relation, reasons = _above_its_line(relation, reasons, together / evalues.LOG10)
     return Finding(
         relation,
         together / evalues.LOG10,
         tuple(s for f in testable.values() if f.relation in _SHARED for s in f.scope),
-        tuple(dict.fromkeys(r for f in testable.values() for r in f.reasons)),
+        reasons,
         sum(f.inherited for f in testable.values()),
         sum(f.tested for f in testable.values()),
     )
@@ -96,20 +98,31 @@ def word_verdict(
             notes,
         )
     log10_e = _paid(finding.log10_e, candidates)
-    relation = finding.relation
-    if relation is Relation.SUGGESTIVE and log10_e is not None and log10_e < SUGGEST_AT:
-        relation = Relation.NONE_FOUND
+    relation, reasons = _above_its_line(finding.relation, finding.reasons, log10_e)
     return Verdict(
         relation,
         log10_e,
         finding.scope,
-        finding.reasons[0] if finding.reasons else None,
+        reasons[0] if reasons else None,
         candidate,
         _bound(log10_e),
         finding.inherited / finding.tested if finding.tested else None,
         derivation,
-        (*finding.reasons[1:], *notes),
+        (*reasons[1:], *notes),
     )
+
+
+def _above_its_line(
+    relation: Relation, reasons: tuple[str, ...], log10_e: float | None
+) -> tuple[Relation, tuple[str, ...]]:
+    """Return the relation that an e-value carries after it was divided or averaged, with its reasons."""
+    if log10_e is None or relation not in (*_SHARED, Relation.SUGGESTIVE):
+        return relation, reasons
+    if log10_e < SUGGEST_AT:
+        return Relation.NONE_FOUND, ("no_test_rejected",)
+    if log10_e < DECIDE_AT and relation is not Relation.SUGGESTIVE:
+        return Relation.SUGGESTIVE, ("below_decision_line",)
+    return relation, reasons
 
 
 def _paid(log10_e: float | None, candidates: int) -> float | None:

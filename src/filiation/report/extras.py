@@ -167,7 +167,7 @@ def inheritance(report: Report) -> tuple[Inherited, ...]:
             layer=row.get("layer"),
             candidate_layer=row.get("candidate_layer"),
             role=str(row.get("role", "")),
-            state=str(row.get("state", "not_tested")),
+            state=_state(row),
             log10_e=row.get("log10_e"),
             matched=row.get("matched"),
             n=row.get("n"),
@@ -176,6 +176,13 @@ def inheritance(report: Report) -> tuple[Inherited, ...]:
         )
         for row in _rows(report, "inheritance")
     )
+
+
+def _state(row: Mapping[str, Any]) -> str:
+    """A part whose units all agree was not refuted: where they are too few to decide, that is what is said."""
+    state = str(row.get("state", "not_tested"))
+    all_agree = bool(row.get("n")) and row.get("matched") == row.get("n")
+    return "undecided" if state == "not_found" and all_agree else state
 
 
 def curves(report: Report) -> tuple[Curve, ...]:

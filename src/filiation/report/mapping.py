@@ -12,12 +12,13 @@ from filiation.report.wording import Phrases
 def summary(cells: Iterable[Inherited], phrases: Phrases) -> str:
     """Return how many parts were found inherited, of how many that were tested."""
     states = [c.state for c in cells]
+    open_ = sum(state not in ("inherited", "not_found") for state in states)
     return phrases.say(
         "ui",
         "inheritance_summary",
         inherited=numbers.count(states.count("inherited")),
-        tested=numbers.count(len(states) - states.count("not_tested")),
-        untested=numbers.count(states.count("not_tested")),
+        tested=numbers.count(len(states) - open_),
+        untested=numbers.count(open_),
     )
 
 

@@ -280,7 +280,7 @@ def _value(phrases: Phrases, value: Any) -> str:
 def _entry(phrases: Phrases, key: str, value: Any) -> str:
     """One entry of a mapping: a known number by its name, a renaming as an arrow, anything else by its key."""
     text = _value(phrases, value)
-    if known := phrases.find("number", key) or phrases.find("value", key):
+    if known := phrases.find("number", key) or phrases.find("value", key) or phrases.find("geometry", key):
         return f"{known} {text}"
     return f"{clean(key)} → {text}" if isinstance(value, str) else f"{clean(key)}: {text}"
 

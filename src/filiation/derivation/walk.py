@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from filiation.anatomy.model import Anatomy, Part
 from filiation.derivation.frame import LayerFrame, frame_layer, layer_matches, outer_matches
 from filiation.derivation.launder import launder_steps
+from filiation.derivation.matched import Matched
 from filiation.derivation.measure import Measured, measure
 from filiation.derivation.mixtures import mixture_steps
 from filiation.derivation.reading import Case
@@ -80,8 +82,11 @@ def _suspect_is_wider(pairing: Pairing) -> bool:
 
 
 def _looked_at(examination: Examination) -> frozenset[int]:
-    """Return the suspect layers that a layer map looked for in the candidate."""
-    return frozenset(i for drawn in examination.layer_maps for i in drawn.suspect_layers)
+    """Return the suspect layers that the map behind the best stage looked for in the candidate."""
+    stage = examination.best
+    layers = () if stage is None else stage.pairing.layers
+    drawn = next((m for m in reversed(examination.layer_maps) if m.path() == layers), None)
+    return frozenset() if drawn is None or not layers else frozenset(drawn.suspect_layers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,25 +195,33 @@ def _measure_all(
     case: Case, frames: Sequence[LayerFrame]
 ) -> tuple[tuple[Measured, ...], tuple[Measured, ...]]:
     """Measure every part; whether values lie on a lattice is looked at in two layers first."""
+    wanted = [
+        [m for m in layer_matches(case, frame) if case.whole or _worth_sampling(m.mine, case.plan)]
+        for frame in frames
+    ]
+    probes = sorted({0, len(frames) // 2}) if frames else []
+    first = _measure_some(case, [m for n in probes for m in wanted[n]], lattices=True)
+    seen = any(m.lattice is not None for m in first)
+    rest = _measure_some(
+        case, [m for n, matches in enumerate(wanted) if n not in probes for m in matches], lattices=seen
+    )
+    outer = [m for m in outer_matches(case) if case.whole or m.mine.role == "embedding"]
+    inner = sorted((*first, *rest), key=lambda m: m.layer or 0)
+    return tuple(inner), tuple(_measure_some(case, outer, lattices=True))
+
+
+def _measure_some(case: Case, matches: Sequence[Matched], *, lattices: bool) -> list[Measured]:
+    """Measure parts; large models' two at a time, since reading and adding up leave the interpreter free."""
     rows = None if case.whole else SAMPLED_ROWS
 
-    def layer(frame: LayerFrame, *, lattices: bool) -> list[Measured]:
-        return [
-            measure(m, case.rng(f"rows/{m.mine.tensor}/{m.mine.role}"), rows=rows, lattices=lattices)
-            for m in layer_matches(case, frame)
-            if case.whole or _worth_sampling(m.mine, case.plan)
-        ]
+    def one(match: Matched) -> Measured:
+        rng = case.rng(f"rows/{match.mine.tensor}/{match.mine.role}")
+        return measure(match, rng, rows=rows, lattices=lattices)
 
-    probes = sorted({0, len(frames) // 2}) if frames else []
-    found = {n: layer(frames[n], lattices=True) for n in probes}
-    seen = any(m.lattice is not None for ms in found.values() for m in ms)
-    found |= {n: layer(f, lattices=seen) for n, f in enumerate(frames) if n not in found}
-    outer = tuple(
-        measure(m, case.rng(f"rows/{m.mine.tensor}"), rows=rows)
-        for m in outer_matches(case)
-        if case.whole or m.mine.role == "embedding"
-    )
-    return tuple(m for n in sorted(found) for m in found[n]), outer
+    if not case.whole or case.plan.whole:
+        return [one(m) for m in matches]
+    with ThreadPoolExecutor(2, thread_name_prefix="filiation-measure") as pool:
+        return list(pool.map(one, matches))
 
 
 def _tell(work: _Work, suspect: Anatomy, candidate: Anatomy, number: int) -> Derived:
@@ -235,7 +248,7 @@ def _tell(work: _Work, suspect: Anatomy, candidate: Anatomy, number: int) -> Der
     steps += [
         s for s in (_grafted(work, layers, candidate), vocabulary_step(case, work.outer)) if s is not None
     ]
-    steps += _global_steps(work, suspect, candidate)
+    steps += _global_steps(work, suspect, candidate, dtypes=all(s.kind != "requantised" for s in steps))
     if not steps and _all_equal(work):
         steps.append(Derivation("identical", {"tensors": len(work.outer) + len(work.inner)}))
     final = ordered(Derivation(s.kind, s.numbers, number) for s in steps)
@@ -278,11 +291,11 @@ def _grafted(work: _Work, layers: dict[int, Agreement], candidate: Anatomy) -> D
     return grafted_step(work.case, layers, work.outer, others if first == work.case.component else {})
 
 
-def _global_steps(work: _Work, suspect: Anatomy, candidate: Anatomy) -> list[Derivation]:
+def _global_steps(work: _Work, suspect: Anatomy, candidate: Anatomy, *, dtypes: bool) -> list[Derivation]:
     """Return what is said once for the whole model, with its first shared component: storage, names, settings."""
     component = work.case.component
     pairs = [(m.match.mine, m.match.theirs) for m in (*work.outer, *work.inner)]
-    steps = storage_steps(suspect, candidate, pairs)
+    steps = storage_steps(suspect, candidate, pairs, dtypes=dtypes)
     changed = settings_step(suspect, candidate, component)
     return [*steps, *([changed] if changed is not None else [])]
 

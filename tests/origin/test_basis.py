@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from filiation.origin.basis import IDENTITY, rotation, signed_permutation
+from tests.origin.units import drawn
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def test_the_identity_changes_nothing() -> None:
+    rows = drawn(0, 5, 8)
+    assert IDENTITY.suspect(rows) is rows
+    assert IDENTITY.candidate(rows) is rows
+
+
+def test_a_signed_permutation_is_recovered() -> None:
+    candidate = drawn(0, 200, 24)
+    order, signs = rng().permutation(24), np.where(rng().random(24) < 0.5, -1, 1)
+    suspect = (candidate[:, order] * signs + 0.2 * drawn(1, 200, 24)).astype(np.float32)
+    found = signed_permutation(suspect, candidate, rng())
+    assert found.columns is not None
+    np.testing.assert_array_equal(found.columns, order)
+    np.testing.assert_array_equal(found.signs, signs)
+    assert found.agreement > 0.9
+    np.testing.assert_allclose(found.suspect(suspect), found.candidate(candidate), atol=1.2)
+
+
+def test_signs_are_left_alone_where_they_are_no_symmetry() -> None:
+    candidate = drawn(0, 200, 12)
+    found = signed_permutation(-candidate, candidate, rng(), signed=False)
+    assert found.signs is None or (found.signs == 1).all()
+    assert found.agreement < 0.3
+
+
+@pytest.mark.parametrize("suspect_is_wider", [False, True])
+def test_pruned_channels_are_an_injection(suspect_is_wider: bool) -> None:
+    wide = drawn(0, 200, 24)
+    kept = np.sort(rng().permutation(24)[:16])
+    narrow = -wide[:, kept]
+    suspect, candidate = (wide, narrow) if suspect_is_wider else (narrow, wide)
+    found = signed_permutation(suspect, candidate, rng())
+    assert found.kind == "injection"
+    np.testing.assert_allclose(found.suspect(suspect), found.candidate(candidate), rtol=1e-5)
+
+
+def test_a_rotation_is_recovered_and_a_stranger_agrees_with_nothing() -> None:
+    candidate = drawn(0, 300, 16)
+    turn = np.linalg.qr(drawn(1, 16, 16))[0]
+    found = rotation(candidate @ turn.T, candidate)
+    assert found.agreement > 0.99
+    np.testing.assert_allclose(found.suspect(candidate @ turn.T), candidate, atol=1e-3)
+    assert rotation(drawn(2, 300, 16), candidate).agreement < 0.2
