@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 
 from docs._generate.pages import code, table
+from filiation.anatomy.dissect import _raise  # pyright: ignore[reportPrivateUsage]
 from filiation.anatomy.families import families
 from filiation.anatomy.tables import Family
+from filiation.checkpoint import Checkpoint
 
 PAGE = "docs/families.md"
 #: Tables that give names to any architecture, so that nothing of their own can be stored.
@@ -45,7 +47,7 @@ def _checked() -> dict[str, str]:
     for name in test_families.FAMILIES:
         record = test_families.inventory(name)
         versions.add(record["transformers"])
-        for family in _towers(test_families.dissected(name)):
+        for family in _towers(test_families.dissected(name).checkpoint):
             found[family].append(f"`{record['class']}`")
     if len(versions) != 1:
         raise LookupError(f"the inventories come from several versions of transformers: {sorted(versions)}")
@@ -61,5 +63,6 @@ def _joined(before: str | None, more: str) -> str:
     return more if before is None else before if more in before else f"{before}; {more}"
 
 
-def _towers(anatomy: object) -> set[str]:
-    raise NotImplementedError
+def _towers(checkpoint: Checkpoint) -> list[str]:
+    """Return the tables that named the towers of a checkpoint."""
+    return [tower.family.name for tower in _raise(checkpoint, checkpoint.config, None).towers]

@@ -10,7 +10,7 @@ from filiation.origin.gather import Side
 from filiation.origin.pairing import embedding_rows
 from filiation.origin.units import Integers
 
-TOKENS = 512
+TOKENS = 256
 
 
 class EmbeddingGeometry:
@@ -30,7 +30,7 @@ class EmbeddingGeometry:
     )
 
     def measure(self, subject: Subject) -> Measured:
-        """Read up to 512 shared token rows of each model and correlate their cosines."""
+        """Read up to 256 shared token rows of each model and correlate their cosines."""
         if subject.tokens is None:
             return Measured(None, reason="no_shared_tokens")
         rows = subject.tokens.sample(TOKENS, subject.plan.rng("embedding geometry"))
