@@ -29,7 +29,9 @@ def parts() -> dict[str, str]:
             continue
         rows.append([f"`{family.name}`", *_called(family), checked.get(family.name, "names only")])
     head = ["family", "`model_type`", "GGUF architecture", "checked against"]
-    counts = f"{len(rows)} tables, {len(rows) - len(loose)} of them checked against a stored model."
+    counts = (
+        f"{len(rows)} tables, {len(rows) - len(loose)} of them checked by a test; the others are names only."
+    )
     return {"families": f"{counts}\n\n{table(head, sorted(rows))}"}
 
 

@@ -16,7 +16,7 @@ from filiation.errors import UsageError
 from filiation.evidence import Evidence, ModelRecord, Relation, Report, Verdict, plain
 from filiation.origin.examine import Examination, examine
 from filiation.origin.history import History
-from filiation.origin.history import measure as measure_history
+from filiation.origin.history import of as history_of
 from filiation.origin.pairing import Plan, TokenRows
 from filiation.origin.tokens import shared_tokens
 from filiation.origin.verdict import Finding, judge
@@ -112,7 +112,7 @@ def examine_pair(
         for c in suspect.components
         if c in candidate.components
     )
-    histories = [_history(x, plan) for x in examinations]
+    histories = [history_of(x, plan) for x in examinations]
     findings = {x.component: judge(x, h) for x, h in zip(examinations, histories, strict=True)}
     finding = origin.over_components(findings, suspect.components)
     progress("published statistics", 0, None)
@@ -128,11 +128,6 @@ def examine_pair(
     ]
     evidence = (*records, *alike.evidence, *derived.evidence)
     return Pair(number, plan, examinations, finding, derived, identical, evidence, alike.curves)
-
-
-def _history(examination: Examination, plan: Plan) -> History | None:
-    best = examination.best
-    return None if best is None or not best.pairing.layers else measure_history(best.pairing, plan)
 
 
 def _derive(

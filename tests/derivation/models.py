@@ -77,7 +77,9 @@ def tuned(tensors: Tensors, settings: Config, *, level: float, seed: int = 5) ->
             out[name] = (value + 0.2 * level * g.standard_normal(value.shape)).astype(np.float32)
             continue
         rows, columns = value.shape
-        strong = (g.standard_normal((rows, 12)) * np.exp(-0.2 * np.arange(12))) @ g.standard_normal((12, columns))
+        strong = (g.standard_normal((rows, 12)) * np.exp(-0.2 * np.arange(12))) @ g.standard_normal(
+            (12, columns)
+        )
         broad = g.standard_normal((rows, columns)) * np.exp(0.4 * g.standard_normal((rows, 1)))
         change = strong / np.linalg.norm(strong) + 0.7 * broad / np.linalg.norm(broad)
         size = level * np.exp(0.3 * g.standard_normal()) * np.linalg.norm(value) / np.linalg.norm(change)
@@ -95,7 +97,7 @@ def anatomy(model: Model, dtype: str = "F32", **options: Any) -> Anatomy:
     tensors, settings = model
     if dtype in ("BF16", "F16"):
         tensors = {name: stored(value, dtype) for name, value in tensors.items()}
-    dtypes = options.pop("dtypes", {name: dtype for name in tensors})
+    dtypes = options.pop("dtypes", dict.fromkeys(tensors, dtype))
     return dissect(memory_checkpoint(tensors, settings, dtypes=dtypes, **options))
 
 

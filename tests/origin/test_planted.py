@@ -21,10 +21,7 @@ BASE = llama(1)
 
 def found(suspect: Model, candidate: Model = BASE, *, whole: bool = True) -> tuple[Examination, Finding]:
     x = examined(suspect, candidate, whole=whole)
-    best = x.best
-    assert best is not None
-    measured = history.measure(best.pairing, Plan("a seed", whole=whole)) if best.pairing.layers else None
-    return x, judge(x, measured)
+    return x, judge(x, history.of(x, Plan("a seed", whole=whole)))
 
 
 def laundered() -> Model:

@@ -21,6 +21,8 @@ SMALL = 1 << 18
 RANK_ENERGY = 0.95
 #: Quotient of neighbouring singular values that ends a spectrum.
 CLIFF = 3.0
+#: Singular values below this share of the largest are lost in float32 products.
+DIGITS = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,12 +325,12 @@ def _rank(energies: Doubles, noise: float, m: int, n: int) -> int:
     Merged adapters end in a cliff. A full update may begin with one (a dominant direction), so what lies behind
     it must be little, or no more than rounding makes.
     """
-    roots = np.sqrt(energies) + 1e-30
+    roots = np.maximum(np.sqrt(energies), DIGITS * float(np.sqrt(energies[0])))
     drops = roots[:-1] / roots[1:]
     at = int(drops[: max(1, len(drops) // 2)].argmax())
     behind = float(energies[at + 1 :].sum())
     little = max((1 - RANK_ENERGY) * float(energies.sum()), 2 * noise**2 * m * n)
     if drops[at] >= CLIFF and behind <= little:
         return at + 1
-    floor = max(1.1 * noise * (np.sqrt(m) + np.sqrt(n)), 1e-5 * float(roots[0]))
+    floor = max(1.1 * noise * (np.sqrt(m) + np.sqrt(n)), 2 * DIGITS * float(roots[0]))
     return max(1, int((roots > floor).sum()))

@@ -9,7 +9,7 @@ import numpy as np
 from filiation.derivation.frame import LayerFrame, frame_layer
 from filiation.derivation.matched import gather_rows
 from filiation.derivation.reading import Case, reader, writer
-from filiation.derivation.residual import CLEAR, IN_PLACE, refined
+from filiation.derivation.residual import CLEAR, IN_PLACE, Residual, refined
 from filiation.origin.units import Doubles, Floats
 
 #: Residual channels up to which the cross products are kept and assigned.
@@ -28,21 +28,38 @@ def refine(case: Case, frames: Sequence[LayerFrame]) -> tuple[Case, list[LayerFr
         return case, list(frames)
     if case.residual.trivial and not (case.plan.whole and _some_channel_is_flipped(case, frames)):
         return case, list(frames)
-    d_c = case.candidate.geometry.d_model
+    found = _fitted(case, frames, None)
+    if found is None:
+        return case, list(frames)
+    if found.matrix is not None:
+        # Once more, with rows that fit well counting more: parts that were changed no longer pull at the rotation.
+        found = _fitted(case, frames, found) or found
+    if found.trivial and case.residual.trivial:
+        return case, list(frames)
+    better = case.with_residual(found)
+    return better, [frame_layer(better, f.pair) for f in frames]
+
+
+def _fitted(case: Case, frames: Sequence[LayerFrame], rough: Residual | None) -> Residual | None:
+    """Return the map that matched rows ask for; rows are weighted by how well they fit ``rough``."""
+    width, d_c = case.suspect.geometry.d_model, case.candidate.geometry.d_model
     cross: Doubles = np.zeros((width, d_c))
     mine: Doubles = np.zeros(width)
     theirs: Doubles = np.zeros(d_c)
-    own = case.with_residual(IN_PLACE)
-    for s, c in _row_pairs(own, frames, case):
-        cross += (s.T @ c).astype(np.float64)
-        mine += np.square(s).sum(axis=0)
-        theirs += np.square(c).sum(axis=0)
-    if not cross.any():
-        return case, list(frames)
-    better = case.with_residual(refined(case.residual, cross, mine, theirs, case.rng("refine")))
-    if better.residual.trivial and case.residual.trivial:
-        return case, list(frames)
-    return better, [frame_layer(better, f.pair) for f in frames]
+    for s, c in _row_pairs(case.with_residual(IN_PLACE), frames, case):
+        weight = 1.0 if rough is None else _weight(s, rough.carry(c))
+        cross += weight * (s.T @ c).astype(np.float64)
+        mine += weight * np.square(s).sum(axis=0)
+        theirs += weight * np.square(c).sum(axis=0)
+    return refined(case.residual, cross, mine, theirs, case.rng("refine")) if cross.any() else None
+
+
+def _weight(s: Floats, carried: Floats) -> float:
+    """Return one over the squared relative difference of two blocks of rows, and over their size."""
+    energy = float(np.square(s).sum())
+    if energy == 0:
+        return 0.0
+    return 1.0 / (float(np.square(s - carried).sum()) / energy + 1e-12) / energy
 
 
 def _some_channel_is_flipped(case: Case, frames: Sequence[LayerFrame]) -> bool:

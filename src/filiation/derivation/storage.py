@@ -64,7 +64,9 @@ def re_encoded_step(
             was[key], now[key] = old, new
 
     note("format", candidate.checkpoint.format, suspect.checkpoint.format)
-    if dtypes or _float_changes(suspect, candidate, pairs):
+    changed = _type_changes(suspect, candidate, pairs)
+    plain = [kinds for kinds in changed if FLOATS.issuperset(kinds)]
+    if changed if dtypes else 2 * len(plain) > len(pairs):
         note("dtypes", before, after)
     note("fused", _fused(c for _, c in pairs), _fused(s for s, _ in pairs))
     if files:
@@ -72,12 +74,13 @@ def re_encoded_step(
     return Derivation("re_encoded", {"from": was, "to": now}) if was else None
 
 
-def _float_changes(suspect: Anatomy, candidate: Anatomy, pairs: list[tuple[Part, Part]]) -> bool:
-    """Return whether most parts went from one plain float type to another."""
+def _type_changes(
+    suspect: Anatomy, candidate: Anatomy, pairs: list[tuple[Part, Part]]
+) -> list[tuple[str, str]]:
+    """Return the stored types of the parts whose type is another one."""
     mine, theirs = suspect.checkpoint.tensors, candidate.checkpoint.tensors
     kinds = [(mine[s.tensor].dtype, theirs[c.tensor].dtype) for s, c in pairs]
-    changed = [k for k in kinds if k[0] != k[1] and FLOATS.issuperset(k)]
-    return 2 * len(changed) > len(kinds)
+    return [k for k in kinds if k[0] != k[1]]
 
 
 def _fused(parts: Iterable[Part]) -> int:

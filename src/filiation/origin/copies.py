@@ -14,9 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from filiation.origin import evalues
-from filiation.origin.diagonal import Diagonal
-from filiation.origin.order import FixedPoints
-from filiation.origin.testing import Outcome
+from filiation.origin.sweep import in_order
 from filiation.origin.units import Units, similarity
 
 #: log10 e at which two label sets of one model are merged. Merging wrongly costs power only.
@@ -25,13 +23,6 @@ MERGE_AT = 3.0
 MERGE_ALIKE = 0.5
 #: Units of each label set that a self-test reads: copies agree index by index, so a window shows them.
 SELF_TEST_UNITS = 96
-
-
-def order_log_e(suspect: Units, candidate: Units, rng: np.random.Generator) -> float:
-    """Return the log e-value of the order label: the mean of the fixed-point and the diagonal test."""
-    outcomes = [t.measure(suspect, candidate, rng) for t in (FixedPoints(), Diagonal())]
-    logs = [o.log_e for o in outcomes if isinstance(o, Outcome)]
-    return evalues.log_mean(logs) if logs else 0.0
 
 
 def shares(units: Mapping[int, Units], rng: np.random.Generator) -> dict[int, float]:
@@ -46,9 +37,9 @@ def shares(units: Mapping[int, Units], rng: np.random.Generator) -> dict[int, fl
         return key
 
     for i, a in enumerate(keys):
-        for b in keys[i + 1 :]:
-            if len(units[a]) == len(units[b]) and _copies(seen[a], seen[b], rng):
-                cluster[root(b)] = root(a)
+        others = [b for b in keys[i + 1 :] if len(units[a]) == len(units[b])]
+        for b in _copies_of(seen[a], {b: seen[b] for b in others}, rng):
+            cluster[root(b)] = root(a)
     sizes: dict[int, int] = {}
     for key in keys:
         sizes[root(key)] = sizes.get(root(key), 0) + 1
@@ -61,13 +52,24 @@ def _window(units: Units, offset: float) -> Units:
     return units.take(np.arange(start, min(len(units), start + SELF_TEST_UNITS)))
 
 
-def _copies(one: Units, other: Units, rng: np.random.Generator) -> bool:
-    if one.content.shape != other.content.shape or not len(one):
-        return False
-    if order_log_e(one, other, rng) / evalues.LOG10 >= MERGE_AT:
-        return True
-    cosines = similarity(one, other)
-    return float(np.trace(cosines) / len(one) - cosines.mean()) >= MERGE_ALIKE
+def _copies_of(one: Units, others: Mapping[int, Units], rng: np.random.Generator) -> list[int]:
+    """Return which of the others are copies of ``one``: by their order, or by their likeness in place."""
+    same = [k for k, other in others.items() if len(one) and other.content.shape == one.content.shape]
+    found = zip(same, in_order(one, [others[k] for k in same], rng), strict=True)
+    return [
+        k for k, x in found if x.log_e / evalues.LOG10 >= MERGE_AT or _alike(one, others[k]) >= MERGE_ALIKE
+    ]
+
+
+def _alike(one: Units, other: Units) -> float:
+    """Return the mean cosine of equally numbered units beyond that of all pairs."""
+    if one.sign_free:
+        cosines = similarity(one, other)
+        return float(np.trace(cosines) / len(one) - cosines.mean())
+    in_place = np.einsum("ij,ij->", one.normed, other.normed, dtype=np.float64) / len(one)
+    return float(
+        in_place - one.normed.mean(axis=0, dtype=np.float64) @ other.normed.mean(axis=0, dtype=np.float64)
+    )
 
 
 def clusters_of(share: Mapping[int, float]) -> bool:

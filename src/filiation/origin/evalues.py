@@ -8,6 +8,7 @@ All functions here take and return ``log e``; reports divide by ``log 10`` ("ban
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Sequence
 
@@ -88,6 +89,7 @@ def fixed_points(counts: Sequence[int], sizes: Sequence[int], weights: Sequence[
     return log_mean(logs)
 
 
+@functools.lru_cache(maxsize=256)
 def _log_truncated_exp(t: float, n: int) -> float:
     """Return ``log(sum over k = 0..n of t^k / k!)``."""
     if t == 0.0 or n == 0:

@@ -14,10 +14,11 @@ from filiation.anatomy.model import Anatomy, Symmetry
 from filiation.evidence import Evidence
 from filiation.origin import basis as bases
 from filiation.origin import evalues, gather
+from filiation.origin.basis_free import basis_free_label_sets, disjoint_ranges
 from filiation.origin.cache import ReadCache
 from filiation.origin.gather import Side, Window
 from filiation.origin.labelset import Tested, combine
-from filiation.origin.layers import LayerMap, contents, layer_map, layer_shares
+from filiation.origin.layers import LayerMap, beside, contents, layer_map, layer_shares
 from filiation.origin.pairing import (
     Pairing,
     Plan,
@@ -30,7 +31,7 @@ from filiation.origin.prefetch import prefetch
 from filiation.origin.testing import ExactTest
 
 #: Prior weights of the stages; they add up to 1 and were fixed before any model was seen.
-STAGES = {"direct": 0.5, "aligned": 0.2, "rebased": 0.15, "rotated": 0.15}
+STAGES = {"direct": 0.5, "aligned": 0.2, "rebased": 0.1, "rotated": 0.1, "basis_free": 0.1}
 #: Mean |correlation| of matched embedding columns from which on no rotation is looked for.
 CLEAR_BASIS = 0.8
 #: log10 e at which one layer's blocks count as carrying the candidate's labels.
@@ -103,8 +104,13 @@ class Examination:
 
     @property
     def best(self) -> Stage | None:
-        """The stage that explains most layers (then: with most evidence); maps and derivations are drawn from it."""
-        return max(self.stages, key=lambda s: (len(s.carrying()), s.log_e), default=None)
+        """The stage that explains most layers, then the one with most evidence, then the first.
+
+        Maps and derivations are drawn from it.
+        """
+        return max(
+            self.stages, key=lambda s: (len(s.carrying()), s.log_e if s.carrying() else 0.0), default=None
+        )
 
     def evidence(self) -> tuple[Evidence, ...]:
         """Return the records of all stages; residual label sets, which stages share, once."""
@@ -169,6 +175,11 @@ class _Walk:
 
     def add(self, name: str, why: str, pairing: Pairing, considered: int, *, heads: bool) -> Stage:
         blocks = tuple(block_label_sets(pairing, self.plan, self.tests, heads=heads))
+        return self.keep(name, why, pairing, blocks, considered)
+
+    def keep(
+        self, name: str, why: str, pairing: Pairing, blocks: tuple[Tested, ...], considered: int
+    ) -> Stage:
         read = self.suspect.checkpoint.bytes_read + self.candidate.checkpoint.bytes_read
         stage = Stage(name, why, pairing, self.residual, blocks, considered, read)
         self.stages.append(stage)
@@ -188,7 +199,8 @@ def examine(
 
     Stages, each run only when the ones before did not settle at least half of the layers: ``direct`` (same layer
     numbers, same channels), ``aligned`` (layers matched by content), ``rebased`` (channels matched as well),
-    ``rotated`` (a rotation of the residual stream fitted on shared token rows).
+    ``rotated`` (a rotation of the residual stream fitted on shared token rows), ``basis_free`` (neurons described
+    by inner products inside their own model).
     """
     walk = _Walk(suspect, candidate, component, plan, tokens, tests, number)
     if walk.same_width:
@@ -196,8 +208,8 @@ def examine(
             return _finished(walk)
     elif not walk.stages:
         walk.residual = ()
-    if tokens is not None:
-        _rebased(walk)
+    if tokens is None or not _rebased(walk):
+        _basis_free(walk)
     return _finished(walk)
 
 
@@ -218,7 +230,7 @@ def _direct(walk: _Walk) -> bool:
     pairing = Pairing(s, c, tuple((i, i) for i in layers), "direct", walk.number, window, norm_roles=norms)
     prefetch(pairing, walk.plan, walk.tokens)
     walk.residual = tuple(residual_label_sets(_gain_pairing(pairing), walk.plan, walk.tokens, walk.tests))
-    if layers and _same_ffn_width(s, c):
+    if layers:
         walk.shares = layer_shares(s, layers, window, walk.plan.rng("self"))
         pairing = replace(pairing, shares=walk.shares)
     stage = walk.add("direct", "stage.direct", pairing, len(layers), heads=walk.plan.whole)
@@ -236,10 +248,12 @@ def _gain_pairing(pairing: Pairing) -> Pairing:
 def _test_window(walk: _Walk) -> Window | None:
     if walk.plan.whole:
         return None
-    # The last units: in most files the norm that reads before them follows at once, so one request brings both.
     s, _ = walk.sides(bases.IDENTITY)
     width = s.ffn_width
-    return (max(0, width - walk.plan.units), width) if width else None
+    if width and walk.plan.frugal:
+        # The last units: in most files the norm that reads before them follows, so one request brings both.
+        return max(0, width - walk.plan.units), width
+    return gather.seeded_windows(width, walk.plan.units, 1, walk.plan.rng("direct"))[0] if width else None
 
 
 def _same_ffn_width(s: Side, c: Side) -> bool:
@@ -320,10 +334,32 @@ def _map_layers(walk: _Walk, s: Side, c: Side, way: str) -> Layers | None:
 
 
 def _draw(walk: _Walk, s: Side, c: Side, choose: Window, way: str, layers: Layers) -> LayerMap:
-    signs = way == "sign"
+    signs, purpose = way == "sign", f"map/{way}/{s.basis.kind}"
     mine = contents(s, layers[0], choose, signs=signs)
-    theirs = contents(c, layers[1], choose if way == "order" else None, signs=signs)
-    return layer_map(mine, theirs, way, walk.plan.rng(f"map/{way}/{s.basis.kind}"))
+    if way == "order":
+        return layer_map(mine, contents(c, layers[1], choose), way, walk.plan.rng(purpose))
+    # Whole layers of the candidate: one at a time, so that memory holds one.
+    return beside(
+        [
+            layer_map(mine, contents(c, [j], None, signs=signs), way, walk.plan.rng(f"{purpose}/{j}"))
+            for j in layers[1]
+        ]
+    )
+
+
+def _basis_free(walk: _Walk) -> bool:
+    """Compare layer with layer by inner products inside each model: no common basis, no shared tokens."""
+    s, c = walk.sides(bases.IDENTITY)
+    ranges = disjoint_ranges(s.ffn_width, walk.plan.rng("basis free")) if _same_ffn_width(s, c) else None
+    if ranges is None or s.geometry.n_layers != c.geometry.n_layers:
+        return False
+    layers = walk.plan.sampled_layers(s.geometry.n_layers)
+    if not walk.affordable(4 * 3 * s.ffn_width * s.geometry.d_model * len(layers)):
+        return False
+    shares = layer_shares(s, layers, ranges.check, walk.plan.rng("self/basis_free"))
+    pairing = Pairing(s, c, tuple((i, i) for i in layers), "basis_free", walk.number, shares=shares)
+    blocks = tuple(basis_free_label_sets(pairing, walk.plan, walk.tests, ranges))
+    return walk.keep("basis_free", "stage.basis_free", pairing, blocks, len(layers)).covers_half()
 
 
 def bans(log_e: float) -> float:

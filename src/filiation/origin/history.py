@@ -12,6 +12,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from filiation.origin.examine import Examination
 from filiation.origin.gather import gain_units
 from filiation.origin.matching import nearest, same_position
 from filiation.origin.pairing import Pairing, Plan, ffn_views, paired_gains
@@ -47,6 +48,20 @@ class History:
     norms: int
     weight_cosine: float | None
     units: int
+
+
+def of(examination: Examination, plan: Plan) -> History | None:
+    """Measure the traces of shared training in the layers that carry labels (in all, where none does).
+
+    None where nothing was paired, or only without a common basis: then neither gains nor weights can be laid side
+    by side.
+    """
+    best = examination.best
+    if best is None or not best.pairing.layers or best.name == "basis_free":
+        return None
+    carrying = set(best.carrying())
+    layers = tuple(pair for pair in best.pairing.layers if pair[0] in carrying) or best.pairing.layers
+    return measure(replace(best.pairing, layers=layers), plan)
 
 
 def measure(pairing: Pairing, plan: Plan) -> History:

@@ -13,11 +13,10 @@ import numpy as np
 
 from filiation.origin import evalues, gather
 from filiation.origin.copies import shares
-from filiation.origin.diagonal import Diagonal
 from filiation.origin.gather import Side, Window
-from filiation.origin.order import FixedPoints
 from filiation.origin.sign import Signs
 from filiation.origin.subsequence import Subsequence
+from filiation.origin.sweep import in_order
 from filiation.origin.testing import Outcome
 from filiation.origin.units import Units
 
@@ -95,17 +94,34 @@ def layer_map(
     log10_e, matched = np.zeros((len(rows), len(columns))), np.zeros((len(rows), len(columns)))
     units = 0
     for i, s in enumerate(rows):
-        for j, c in enumerate(columns):
-            log_e, count, n = _cell(suspect[s], candidate[c], by, rng)
+        for j, (log_e, count, n) in enumerate(_row(suspect[s], [candidate[c] for c in columns], by, rng)):
             log10_e[i, j], matched[i, j], units = log_e / evalues.LOG10, count, max(units, n)
     return LayerMap(rows, columns, log10_e, matched, units, by)
 
 
-def _cell(s: Units, c: Units, by: str, rng: np.random.Generator) -> tuple[float, float, int]:
+def beside(maps: Sequence[LayerMap]) -> LayerMap:
+    """Join maps of the same suspect layers against different candidate layers."""
+    return LayerMap(
+        maps[0].suspect_layers,
+        tuple(j for m in maps for j in m.candidate_layers),
+        np.hstack([m.log10_e for m in maps]),
+        np.hstack([m.matched for m in maps]),
+        max(m.units for m in maps),
+        maps[0].by,
+    )
+
+
+Cell = tuple[float, float, int]
+
+
+def _row(s: Units, candidates: Sequence[Units], by: str, rng: np.random.Generator) -> list[Cell]:
+    if by == "order":
+        return [(x.log_e, float(x.in_place), x.n) for x in in_order(s, candidates, rng)]
+    return [_cell(s, c, Subsequence() if by == "ascent" else Signs(), rng) for c in candidates]
+
+
+def _cell(s: Units, c: Units, test: Subsequence | Signs, rng: np.random.Generator) -> Cell:
     if s.content.shape[1] != c.content.shape[1]:
         return 0.0, 0.0, 0
-    tests = {"order": (FixedPoints(), Diagonal()), "ascent": (Subsequence(),), "sign": (Signs(),)}[by]
-    outcomes = [o for t in tests if isinstance(o := t.measure(s, c, rng), Outcome)]
-    if not outcomes:
-        return 0.0, 0.0, 0
-    return evalues.log_mean([o.log_e for o in outcomes]), outcomes[0].statistic, outcomes[0].n
+    outcome = test.measure(s, c, rng)
+    return (outcome.log_e, outcome.statistic, outcome.n) if isinstance(outcome, Outcome) else (0.0, 0.0, 0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -15,9 +16,9 @@ from filiation.origin import evalues
 from filiation.origin.diagonal import Diagonal
 from filiation.origin.order import FixedPoints
 from filiation.origin.testing import Outcome
-from filiation.origin.units import Integers, Units
+from filiation.origin.units import Units
 
-#: Elements of the candidates' contents that are compared at once: bounds memory at 16 MB.
+#: Elements of the candidates' contents, and of their similarities, at once: bounds memory at some 100 MB.
 POOL = 1 << 22
 
 
@@ -28,13 +29,11 @@ class InOrder:
     Attributes:
         log_e: mean of the fixed-point and the diagonal test (natural log); 0 where neither ran.
         in_place: units whose nearest match carries their index, of ``n``.
-        alike: mean cosine of units at equal rows beyond that of all pairs; None where sizes differ.
     """
 
     log_e: float = 0.0
     in_place: int = 0
     n: int = 0
-    alike: float | None = None
 
 
 def in_order(suspect: Units, candidates: Sequence[Units], rng: np.random.Generator) -> list[InOrder]:
@@ -53,10 +52,9 @@ def in_order(suspect: Units, candidates: Sequence[Units], rng: np.random.Generat
             together.append(number)
         else:
             found[number] = _by_tests(suspect, candidate, rng)
-    for numbers in _chunks(together, candidates):
-        for number, cell in zip(
-            numbers, _at_once(s, [candidates[k].alive() for k in numbers], rng), strict=True
-        ):
+    for numbers in _chunks(together, [max(c.content.size, len(s) * len(c)) for c in candidates]):
+        cells = _at_once(s, [candidates[k].alive() for k in numbers], rng)
+        for number, cell in zip(numbers, cells, strict=True):
             found[number] = cell
     return found
 
@@ -70,22 +68,17 @@ def _by_tests(suspect: Units, candidate: Units, rng: np.random.Generator) -> InO
     ran = [o for o in outcomes if isinstance(o, Outcome)]
     if not ran:
         return InOrder()
-    log_e = evalues.log_mean([o.log_e for o in ran])
-    scores = suspect.normed @ candidate.normed.T
-    return InOrder(log_e, int(ran[0].statistic), ran[0].n, _alike(scores, suspect.sign_free))
+    return InOrder(evalues.log_mean([o.log_e for o in ran]), int(ran[0].statistic), ran[0].n)
 
 
-def _chunks(numbers: Sequence[int], candidates: Sequence[Units]) -> Iterator[list[int]]:
-    """Yield runs of candidates whose contents together stay within :data:`POOL`."""
+def _chunks(numbers: Sequence[int], sizes: Sequence[int]) -> Iterator[list[int]]:
+    """Yield runs of candidates whose sizes together stay within :data:`POOL`."""
     chunk: list[int] = []
-    size = 0
     for number in numbers:
-        own = candidates[number].content.size
-        if chunk and size + own > POOL:
+        if chunk and sum(sizes[k] for k in chunk) + sizes[number] > POOL:
             yield chunk
-            chunk, size = [], 0
+            chunk = []
         chunk.append(number)
-        size += own
     if chunk:
         yield chunk
 
@@ -102,22 +95,10 @@ def _at_once(s: Units, candidates: Sequence[Units], rng: np.random.Generator) ->
     factors = evalues.diagonal_factors(scores.astype(np.float64), rows, columns)
     ends = np.cumsum([len(at) for at in theirs])
     cells: list[InOrder] = []
-    for start, stop, at in zip(ends - [len(at) for at in theirs], ends, theirs, strict=True):
+    for start, stop in pairwise((0, *ends.tolist())):
         block, places = scores[:, start:stop], columns[start:stop]
         in_place = int((places[block.argmax(axis=1)] == rows).sum())
         fixed = evalues.fixed_points([in_place], [len(rows)], [1.0])
         diagonal = evalues.log_mean(factors[:, start:stop].sum(axis=1))
-        straight = block[np.argsort(mine)][:, np.argsort(at)] if len(at) == len(mine) else block[:0]
-        log_e = evalues.log_mean((fixed, diagonal))
-        cells.append(InOrder(log_e, in_place, len(rows), _alike(straight)))
+        cells.append(InOrder(evalues.log_mean((fixed, diagonal)), in_place, len(rows)))
     return cells
-
-
-def _alike(scores: np.ndarray, sign_free: bool = False) -> float | None:
-    if scores.shape[0] != scores.shape[1] or not scores.size:
-        return None
-    scores = np.abs(scores) if sign_free else scores
-    return float(np.trace(scores) / len(scores) - scores.mean())
-
-
-__all__ = ["InOrder", "Integers", "in_order"]

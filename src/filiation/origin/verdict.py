@@ -56,6 +56,8 @@ def judge(examination: Examination, history: History | None) -> Finding:
         reasons = _why_parts(stage, residual, carrying)
         # Norm gains can be copied in seconds, to frame a model: alone they carry no verdict.
         relation = Relation.SUGGESTIVE if reasons == ("gains_only",) else Relation.SHARED_PARTS
+        if carrying and history is not None and history.shared is Shared.INITIALISATION:
+            relation, reasons = Relation.SHARED_INITIALISATION, ("history_absent",)
     elif history is None or history.shared is Shared.UNKNOWN:
         relation, reasons = Relation.SHARED_PARTS, ("history_not_measured",)
     elif history.shared is Shared.INITIALISATION:

@@ -1,0 +1,84 @@
+"""Mixtures of experts made from a dense model, and dense models taken out of a mixture."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from filiation.lab import derive as lab
+from filiation.lab import launder
+from tests.derivation.models import LAYERS, Model, base, derived, numbers
+
+
+def _mixtral(noise: float) -> Model:
+    return lab.upcycle(*base(), experts=4, active=2, noise=noise, seed=3)
+
+
+def test_every_expert_is_mapped_to_the_dense_block() -> None:
+    shown = numbers(derived(_mixtral(0.05), base()), "moe_upcycled")
+    assert shown["experts"] == shown["inherited"] == 4
+    assert [row["expert"] for row in shown["expert_map"]] == [0, 1, 2, 3]
+    for row in shown["expert_map"]:
+        assert row["from"] == "dense"
+        assert row["in_place"] == 1.0
+        assert row["cosine"] == pytest.approx(1 / np.sqrt(1 + 0.05**2), abs=1e-3)
+
+
+def test_an_expert_from_elsewhere_is_told_apart() -> None:
+    tensors, config = _mixtral(0.05)
+    other = lab.upcycle(*base(9), experts=4, active=2, noise=0.05, seed=4)[0]
+    mixed = {n: other[n] if ".experts.2." in n else t for n, t in tensors.items()}
+    shown = numbers(derived((mixed, config), base()), "moe_upcycled")
+    assert shown["inherited"] == 3
+    assert [row["from"] for row in shown["expert_map"]] == ["dense", "dense", "elsewhere", "dense"]
+
+
+def test_experts_with_units_in_another_order() -> None:
+    shown = numbers(derived(launder.permute_ffn(*_mixtral(0.05), seed=1), base()), "moe_upcycled")
+    assert shown["inherited"] == 4
+    assert max(row["in_place"] for row in shown["expert_map"]) < 0.1
+
+
+def test_the_expert_that_was_taken_out_is_named_for_each_layer() -> None:
+    mixture = _mixtral(0.5)
+    shown = numbers(derived(lab.extract_dense(*mixture, expert=2), mixture), "moe_extracted")
+    assert shown["expert_map"] == [{"layer": layer, "expert": 2} for layer in range(LAYERS)]
+    assert shown["cosine"] == pytest.approx(1.0, abs=1e-6)
+
+
+def test_order_of_experts_is_recovered() -> None:
+    mixture = _mixtral(0.5)
+    child = launder.permute_experts(*mixture, seed=1)
+    shown = numbers(derived(child, mixture), "permuted", "experts")
+    for layer, order in shown["order"].items():
+        name = f"model.layers.{layer}.block_sparse_moe.gate.weight"
+        np.testing.assert_array_equal(child[0][name], mixture[0][name][order])
+
+
+def test_order_of_experts_is_recovered_from_contents_when_the_router_is_new() -> None:
+    mixture = _mixtral(0.5)
+    tensors, config = launder.permute_experts(*mixture, seed=1)
+    g = np.random.default_rng(0)
+    for name in tensors:
+        if name.endswith("block_sparse_moe.gate.weight"):
+            tensors[name] = g.standard_normal(tensors[name].shape).astype(np.float32)
+    shown = numbers(derived((tensors, config), mixture), "permuted", "experts")
+    assert shown["moved"] > 0
+
+
+def test_experts_left_out() -> None:
+    tensors, config = _mixtral(0.5)
+    kept = [0, 2, 3]
+    out = {n: t for n, t in tensors.items() if ".experts." not in n}
+    for name, value in tensors.items():
+        if ".experts." in name:
+            head, _, tail = name.partition(".experts.")
+            number, _, rest = tail.partition(".")
+            if int(number) in kept:
+                out[f"{head}.experts.{kept.index(int(number))}.{rest}"] = value
+        elif name.endswith("block_sparse_moe.gate.weight"):
+            out[name] = value[kept]
+    found = derived((out, {**config, "num_local_experts": 3}), (tensors, config))
+    shown = numbers(found, "width_pruned", "experts")
+    assert (shown["from"], shown["to"]) == (4, 3)
+    assert shown["kept"]["0"] == kept
