@@ -27,6 +27,7 @@ from filiation.origin.pairing import (
     embedding_rows,
     residual_label_sets,
 )
+from filiation.origin.pattern import order_is_arbitrary
 from filiation.origin.prefetch import prefetch
 from filiation.origin.testing import ExactTest
 
@@ -356,10 +357,20 @@ def _basis_free(walk: _Walk) -> bool:
     layers = walk.plan.sampled_layers(s.geometry.n_layers)
     if not walk.affordable(4 * 3 * s.ffn_width * s.geometry.d_model * len(layers)):
         return False
+    # Anchors and tested units are compared across the layer, so a pattern of clones must be looked for across it:
+    # a clone among the anchors would tell a unit's place.
+    considered = len(layers)
+    layers = [i for i in layers if _unpatterned(s, i) or _unpatterned(c, i)]
     shares = layer_shares(s, layers, ranges.check, walk.plan.rng("self/basis_free"))
     pairing = Pairing(s, c, tuple((i, i) for i in layers), "basis_free", walk.number, shares=shares)
     blocks = tuple(basis_free_label_sets(pairing, walk.plan, walk.tests, ranges))
-    return walk.keep("basis_free", "stage.basis_free", pairing, blocks, len(layers)).covers_half()
+    return walk.keep("basis_free", "stage.basis_free", pairing, blocks, considered).covers_half()
+
+
+def _unpatterned(side: Side, layer: int) -> bool:
+    """Return whether a layer's neurons, looked at all together, stand in an arbitrary order."""
+    units = contents(side, [layer], None).get(layer)
+    return units is not None and order_is_arbitrary(units)
 
 
 def bans(log_e: float) -> float:
