@@ -12,8 +12,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from docs._generate import families, picture, support_matrix, transcripts
+from docs._generate import families, picture, report_keys, support_matrix, transcripts
 from docs._generate.pages import ROOT, with_part
+
+
+GENERATORS = (support_matrix, families, report_keys)
 
 
 def pages() -> list[Path]:
@@ -27,7 +30,7 @@ def main() -> int:
     parser.add_argument("--transcripts", action="store_true", help="also run the commands of the pages")
     parser.add_argument("--picture", action="store_true", help="also draw the report")
     options = parser.parse_args()
-    for module in (support_matrix, families):
+    for module in GENERATORS:
         page = ROOT / module.PAGE
         text = page.read_text(encoding="utf-8")
         for name, content in module.parts().items():

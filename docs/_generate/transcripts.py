@@ -108,7 +108,11 @@ def _commands(run: Run, block: Block) -> str:
         wanted = int(block.options.get("exit", "0"))
         if done.code != wanted:
             run.problems.append(f"{command}: exit code {done.code}, not {wanted}\n{done.output}")
-        shown += [line, "" if "hide" in block.options else _cut(done.output, block.options)]
+        try:
+            shown += [line, "" if "hide" in block.options else _cut(done.output, block.options)]
+        except LookupError as error:
+            run.problems.append(f"{command}: {error}")
+            shown += [line]
     return "".join(shown)
 
 
@@ -144,13 +148,27 @@ def _execute(words: list[str], folder: Path) -> Done:
 
 
 def _cut(output: str, options: Mapping[str, str]) -> str:
+    """Return the lines that the page wants.
+
+    Raises:
+        LookupError: a line that the page names is not there.
+    """
     lines = output.splitlines()
     if "start" in options:
-        lines = lines[lines.index(options["start"]) :]
+        lines = lines[_line(lines, options["start"]) :]
     if "end" in options:
-        lines = lines[: next(i for i, line in enumerate(lines) if i and line.startswith(options["end"]))]
+        lines = lines[: 1 + _line(lines[1:], options["end"])]
     cut = lines[: int(options.get("head", len(lines)))]
     while cut and not cut[-1]:
         cut.pop()
     more = ["..."] if "head" in options and len(cut) < len(lines) else []
     return "\n".join([*cut, *more]) + "\n"
+
+
+def _line(lines: list[str], wanted: str) -> int:
+    """Return the number of the line that is this, or of the first that begins so."""
+    found = [i for i, line in enumerate(lines) if line.strip() == wanted]
+    found += [i for i, line in enumerate(lines) if line.strip().startswith(wanted)]
+    if not found:
+        raise LookupError(f"no line begins with {wanted!r} in what was printed")
+    return found[0]

@@ -82,3 +82,11 @@ def test_experts_left_out() -> None:
     shown = numbers(found, "width_pruned", "experts")
     assert (shown["from"], shown["to"]) == (4, 3)
     assert shown["kept"]["0"] == kept
+
+
+def test_a_dense_model_against_its_own_mixture_is_read_the_other_way_round() -> None:
+    found = derived(base(), _mixtral(0.02))
+    assert "moe_extracted" not in found.kinds
+    shown = numbers(found, "moe_upcycled")
+    assert shown["reversed"] is True
+    assert shown["layers"] == list(range(LAYERS))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from filiation.checkpoint.formats import safetensors
 from filiation.checkpoint.model import StoredTensor
-from filiation.checkpoint.packing import SCHEMES, unpack, window
+from filiation.checkpoint.packing import schemes, unpack, window
 from filiation.checkpoint.sources.local import LocalSource
 from tests.packing.support import GOLDEN, NAMES, golden
 
@@ -193,4 +193,4 @@ def test_without_a_config_it_is_recognised_from_the_tensors(name: str) -> None:
 
 def test_every_scheme_has_golden_files() -> None:
     notes = [unpack(file.packed, file.config)[1][0] for file in map(golden, NAMES)]
-    assert {note.split("(")[1].split(":")[0] for note in notes} == {scheme.NAME for scheme in SCHEMES}
+    assert {note.split("(")[1].split(":")[0] for note in notes} == {scheme.NAME for scheme in schemes()}

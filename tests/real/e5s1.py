@@ -9,8 +9,9 @@ BERT encoder, and are written as float32, in which the values are exact.
 from __future__ import annotations
 
 import json
+import shutil
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from safetensors.numpy import load_file, save_file
 
 Floats = npt.NDArray[np.float32]
 
@@ -186,6 +188,23 @@ def write(source: Path, folder: Path) -> Path:
     (work / "config.json").write_text(json.dumps(config(model), indent=2) + "\n")
     (work / "tokenizer.json").write_text(json.dumps(tokenizer(model), ensure_ascii=False), encoding="utf-8")
     return work.rename(folder)
+
+
+def take_layers(whole: Path, folder: Path, layers: Sequence[int]) -> Path:
+    """Write a model that :func:`write` wrote with some of its layers only, into a new folder, and return it."""
+    tensors = load_file(whole / "model.safetensors")
+    number = {f"encoder.layer.{old}.": f"encoder.layer.{new}." for new, old in enumerate(layers)}
+    kept: dict[str, npt.NDArray[Any]] = {}
+    for name, values in tensors.items():
+        stem = next((s for s in number if name.startswith(s)), "")
+        if stem or not name.startswith("encoder.layer."):
+            kept[name.replace(stem, number[stem]) if stem else name] = values
+    folder.mkdir()
+    save_file(kept, folder / "model.safetensors", {"format": "pt"})
+    config = json.loads((whole / "config.json").read_text()) | {"num_hidden_layers": len(layers)}
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    shutil.copy(whole / "tokenizer.json", folder)
+    return folder
 
 
 def _write_tensors(model: Model, path: Path) -> None:

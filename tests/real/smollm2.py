@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter
+from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter, TokenType
 from gguf.quants import dequantize, quantize
 from safetensors.numpy import load_file, save_file
 
@@ -32,6 +31,8 @@ NAMES = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
+#: Seeds of the permutation of the laundered child and of the choice of neurons of the width-pruned one.
+PERMUTED_BY, PRUNED_BY = 12, 11
 OUTER = {"token_embd": "model.embed_tokens", "output_norm": "model.norm"}
 
 
@@ -45,9 +46,7 @@ def hf_name(name: str) -> str:
 
 
 def converted(gguf: Path, folder: Path) -> Path:
-    """Write the GGUF's weights as float32 safetensors under Hugging Face names, with config and tokenizer tokens."""
-    if (folder / "config.json").exists():
-        return folder
+    """Write the GGUF's weights as float32 safetensors under Hugging Face names, with config and tokenizer."""
     reader = GGUFReader(gguf)
     config = {
         "architectures": ["LlamaForCausalLM"],
@@ -57,6 +56,7 @@ def converted(gguf: Path, folder: Path) -> Path:
         "num_hidden_layers": _value(reader, "llama.block_count"),
         "num_attention_heads": _value(reader, "llama.attention.head_count"),
         "num_key_value_heads": _value(reader, "llama.attention.head_count_kv"),
+        "head_dim": _value(reader, "llama.rope.dimension_count"),
         "rms_norm_eps": float(reader.fields["llama.attention.layer_norm_rms_epsilon"].contents()),
         "rope_theta": float(reader.fields["llama.rope.freq_base"].contents()),
         "max_position_embeddings": _value(reader, "llama.context_length"),
@@ -71,7 +71,33 @@ def converted(gguf: Path, folder: Path) -> Path:
         values = dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
         kind = tensor.name.split(".")[2] if tensor.name.startswith("blk.") else ""
         tensors[hf_name(tensor.name)] = _unpermuted(values, heads[kind]) if kind in heads else values
-    return saved(tensors, config, folder)
+    saved(tensors, config, folder)
+    (folder / "tokenizer.json").write_text(
+        json.dumps(tokenizer(reader), ensure_ascii=False), encoding="utf-8"
+    )
+    return folder
+
+
+def tokenizer(reader: GGUFReader) -> Config:
+    """Return a tokenizer.json of the GGUF's byte-level BPE; control tokens are added tokens."""
+    tokens = [str(t) for t in reader.fields["tokenizer.ggml.tokens"].contents()]
+    kinds = reader.fields["tokenizer.ggml.token_type"].contents()
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False) | {"special": True}
+    return {
+        "version": "1.0",
+        "added_tokens": [
+            {"id": i, "content": token, **flags}
+            for i, (token, kind) in enumerate(zip(tokens, kinds, strict=True))
+            if kind == TokenType.CONTROL
+        ],
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True},
+        "decoder": {"type": "ByteLevel"},
+        "model": {
+            "type": "BPE",
+            "vocab": {token: i for i, token in enumerate(tokens)},
+            "merges": [str(m) for m in reader.fields["tokenizer.ggml.merges"].contents()],
+        },
+    }
 
 
 def _value(reader: GGUFReader, key: str) -> int:
@@ -90,7 +116,11 @@ def _permuted(rows: npt.NDArray[np.float32], heads: int) -> npt.NDArray[np.float
 def saved(tensors: Tensors, config: Config, folder: Path) -> Path:
     """Write tensors and config as one safetensors checkpoint."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, folder / "model.safetensors", {"format": "pt"})
+    save_file(
+        {k: np.ascontiguousarray(v) for k, v in tensors.items()},
+        folder / "model.safetensors",
+        {"format": "pt"},
+    )
     (folder / "config.json").write_text(json.dumps(config, indent=1))
     return folder
 
@@ -102,22 +132,38 @@ def loaded(folder: Path) -> tuple[Tensors, Config]:
 
 def child(parent: Path, folder: Path, change: Callable[[Tensors, Config], tuple[Tensors, Config]]) -> Path:
     """Write a child of a checkpoint, made with the lab's numpy functions."""
-    return folder if (folder / "config.json").exists() else saved(*change(*loaded(parent)), folder)
+    return saved(*change(*loaded(parent)), folder)
 
 
 def depth_pruned(tensors: Tensors, config: Config) -> tuple[Tensors, Config]:
-    """Drop every fifth layer."""
+    """Drop every fifth layer: 3, 8, 13 and so on."""
     return derive.take_layers(tensors, config, [i for i in range(config["num_hidden_layers"]) if i % 5 != 3])
 
 
 def width_pruned(tensors: Tensors, config: Config) -> tuple[Tensors, Config]:
     """Keep three quarters of the neurons of each layer."""
-    return derive.prune_ffn(tensors, config, units=config["intermediate_size"] * 3 // 4, seed=11)
+    return derive.prune_ffn(tensors, config, units=config["intermediate_size"] * 3 // 4, seed=PRUNED_BY)
 
 
 def laundered(tensors: Tensors, config: Config) -> tuple[Tensors, Config]:
     """Permute the neurons, fold the gains, rotate the residual stream."""
-    return launder.rotate_residual(*launder.permute_ffn(tensors, config, seed=12), seed=13)
+    return launder.rotate_residual(*launder.permute_ffn(tensors, config, seed=PERMUTED_BY), seed=13)
+
+
+def scrambled(tensors: Tensors, config: Config) -> tuple[Tensors, Config]:
+    """Draw every label of the first eight layers anew; the function they compute stays the same."""
+    found = derive.take_layers(tensors, config, list(range(8)))
+    moves = (
+        launder.permute_ffn,
+        launder.flip_ffn_signs,
+        launder.permute_heads,
+        launder.permute_value_channels,
+        launder.flip_value_signs,
+        launder.rotate_residual,
+    )
+    for seed, move in enumerate(moves, start=20):
+        found = move(*found, seed=seed)
+    return found
 
 
 def upcycled(tensors: Tensors, config: Config) -> tuple[Tensors, Config]:
@@ -128,12 +174,9 @@ def upcycled(tensors: Tensors, config: Config) -> tuple[Tensors, Config]:
 
 def quantised(parent: Path, file: Path, kind: GGMLQuantizationType) -> Path:
     """Write a GGUF child: matrices in `kind`, norms in F32, as llama.cpp's converter lays a llama out."""
-    if file.exists():
-        return file
     tensors, config = loaded(parent)
     back = {v: k for k, v in NAMES.items()}
-    part = file.with_suffix(".part")
-    writer = GGUFWriter(part, "llama")
+    writer = GGUFWriter(file, "llama")
     writer.add_block_count(config["num_hidden_layers"])
     writer.add_embedding_length(config["hidden_size"])
     writer.add_feed_forward_length(config["intermediate_size"])
@@ -145,7 +188,9 @@ def quantised(parent: Path, file: Path, kind: GGMLQuantizationType) -> Path:
     for name, values in tensors.items():
         target = _gguf_name(name, back)
         if "attn_q" in target or "attn_k" in target:
-            values = _permuted(values, config[f"num_{'attention' if 'attn_q' in target else 'key_value'}_heads"])
+            values = _permuted(
+                values, config[f"num_{'attention' if 'attn_q' in target else 'key_value'}_heads"]
+            )
         if values.ndim == 1:
             writer.add_tensor(target, values)
         else:
@@ -154,7 +199,6 @@ def quantised(parent: Path, file: Path, kind: GGMLQuantizationType) -> Path:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    shutil.move(part, file)
     return file
 
 
@@ -184,7 +228,7 @@ model.save_pretrained(sys.argv[2])
 
 def fine_tuned(parent: Path, folder: Path, steps: int = 4) -> Path:
     """Train a few AdamW steps with torch, in a process of its own (torch never enters filiation's)."""
-    if (folder / "config.json").exists():
-        return folder
-    subprocess.run([sys.executable, "-c", TRAIN, str(parent), str(folder), str(steps)], check=True, timeout=600)
+    subprocess.run(
+        [sys.executable, "-c", TRAIN, str(parent), str(folder), str(steps)], check=True, timeout=600
+    )
     return folder

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from filiation.checkpoint.adapter import WEIGHTS as ADAPTER_WEIGHTS
-from filiation.checkpoint.adapter import adapter_file, merge, needs_base
-from filiation.checkpoint.formats import FORMATS, Format, Loaded
+from filiation.checkpoint.formats import Format, Loaded, recognised
 from filiation.checkpoint.hashing import SMALL, Progress, without_hash
 from filiation.checkpoint.hashing import hash_files as hashed
 from filiation.checkpoint.locate import open_source
@@ -57,13 +55,15 @@ def open(
     """
     source = SourceView(open_source(locator), budget)
     _check_refused(source)
-    formats = [] if _is_adapter_file(source) else [f for f in FORMATS if f.recognises(source)]
-    if not formats and adapter_file(source) is not None:
+    formats = [] if _is_adapter_file(source) else recognised(source)
+    if not formats:
+        from filiation.checkpoint.adapter import adapter_file, merge, needs_base
+
+        if adapter_file(source) is None:
+            raise _no_weights(source)
         if base is None:
             raise needs_base(source)
         return merge(source, open(base, budget=budget, hash_files=hash_files, progress=progress))
-    if not formats:
-        raise _no_weights(source)
     loaded = formats[0].load(source)
     return _checkpoint(source, formats, loaded, hash_all=hash_files, progress=progress)
 
@@ -119,7 +119,11 @@ def _files_of(tensors: Mapping[str, StoredTensor]) -> set[str]:
 
 
 def _is_adapter_file(source: SourceView) -> bool:
-    return source.chosen in ADAPTER_WEIGHTS
+    if source.chosen is None or not source.chosen.startswith("adapter_model"):
+        return False
+    from filiation.checkpoint.adapter import WEIGHTS
+
+    return source.chosen in WEIGHTS
 
 
 def _format_notes(formats: Sequence[Format]) -> list[str]:

@@ -98,11 +98,7 @@ def _assign_channels(
         v = (unit_rows(v_s[head]) @ unit_rows(v_c[head]).T).astype(np.float64)
         o = (unit_rows(o_s[head]) @ unit_rows(o_c[head]).T).astype(np.float64)
         score = np.abs(v + o)
-        own, best = np.diag(score), score.max(axis=1)
-        stays = (
-            float((score.argmax(axis=1) == np.arange(len(score))).mean()) >= 0.5
-            and own.mean() > 0.5 * best.mean()
-        )
+        stays = bool((np.diag(score) > 0.5 * score.max(axis=1)).all())
         index[head] = np.arange(len(score)) if stays else assign(score, rng)
         sign[head] = np.where((v + o)[np.arange(len(score)), index[head]] < 0, -1.0, 1.0)
     return index, sign

@@ -21,12 +21,16 @@ _PROBE = 32
 
 @dataclass(frozen=True, eq=False)
 class ExpertFrames:
-    """The feed-forward blocks of a layer pair; ``by_router`` says that router rows decided which is which."""
+    """The feed-forward blocks of a layer pair, with the number of experts of each model (0: a dense block).
+
+    ``lead`` is set where a dense block was held against every expert of the candidate: how much better the best
+    expert agrees than the next one.
+    """
 
     frames: tuple[FfnFrame, ...]
     suspect: int
     candidate: int
-    by_router: bool = False
+    lead: float | None = None
 
     @property
     def order(self) -> dict[int, int]:
@@ -42,42 +46,45 @@ def match_experts(case: Case, pair: Pair) -> ExpertFrames:
     """Match every feed-forward block of a layer pair."""
     mine, theirs = experts_of(case.suspect, pair[0]), experts_of(case.candidate, pair[1])
     counts = (0 if mine == [None] else len(mine), 0 if theirs == [None] else len(theirs))
-    by_router = False
+    lead = None
     if mine == [None] and theirs != [None]:
-        frames = _best_for_dense(case, pair, [e for e in theirs if e is not None])
+        frames, lead = _best_for_dense(case, pair, [e for e in theirs if e is not None])
     elif mine != [None] and theirs != [None]:
-        pairs, by_router = _pair_up(case, pair, len(mine), len(theirs))
+        pairs = _pair_up(case, pair, len(mine), len(theirs))
         frames = [f for e in pairs if (f := match_ffn(case, pair, e)) is not None]
     else:
         chosen = mine if case.whole else mine[:SAMPLED_EXPERTS]
         frames = [f for e in chosen if (f := match_ffn(case, pair, (e, None))) is not None]
     shared = match_ffn(case, pair, prefix="shared.")
-    return ExpertFrames((*frames, *([shared] if shared else [])), *counts, by_router)
+    return ExpertFrames((*frames, *([shared] if shared else [])), *counts, lead)
 
 
-def _best_for_dense(case: Case, pair: Pair, theirs: list[int]) -> list[FfnFrame]:
-    """Return the frame of the candidate's expert that the suspect's dense block agrees with best."""
+def _best_for_dense(case: Case, pair: Pair, theirs: list[int]) -> tuple[list[FfnFrame], float | None]:
+    """Return the frame of the candidate's expert that the suspect's dense block agrees with best, and its lead."""
     chosen = theirs if case.whole else theirs[:8]
     frames = [f for e in chosen if (f := match_ffn(case, pair, (None, e))) is not None]
-    return [max(frames, key=lambda f: f.agreement or -1.0)] if frames else []
+    ranked = sorted(frames, key=lambda f: -(f.agreement or -1.0))
+    if len(ranked) < 2:
+        return ranked, None
+    return ranked[:1], (ranked[0].agreement or 0.0) - (ranked[1].agreement or 0.0)
 
 
-def _pair_up(case: Case, pair: Pair, mine: int, theirs: int) -> tuple[list[Experts], bool]:
+def _pair_up(case: Case, pair: Pair, mine: int, theirs: int) -> list[Experts]:
     """Return which expert meets which: by router rows where they agree, else by contents, else by number."""
     rng = case.rng(f"experts/{pair}")
     scores = _router_scores(case, pair)
     if scores is not None and scores.shape == (mine, theirs):
         found = assign(scores, rng) if mine <= theirs else scores.argmax(axis=1)
         if float(scores[np.arange(mine), found].mean()) >= ROUTER_AGREES:
-            return _limited(case, [(e, int(c)) for e, c in enumerate(found)]), True
+            return _limited(case, [(e, int(c)) for e, c in enumerate(found)])
     if case.whole and mine <= theirs:
         contents = _content_scores(case, pair, mine, theirs)
         if contents is not None:
             found = assign(contents, rng)
             own = float(np.diag(contents).mean())
             if float(contents[np.arange(mine), found].mean()) > 1.2 * own + 0.05:
-                return [(e, int(c)) for e, c in enumerate(found)], False
-    return _limited(case, [(e, min(e, theirs - 1)) for e in range(mine)]), False
+                return [(e, int(c)) for e, c in enumerate(found)]
+    return _limited(case, [(e, min(e, theirs - 1)) for e in range(mine)])
 
 
 def _limited(case: Case, pairs: list[Experts]) -> list[Experts]:

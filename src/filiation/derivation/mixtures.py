@@ -70,6 +70,10 @@ def _in_place(blocks: Sequence[FfnFrame]) -> float:
     return 1.0 - sum(b.moved for b in blocks) / units if units else 0.0
 
 
+#: Lead of the best expert over the next below which all experts are one block: then they were made from it.
+ALIKE = 0.02
+
+
 def _extracted(
     frames: Sequence[LayerFrame], cosines: dict[tuple[int | None, int | None], float]
 ) -> Derivation | None:
@@ -80,11 +84,17 @@ def _extracted(
                 chosen[frame.pair[0]] = block.experts[1]
     if not chosen:
         return None
+    cosine = float(np.mean([cosines[layer, None] for layer in chosen]))
+    leads = [f.ffn.lead for f in frames if f.pair[0] in chosen and f.ffn.lead is not None]
+    if leads and float(np.median(leads)) < ALIKE:
+        # Every expert agrees with the dense block: the candidate's experts began as copies of what the suspect has.
+        numbers = {"experts": frames[0].ffn.candidate, "cosine": cosine, "layers": sorted(chosen)}
+        return Derivation("moe_upcycled", {**numbers, "reversed": True})
     return Derivation(
         "moe_extracted",
         {
             "experts": frames[0].ffn.candidate,
             "expert_map": [{"layer": layer, "expert": expert} for layer, expert in sorted(chosen.items())],
-            "cosine": float(np.mean([cosines[layer, None] for layer in chosen])),
+            "cosine": cosine,
         },
     )

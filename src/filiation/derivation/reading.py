@@ -19,7 +19,8 @@ SMALL = 1 << 21
 class Case:
     """One component of two models with common origin, and how much may be read.
 
-    ``whole``: every tensor; otherwise windows of a few layers.
+    ``whole``: every tensor; otherwise windows of a few layers. ``looked_up`` is how many token rows were sampled to
+    find their counterparts by content; 0 where ``tokens`` speak of all rows.
     """
 
     suspect: Side
@@ -30,6 +31,7 @@ class Case:
     whole: bool
     number: int = 0
     residual: Residual = IN_PLACE
+    looked_up: int = 0
 
     @property
     def component(self) -> str:
@@ -40,9 +42,9 @@ class Case:
         """Return the generator for one purpose."""
         return self.plan.rng(f"derivation/{self.component}/{self.number}/{purpose}")
 
-    def with_tokens(self, tokens: TokenRows | None) -> Case:
+    def with_tokens(self, tokens: TokenRows | None, looked_up: int = 0) -> Case:
         """Return the case with other token rows."""
-        return replace(self, tokens=tokens)
+        return replace(self, tokens=tokens, looked_up=looked_up)
 
     def with_residual(self, residual: Residual) -> Case:
         """Return the case with another map of residual channels."""

@@ -43,6 +43,9 @@ def _counted(case: Case, rows_s: int, rows_c: int) -> tuple[str | None, dict[str
     tokens = case.tokens
     if tokens is None:
         return None, {}
+    if case.looked_up:
+        counts = {"rows_looked_up": case.looked_up, "rows_found": len(tokens.suspect)}
+        return ("extended" if rows_s > rows_c else "pruned"), counts
     inside = (tokens.suspect < rows_s) & (tokens.candidate < rows_c)
     shared = int(inside.sum())
     moved = int((tokens.suspect[inside] != tokens.candidate[inside]).sum())
@@ -73,7 +76,9 @@ def with_tokens(case: Case) -> Case:
     if not case.whole:
         return case.with_tokens(None)
     found = _equal_rows(case, mine, theirs) if case.residual.trivial else None
-    return case.with_tokens(found if found is not None else _nearest_rows(case, mine, theirs))
+    if found is not None:
+        return case.with_tokens(found)
+    return case.with_tokens(_nearest_rows(case, mine, theirs), min(_PROBE, mine.shape[0]))
 
 
 def _equal_rows(case: Case, mine: Part, theirs: Part) -> TokenRows | None:

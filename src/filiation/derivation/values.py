@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from filiation.derivation.measure import Measured
-from filiation.derivation.rounding import FLOATS
 from filiation.evidence import Derivation
 
 #: Median relative change of the matrices up to which it is called fine-tuning, and from which continued
@@ -250,8 +249,3 @@ def _noise(changed: Sequence[Measured], numbers: dict[str, Any]) -> Derivation |
     if spread <= LEVELS:
         return Derivation("noise_added", {**found, "tensors_changed": len(changed)})
     return Derivation("cannot_tell", {"candidates": ["noise_added", "fine_tuned"], **found, **numbers})
-
-
-def quantised_kinds(dtypes: Sequence[str]) -> bool:
-    """Return whether any stored kind is not a plain float."""
-    return any(d not in FLOATS for d in dtypes)

@@ -23,6 +23,8 @@ class ReadCache:
             return self._kept[key]
         values = read()
         if values.nbytes <= self._most // 4:
+            # A view would keep all of what it is a view of.
+            values = values if values.base is None else values.copy()
             self._kept[key] = values
             self._held += values.nbytes
             while self._held > self._most:

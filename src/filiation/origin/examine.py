@@ -271,7 +271,7 @@ def _rebased(walk: _Walk) -> bool:
     s, c = walk.sides(bases.IDENTITY)
     if walk.tokens is None:
         return False
-    rows = max(walk.plan.tokens, 4 * s.geometry.d_model)
+    rows = max(walk.plan.tokens, 3 * s.geometry.d_model)
     if not walk.affordable(4 * rows * s.geometry.d_model):
         return False
     wanted = walk.tokens.sample(rows, walk.plan.rng("basis tokens"))

@@ -73,15 +73,15 @@ class Units:
         Padding and dead units carry none. Units of equal content cannot be told apart by it, and those that
         flip together would be counted as several coins.
         """
-        return self._living
+        return self.take(self._living)
 
     @cached_property
-    def _living(self) -> Units:
+    def _living(self) -> Integers:
+        """Row numbers of living units. Not the units: an object that holds itself is freed late, with its arrays."""
         if not len(self) or not self.content.shape[1]:
-            return self.take(np.zeros(0, np.int64))
+            return np.zeros(0, np.int64)
         spread = self.content.max(axis=1) - self.content.min(axis=1)
-        living = (spread > 0) & ~self._repeated
-        return self if living.all() else self.take(np.flatnonzero(living))
+        return np.flatnonzero((spread > 0) & ~self._repeated)
 
     @cached_property
     def _repeated(self) -> npt.NDArray[np.bool_]:

@@ -6,15 +6,16 @@ config.json's ``quantization_config`` may be missing or wrong, and where it disa
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from filiation.checkpoint.model import StoredTensor
-from filiation.checkpoint.packing import awq, bitsandbytes, fp4, fp8, gptq, mlx, mxfp4, wna16
 from filiation.checkpoint.packing.base import Finding, Scheme, Stored, Unpacked
 from filiation.errors import UnsupportedFormatError
 
-SCHEMES: tuple[Scheme, ...] = (gptq, awq, bitsandbytes, wna16, fp4, fp8, mxfp4, mlx)
+SCHEMES = ("gptq", "awq", "bitsandbytes", "wna16", "fp4", "fp8", "mxfp4", "mlx")
+"""Modules of this package, imported when a checkpoint holds anything but plain floats."""
 
 # Companions that speak of activations or the KV cache, not of weights.
 _ACTIVATION = (
@@ -34,7 +35,15 @@ _UNREAD = (
     (".bitmask", "a compressed-tensors sparse format"),
     (".scale_packed", "compressed-tensors marlin-24"),
 )
+# What no packing stores its codes in: a checkpoint of these alone is plain, unless a name says otherwise.
+_PLAIN_KINDS = frozenset({"F64", "F32", "F16", "BF16", "I64", "BOOL"})
+_PACKED_NAMES = (".qweight", ".qzeros", ".SCB", "_packed", "_blocks", "_scale", "_scale_inv", "_scale_2")
 _PACKED_KINDS = frozenset({"I8", "U8", "I16", "U16", "I32", "U32"})
+
+
+def schemes() -> tuple[Scheme, ...]:
+    """Return the modules of :data:`SCHEMES`."""
+    return tuple(cast(Scheme, importlib.import_module(f"{__name__}.{name}")) for name in SCHEMES)
 
 
 def unpack(tensors: Stored, config: Mapping[str, Any] | None) -> tuple[Stored, tuple[str, ...]]:
@@ -54,14 +63,23 @@ def unpack(tensors: Stored, config: Mapping[str, Any] | None) -> tuple[Stored, t
     """
     quantization = quantization_of(config)
     method = method_of(quantization)
-    findings = [(scheme, scheme.find(tensors, quantization)) for scheme in SCHEMES]
+    if method is None and _is_plain(tensors):
+        return tensors, ()
+    findings = [(scheme, scheme.find(tensors, quantization)) for scheme in schemes()]
     found = [(scheme, finding) for scheme, finding in findings if finding.tensors]
-    _refuse_unread(tensors, method, known=any(method in scheme.METHODS for scheme in SCHEMES))
+    _refuse_unread(tensors, method, known=any(method in scheme.METHODS for scheme in schemes()))
     if not found:
         plain = f"config.json says the weights are quantised ('{method}'), but no tensor is; they are read as they are."
         return tensors, (plain,) if method is not None else ()
     notes = [note for scheme, finding in found for note in _notes(scheme, finding, method)]
     return _merged(tensors, [finding for _, finding in found]), tuple(notes)
+
+
+def _is_plain(tensors: Stored) -> bool:
+    return not any(
+        tensor.info.dtype not in _PLAIN_KINDS or name.endswith(_PACKED_NAMES)
+        for name, tensor in tensors.items()
+    )
 
 
 def quantization_of(config: Mapping[str, Any] | None) -> Mapping[str, Any]:
@@ -147,7 +165,7 @@ def _refuse_unread(tensors: Stored, method: str | None, *, known: bool) -> None:
                 f"The weights are packed in a way that cannot be read: {packing}.",
                 file=tensor.info.file,
                 tensor=name,
-                reason=f"Readable are: {', '.join(scheme.NAME for scheme in SCHEMES)}.",
+                reason=f"Readable are: {', '.join(scheme.NAME for scheme in schemes())}.",
                 next_step="Compare the unquantised model, or convert this one to bf16 safetensors with the tool "
                 "that quantised it.",
             )
