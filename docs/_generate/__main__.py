@@ -15,7 +15,6 @@ from pathlib import Path
 from docs._generate import families, picture, report_keys, support_matrix, transcripts
 from docs._generate.pages import ROOT, with_part
 
-
 GENERATORS = (support_matrix, families, report_keys)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 
 from docs._generate.pages import code, table
-from filiation.anatomy.dissect import _raise  # pyright: ignore[reportPrivateUsage]
 from filiation.anatomy.families import families
+from filiation.anatomy.names import find_stacks
 from filiation.anatomy.tables import Family
+from filiation.anatomy.towers import Clues, raise_towers
 from filiation.checkpoint import Checkpoint
 
 PAGE = "docs/families.md"
@@ -66,5 +67,8 @@ def _joined(before: str | None, more: str) -> str:
 
 
 def _towers(checkpoint: Checkpoint) -> list[str]:
-    """Return the tables that named the towers of a checkpoint."""
-    return [tower.family.name for tower in _raise(checkpoint, checkpoint.config, None).towers]
+    """Return the tables that name the towers of a checkpoint."""
+    tensors = checkpoint.tensors
+    stacks, loose = find_stacks(tensors)
+    clues = Clues({n: t.shape for n, t in tensors.items()}, list(loose), checkpoint.config, None)
+    return [tower.family.name for tower in raise_towers(stacks.values(), tensors, clues)]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from filiation.anatomy import Anatomy, Part, Symmetry, dissect
-from filiation.anatomy.hints import Kind, arrange
+from filiation.anatomy.hints import Kind, settle
 from filiation.errors import UnknownAnatomyError
 from tests.anatomy.test_families import dissected, inventory
 from tests.support import shape_checkpoint
@@ -244,8 +244,8 @@ def test_a_flat_config_speaks_of_the_language_model() -> None:
     assert (vision.d_model, vision.n_heads) == (32, None)
 
 
-def test_arrange_prefers_names_to_order() -> None:
+def test_names_are_preferred_names_to_order() -> None:
     kinds = [Kind(("w", "value"), (8, 8), None, 0), Kind(("w", "key"), (8, 8), None, 1)]
-    found = arrange(kinds, ("k", "v"))
+    found = settle(kinds, ("k", "v"))
     assert found is not None
-    assert found[0] == {("w", "value"): "v", ("w", "key"): "k"}
+    assert found.roles == {("w", "value"): "v", ("w", "key"): "k"}

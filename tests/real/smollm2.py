@@ -221,7 +221,7 @@ for _ in range(int(sys.argv[3])):
     ids = torch.randint(1000, 40000, (1, 64))
     loss = model(input_ids=ids, labels=ids).loss
     step.zero_grad(); loss.backward(); step.step()
-    print(float(loss), flush=True)
+    print(loss.item(), flush=True)
 model.save_pretrained(sys.argv[2])
 """
 

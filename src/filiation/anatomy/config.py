@@ -151,6 +151,24 @@ def _nested_theta(config: Config) -> float | None:
     return _as(parameters.get("rope_theta"), float) if isinstance(parameters, Mapping) else None
 
 
+def longest_sequence(config: Config) -> int | None:
+    """Return for how many places the config says there are positions."""
+    keys = (
+        "max_position_embeddings",
+        "n_positions",
+        "n_ctx",
+        "max_seq_len",
+        "max_sequence_length",
+        "seq_length",
+    )
+    return _first(config, keys, int)
+
+
+def token_types(config: Config) -> int | None:
+    """Return how many kinds of tokens (BERT's segments) the config says there are."""
+    return _first(config, ("type_vocab_size",), int)
+
+
 def tower_config(config: Config | None, component: str) -> Config:
     """Return the config of ``component``: its own where a wrapper nests it, else the outer one for language."""
     if config is None:

@@ -10,13 +10,12 @@ from filiation.anatomy import config as configs
 from filiation.anatomy.config import Settings
 from filiation.anatomy.geometry import measure
 from filiation.anatomy.model import Anatomy, Geometry, Inference, Part, Ruling
-from filiation.anatomy.names import find_stacks, path_of
+from filiation.anatomy.names import Stack, find_stacks, path_of, stem
 from filiation.anatomy.parts import Splitter
-from filiation.anatomy.recover import complete, fill, place_beside, recover, recover_flat
 from filiation.anatomy.roles import axes_of
 from filiation.anatomy.rulings import Case, rule_on
-from filiation.anatomy.tables import Config, Hit, Path, Rule
-from filiation.anatomy.towers import Clues, Found, Tower, component_of, in_order, raise_towers, shared_depth
+from filiation.anatomy.tables import Config, Hit, Path, Rule, mask, shared_depth
+from filiation.anatomy.towers import INFERRED, Clues, Found, Tower, component_of, in_order, raise_towers
 from filiation.checkpoint.model import Checkpoint, TensorInfo
 from filiation.errors import UnknownAnatomyError
 
@@ -47,16 +46,36 @@ def dissect(checkpoint: Checkpoint) -> Anatomy:
     config: Config | None = checkpoint.config
     if architecture is not None:
         config = configs.config_from_gguf(checkpoint.metadata, architecture)
-    work = _raise(checkpoint, config, architecture)
+    tensors = checkpoint.tensors
+    work = _name(find_stacks(tensors), tensors, config, architecture)
+    if not work.towers or (work.unnamed and not all(tower.known for tower in work.towers)):
+        work = _otherwise_spelled(work, tensors, config, architecture)
     if not work.towers:
         raise _nothing(checkpoint)
-    _place_loose(work)
     return _assemble(checkpoint, work)
 
 
-def _raise(checkpoint: Checkpoint, config: Config | None, architecture: str | None) -> _Work:
-    tensors = checkpoint.tensors
-    stacks, loose = find_stacks(tensors)
+def _otherwise_spelled(
+    work: _Work, tensors: Tensors, config: Config | None, architecture: str | None
+) -> _Work:
+    """Read the names in other ways; keep that reading if it explains more of them."""
+    from filiation.anatomy.spellings import respelled
+
+    other = respelled(tensors)
+    if other is None:
+        return work
+    tried = _name(other, tensors, config, architecture)
+    better = tried.towers and (not work.towers or len(tried.unnamed) < len(work.unnamed))
+    return tried if better else work
+
+
+Split = tuple[Mapping[Path, Stack], Mapping[Path, str]]
+
+
+def _name(split: Split, tensors: Tensors, config: Config | None, architecture: str | None) -> _Work:
+    """Name everything in names that are split into layer lists and the rest."""
+    stacks, counted = _counted_from_zero(split[0])
+    loose = dict(split[1])
     shapes = {name: info.shape for name, info in tensors.items()}
     clues = Clues(shapes, list(loose), config, architecture)
     towers = raise_towers(stacks.values(), tensors, clues)
@@ -64,21 +83,55 @@ def _raise(checkpoint: Checkpoint, config: Config | None, architecture: str | No
     for container, stack in stacks.items():
         if container in used:
             continue
-        tower = recover(stack, tensors, clues) if component_of(container) != "projector" else None
+        tower = _recovered(stack, tensors, clues)
         if tower is not None:
             towers.append(tower)
         else:
             loose |= {path_of(name): name for layer in stack.layers.values() for name in layer.values()}
-    if not towers:
+    if not towers and tensors:
+        from filiation.anatomy.recover import recover_flat
+
         flat = recover_flat(tensors, clues)
         if flat is not None:
             towers, loose = [flat[0]], flat[1]
-    for tower in towers:
-        if tower.stray:
-            complete(tower, tensors, shapes)
+    towers = [_completed(tower, tensors, clues) for tower in towers]
     work = _Work(tensors, in_order(towers), loose)
-    _note_family(work, config)
+    for tower in towers:
+        if tower.stack.container in counted:
+            tower.notes.append(Inference("layers are counted from 0", "the names count them from 1"))
+    if towers:
+        _note_family(work, config)
+        _place_loose(work)
     return work
+
+
+def _counted_from_zero(stacks: Mapping[Path, Stack]) -> tuple[Mapping[Path, Stack], frozenset[Path]]:
+    """Return the stacks, those that count from 1 counted from 0, and which these are."""
+    if not any(1 in stack.layers and 0 not in stack.layers for stack in stacks.values()):
+        return stacks, frozenset()
+    from filiation.anatomy.spellings import from_zero
+
+    changed = {container: new for container, stack in stacks.items() if (new := from_zero(stack))}
+    return {**stacks, **changed}, frozenset(changed)
+
+
+def _recovered(stack: Stack, tensors: Tensors, clues: Clues) -> Tower | None:
+    if component_of(stack.container) == "projector":
+        return None
+    from filiation.anatomy.recover import recover
+
+    return recover(stack, tensors, clues)
+
+
+def _completed(tower: Tower, tensors: Tensors, clues: Clues) -> Tower:
+    """Infer what the tower's table does not know; where that is most of it, try without the table."""
+    if not tower.stray or tower.family.name == INFERRED:
+        return tower
+    from filiation.anatomy.recover import complete
+
+    complete(tower, tensors, clues.shapes)
+    other = _recovered(tower.stack, tensors, clues) if tower.stray and not tower.known else None
+    return other if other is not None and len(other.stray) < len(tower.stray) else tower
 
 
 def _note_family(work: _Work, config: Config | None) -> None:
@@ -116,16 +169,26 @@ def _place_loose(work: _Work) -> None:
         else:
             continue
         del work.loose[path]
+    if work.loose:
+        _infer_loose(work)
+    for tower in work.towers:
+        work.unnamed += tower.stray.values()
+        work.rename_map |= tower.renames
+    work.unnamed += work.loose.values()
+
+
+def _infer_loose(work: _Work) -> None:
+    """Infer what stands outside the layers and has no name that a table knows."""
+    from filiation.anatomy.beside import place_beside
+    from filiation.anatomy.recover import fill
+
     shapes = {name: info.shape for name, info in work.tensors.items()}
     for tower in work.towers:
         fill(tower, work.loose, work.tensors, shapes)
     first = work.towers[0]
     if work.loose and not any(f.hit.rule.roles == ("embedding",) for f in first.found):
-        place_beside(first, work.loose, work.tensors, measure(first)[0].d_model)
-    for tower in work.towers:
-        work.unnamed += tower.stray.values()
-        work.rename_map |= tower.renames
-    work.unnamed += work.loose.values()
+        sizes, settings = measure(first)
+        place_beside(first, work.loose, work.tensors, sizes.d_model, settings)
 
 
 def _projector_hit(path: Path) -> Hit:
@@ -182,7 +245,11 @@ def _assemble(checkpoint: Checkpoint, work: _Work) -> Anatomy:
 def _case(
     tower: Tower, tensors: Tensors, sizes: Geometry, settings: Settings, parts: list[Part], shared: str | None
 ) -> Case:
-    stray = [tensors[name].shape for name in tower.stray.values()]
+    stray = [
+        tensors[name].shape
+        for (_, path), name in tower.stray.items()
+        if stem(mask(path)) not in tower.understood
+    ]
     return Case(
         family=tower.family,
         geometry=sizes,
@@ -192,6 +259,7 @@ def _case(
         uncertain=frozenset(tower.uncertain),
         norm_known=tower.norm_known,
         has_config=bool(tower.config),
+        positions_known=tower.positions_known or any(part.role == "position" for part in parts),
         unexplained=not tower.known and any(sizes.d_model in shape for shape in stray),
     )
 

@@ -4,54 +4,58 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from filiation.anatomy.hints import BY_ORDER, Kind, Shape, arrange, resemblance
+from filiation.anatomy.hints import Kind, Score, Settled, Shape, resemblance, settle, telling
+from filiation.anatomy.kinds import kinds_of
 from filiation.anatomy.model import Inference
-from filiation.anatomy.names import Stack, stem
-from filiation.anatomy.tables import LEAVES, Family, Path, Rule, mask
+from filiation.anatomy.names import Stack
+from filiation.anatomy.plans import Chosen, Facts, choose, ffn_plans, plans, spoken
+from filiation.anatomy.rulings import FUSED_FFN, FUSED_QKV
+from filiation.anatomy.tables import Family, Path, Rule, mask, shared_depth
 
 _CORE = ("attn_norm", "q", "k", "v", "o", "ffn_norm", "gate", "up", "down")
+_PLAIN = Rule(())
 
 
 @dataclass
 class Guess:
     """What was inferred of a layer: stem (numbers masked) -> rule, and how.
 
-    ``uncertain`` are the roles told apart by stored order alone: a symmetry that rests on them is not used.
+    ``uncertain`` are the roles that leaning words or the stored order told apart: a symmetry that rests on them is
+    not used. ``understood`` are the stems of parts whose kind is known, though not which of them is which.
+    ``complete`` says whether every matrix of the layer was explained.
     """
 
     rules: dict[Path, Rule] = field(default_factory=dict[Path, Rule])
     uncertain: set[str] = field(default_factory=set[str])
+    understood: set[Path] = field(default_factory=set[Path])
     notes: list[Inference] = field(default_factory=list[Inference])
+    complete: bool = False
 
-    def take(self, found: tuple[dict[Path, str], str] | None, what: str, transpose: bool = False) -> bool:
-        """Add roles, or a note that they could not be told apart."""
-        if found is None:
-            self.notes.append(
-                Inference(f"{what} not told apart", "equal shapes, names and order say nothing")
-            )
-            return False
-        roles, basis = found
-        if basis == BY_ORDER:
-            self.uncertain |= set(roles.values())
-        for path, role in roles.items():
-            self.rules[path] = Rule((role,), transpose=transpose)
-            self.notes.append(Inference(f"{'.'.join(path)} is {role}", basis))
-        return True
+    def add(self, path: Path, rule: Rule, basis: str) -> None:
+        """Add one rule and say from what it was inferred."""
+        self.rules[path] = rule
+        self.notes.append(Inference(f"{'.'.join(path)} is {' and '.join(rule.roles)}", basis))
 
+    def take(
+        self, settled: Settled, like: Rule = _PLAIN, fused: Mapping[str, tuple[str, ...]] | None = None
+    ) -> None:
+        """Add what was told apart, and say what was not.
 
-def kinds_of(stack: Stack, shapes: Mapping[str, Shape]) -> list[Kind]:
-    """Return every kind of tensor in a layer of ``stack``, weights and biases joined."""
-    weights: dict[Path, Shape] = {}
-    biases: dict[Path, Shape] = {}
-    places: dict[Path, int] = {}
-    for place, (kind, (_, name)) in enumerate(stack.examples.items()):
-        base = stem(kind)
-        is_bias = len(base) < len(kind) and LEAVES[kind[-1]] == ".bias"
-        (biases if is_bias else weights)[base] = shapes[name]
-        places.setdefault(base, place)
-    return [Kind(base, weights.get(base), biases.get(base), place) for base, place in places.items()]
+        Args:
+            settled: which kind is which role.
+            like: how all of them are stored.
+            fused: role -> the roles that are stored as one with it.
+        """
+        self.uncertain |= settled.uncertain
+        for path, role in settled.roles.items():
+            roles = (fused or {}).get(role, (role,))
+            self.add(path, replace(like, roles=roles), settled.bases[path])
+        if settled.open:
+            names = ", ".join(".".join(kind.stem) for kind in settled.open)
+            what = f"{' and '.join(settled.left)} not told apart: {names}"
+            self.notes.append(Inference(what, "equal shapes, names and order say nothing"))
 
 
 def infer_missing(stack: Stack, shapes: Mapping[str, Shape], family: Family) -> Guess:
@@ -70,9 +74,10 @@ def infer_missing(stack: Stack, shapes: Mapping[str, Shape], family: Family) -> 
             found |= dict.fromkeys(hit.rule.roles, ())
     width = _residual(found)
     if width and not {"gate", "up", "down"} & set(found):
-        ffn = _ffn([k for k in unknown if k.weight and len(k.weight) == 2], width)
+        matrices = [k for k in unknown if k.weight and len(k.weight) == 2 and "#" not in k.stem]
+        ffn = _ffn_alone(matrices, width)
         if ffn is not None:
-            _take_ffn(guess, ffn, "the FFN")
+            _take_ffn(guess, *ffn)
             unknown = [k for k in unknown if k.stem not in guess.rules]
     wanted = _expected(found, family)
     by_shape: dict[Shape, list[Kind]] = defaultdict(list)
@@ -82,7 +87,7 @@ def infer_missing(stack: Stack, shapes: Mapping[str, Shape], family: Family) -> 
     for shape, same in sorted(by_shape.items()):
         roles = [role for role, expected in wanted.items() if expected == shape]
         if roles and len(same) <= len(roles):
-            guess.take(arrange(same, roles), ", ".join(roles))
+            _take_group(guess, same, [(role,) for role in roles], _PLAIN)
     return guess
 
 
@@ -117,23 +122,21 @@ def _residual(found: Mapping[str, Shape]) -> int | None:
     return Counter(sizes).most_common(1)[0][0] if sizes else None
 
 
-def infer_layer(kinds: Sequence[Kind]) -> Guess:
+def infer_layer(kinds: Sequence[Kind], facts: Facts) -> Guess:
     """Infer every role of a layer of unknown names, from shapes first, then resemblance, then order."""
     guess = Guess()
     width = _width(kinds)
     if width is None:
         return guess
-    matrices = [k for k in kinds if k.weight and len(k.weight) == 2 and "#" not in k.stem]
-    routed = [k for k in kinds if k.weight and len(k.weight) == 2 and "#" in k.stem]
-    transpose = False
-    for group, what in ((matrices, "the FFN"), (routed, "the experts")):
-        ffn = _ffn(group, width)
-        if ffn is not None:
-            transpose = _take_ffn(guess, ffn, what)
-    rest = [k for k in matrices if k.stem not in guess.rules]
-    if routed:
-        rest = _take_router(guess, rest, routed, width)
-    _attention(guess, rest, width, transpose)
+    matrices = [k for k in kinds if k.weight and len(k.weight) == 2 and width in k.weight]
+    plain = [k for k in matrices if "#" not in k.stem]
+    _experts(guess, kinds, width)
+    chosen = choose(plans(plain, width, facts), plain)
+    if chosen is not None:
+        guess.complete = True
+        _take_plan(guess, chosen, plain)
+    elif (ffn := _ffn_alone(plain, width)) is not None:
+        _take_ffn(guess, *ffn)
     _norms(guess, kinds, width)
     return guess
 
@@ -142,8 +145,8 @@ def _width(kinds: Sequence[Kind]) -> int | None:
     """The size that every matrix shares is the residual stream's."""
     votes: Counter[int] = Counter()
     for kind in kinds:
-        if kind.weight and len(kind.weight) == 2:
-            votes.update(set(kind.weight))
+        if kind.weight and len(kind.weight) in (2, 3):
+            votes.update(set(kind.weight[-2:]))
     if not votes:
         return None
     top = max(votes.values())
@@ -152,104 +155,121 @@ def _width(kinds: Sequence[Kind]) -> int | None:
     return max(widths, key=lambda size: (gains[size], -size))
 
 
-@dataclass(frozen=True, slots=True)
-class _Ffn:
-    readers: tuple[Kind, ...]
-    writer: Kind
-    transpose: bool
-    fused: bool = False
+_UNITS = {"q": "attention", "k": "attention", "v": "attention", "o": "attention", "router": "router"}
+"""Role -> what its rows or columns count, where that is not neurons."""
 
 
-def _ffn(matrices: Sequence[Kind], width: int) -> _Ffn | None:
-    """Find matrices between the residual stream and the widest hidden size that is both read into and out of."""
-    into: dict[int, list[Kind]] = defaultdict(list)
-    out: dict[int, list[Kind]] = defaultdict(list)
+def _units(role: str) -> str:
+    return _UNITS.get(role, role.rpartition(".")[0])
+
+
+def _take_plan(guess: Guess, chosen: Chosen, kinds: Sequence[Kind]) -> None:
+    plan = chosen.plan
+    for same, wanted in plan.groups(kinds):
+        if not all(kind.stem in chosen.agreed for kind in same):
+            names = ", ".join(".".join(kind.stem) for kind in same)
+            guess.notes.append(Inference(f"{names} not named", "shapes allow several readings"))
+            continue
+        guess.understood |= {kind.stem for kind in same}
+        _take_group(guess, same, wanted, Rule((), transpose=plan.transpose))
+    if chosen.turned:
+        guess.uncertain |= {"q", "k", "v", "o"}
+        way = "[in, out]" if plan.transpose else "[out, in]"
+        guess.notes.append(
+            Inference(f"matrices are stored {way}", "resemblance or order of up and down alone")
+        )
+
+
+def _take_group(guess: Guess, same: Sequence[Kind], wanted: Sequence[tuple[str, ...]], rule: Rule) -> None:
+    """Tell the parts of one shape apart."""
+    fused = {spoken(roles): roles for roles in wanted}
+    settled = settle(same, list(fused))
+    if len({_units(role) for role in fused}) > 1:
+        _forget_uncertain(settled, same)
+    if set(settled.left) == {"gate", "up"} and len(settled.open) == 2:
+        _in_stored_order(settled)
+    guess.take(settled, rule, fused)
+    for roles in wanted:
+        if len(roles) > 1:
+            _note_fused(guess, roles)
+
+
+def _forget_uncertain(settled: Settled, kinds: Sequence[Kind]) -> None:
+    """Parts with other units (heads, neurons, experts) are told apart by shapes and telling words or not at all."""
+    for kind in kinds:
+        role = settled.roles.get(kind.stem)
+        if role in settled.uncertain:
+            del settled.roles[kind.stem]
+            settled.open.append(kind)
+            settled.left.append(role)
+    settled.uncertain.clear()
+
+
+def _in_stored_order(settled: Settled) -> None:
+    """Take gate before up where nothing tells: their neurons are the same, so only the sign test must do without."""
+    for kind, role in zip(settled.open, ("gate", "up"), strict=True):
+        settled.take(kind, role, "taken in stored order; nothing tells it from the other", certain=False)
+    settled.open, settled.left = [], []
+
+
+def _note_fused(guess: Guess, roles: tuple[str, ...]) -> None:
+    is_qkv = "q" in roles
+    guess.uncertain |= {*roles, FUSED_QKV if is_qkv else FUSED_FFN}
+    order = "all queries, then keys, then values" if is_qkv else "all of the gate, then all of up"
+    guess.notes.append(
+        Inference(f"rows of {', '.join(roles)}: {order}", "assumed; most models store them so")
+    )
+
+
+def _experts(guess: Guess, kinds: Sequence[Kind], width: int) -> None:
+    """Infer the feed-forward networks of experts, numbered or stacked along a leading axis."""
+    numbered = [k for k in kinds if k.weight and len(k.weight) == 2 and "#" in k.stem]
+    stacked = [k for k in kinds if k.weight and len(k.weight) == 3]
+    for group, rule in ((numbered, Rule(())), (stacked, Rule((), stacked=True))):
+        one = [replace(k, weight=(k.weight or ())[-2:], bias=k.bias[-1:] if k.bias else None) for k in group]
+        found = _ffn_alone(one, width)
+        if found is not None:
+            _take_ffn(guess, *found, rule)
+
+
+def _ffn_alone(matrices: Sequence[Kind], width: int) -> tuple[Chosen, list[Kind]] | None:
+    """Find a feed-forward network among matrices that are not all explained.
+
+    Three matrices of one hidden size are one. So are the widest two, or the widest and one half as wide, unless
+    their names look like attention.
+    """
+    by_size: dict[int, list[Kind]] = defaultdict(list)
     for kind in matrices:
-        assert kind.weight is not None
-        rows, columns = kind.weight
-        if rows != width and columns == width:
-            into[rows].append(kind)
-        elif columns != width and rows == width:
-            out[columns].append(kind)
-    for size in sorted({*into, *out}, reverse=True):
-        a, b = into.get(size, []), out.get(size, [])
-        if len(a) == 2 and len(b) == 1:
-            return _Ffn(tuple(a), b[0], False)
-        if len(a) == 1 and len(b) == 2:
-            return _Ffn(tuple(b), a[0], True)
-        if len(a) == 1 and len(b) == 1 and not _looks_like_attention(a[0], b[0]):
-            return _ungated(a[0], b[0])
-        if not b and len(a) == 1 and size % 2 == 0 and len(out.get(size // 2, [])) == 1:
-            return _Ffn((a[0],), out[size // 2][0], False, fused=True)
+        sides = [n for n in kind.weight or () if n != width]
+        if len(sides) == 1:
+            by_size[sides[0]].append(kind)
+    sizes = sorted(by_size, reverse=True)
+    groups = [by_size[size] for size in sizes if len(by_size[size]) == 3]
+    for size in sizes[:1]:
+        half = by_size.get(size // 2, []) if size % 2 == 0 and len(by_size[size]) == 1 else []
+        pair = [*by_size[size], *half]
+        groups += [pair] if len(pair) == 2 and not _looks_like_attention(*pair) else []
+    for group in groups:
+        chosen = choose(ffn_plans(group, width), group)
+        if chosen is not None:
+            return chosen, group
     return None
 
 
 def _looks_like_attention(a: Kind, b: Kind) -> bool:
-    return resemblance(a.stem, "q") > resemblance(a.stem, "up") and resemblance(b.stem, "o") > 0
+    return any(
+        telling(x.stem, "q") > resemblance(x.stem, "up") and resemblance(y.stem, "o") > 0
+        for x, y in ((a, b), (b, a))
+    )
 
 
-def _ungated(tall: Kind, wide: Kind) -> _Ffn:
-    """One matrix each way: names, else order, say which reads; a tall reader is stored ``[out, in]``."""
-    straight = resemblance(tall.stem, "up") + resemblance(wide.stem, "down")
-    turned = resemblance(wide.stem, "up") + resemblance(tall.stem, "down")
-    if turned > straight or (turned == straight and wide.place < tall.place):
-        return _Ffn((wide,), tall, True)
-    return _Ffn((tall,), wide, False)
-
-
-def _take_ffn(guess: Guess, ffn: _Ffn, what: str) -> bool:
-    basis = f"shapes of {what}"
-    guess.rules[ffn.writer.stem] = Rule(("down",), transpose=ffn.transpose)
-    guess.notes.append(Inference(f"{'.'.join(ffn.writer.stem)} is down", basis))
-    if len(ffn.readers) == 1:
-        roles = ("gate", "up") if ffn.fused else ("up",)
-        guess.uncertain |= set(roles) if ffn.fused else set()
-        guess.rules[ffn.readers[0].stem] = Rule(roles, transpose=ffn.transpose)
-        guess.notes.append(Inference(f"{'.'.join(ffn.readers[0].stem)} is {' and '.join(roles)}", basis))
-    else:
-        guess.take(arrange(ffn.readers, ("gate", "up")), "gate and up", ffn.transpose)
-    return ffn.transpose
-
-
-def _take_router(guess: Guess, rest: list[Kind], routed: Sequence[Kind], width: int) -> list[Kind]:
-    """The smallest reader beside experts picks them."""
-    readers = [k for k in rest if k.weight and k.weight[1] == width and k.weight[0] < width]
-    small = min(readers, key=lambda k: (k.weight or (0,))[0], default=None)
-    if small is None or sum(k.weight == small.weight for k in readers) != 1 or not routed:
-        return rest
-    guess.rules[small.stem] = Rule(("router",))
-    guess.notes.append(Inference(f"{'.'.join(small.stem)} is router", "the smallest reader beside experts"))
-    return [k for k in rest if k is not small]
-
-
-def _attention(guess: Guess, rest: Sequence[Kind], width: int, transpose: bool) -> None:
-    shaped = {k.stem: (k.weight[::-1] if transpose else k.weight) for k in rest if k.weight}
-    if len(rest) == 2:
-        fused = [k for k in rest if shaped[k.stem][0] > width and shaped[k.stem][1] == width]
-        writers = [k for k in rest if shaped[k.stem][0] == width and k not in fused]
-        if len(fused) == 1 and len(writers) == 1:
-            guess.rules[fused[0].stem] = Rule(("q", "k", "v"), transpose=transpose)
-            guess.rules[writers[0].stem] = Rule(("o",), transpose=transpose)
-            basis = "shapes; rows taken to be all queries, then keys, then values"
-            guess.notes.append(Inference(f"{'.'.join(fused[0].stem)} is q, k, v", basis))
-            guess.uncertain |= {"q", "k", "v"}
-        return
-    if len(rest) != 4:
-        return
-    groups: dict[Shape, list[Kind]] = defaultdict(list)
-    for kind in rest:
-        groups[shaped[kind.stem]].append(kind)
-    if len(groups) == 1:
-        guess.take(arrange(rest, ("q", "k", "v", "o")), "q, k, v and o", transpose)
-        return
-    for shape, same in sorted(groups.items()):
-        if len(same) == 2 and shape[1] == width and shape[0] < width:
-            guess.take(arrange(same, ("k", "v")), "k and v", transpose)
-        elif len(same) == 2 and shape == (width, width):
-            guess.take(arrange(same, ("q", "o")), "q and o", transpose)
-        elif len(same) == 1:
-            role = "q" if shape[1] == width and shape[0] != width else "o"
-            guess.take(({same[0].stem: role}, "the only part of its shape"), role, transpose)
+def _take_ffn(guess: Guess, chosen: Chosen, kinds: Sequence[Kind], like: Rule = _PLAIN) -> None:
+    rule = replace(like, transpose=chosen.plan.transpose)
+    for same, wanted in chosen.plan.groups(kinds):
+        guess.understood |= {kind.stem for kind in same}
+        _take_group(guess, same, wanted, rule)
+    if chosen.turned and not like.stacked:
+        guess.uncertain |= {"q", "k", "v", "o"}
 
 
 def _norms(guess: Guess, kinds: Sequence[Kind], width: int) -> None:
@@ -260,10 +280,26 @@ def _norms(guess: Guess, kinds: Sequence[Kind], width: int) -> None:
         4: ("attn_norm", "post_attn_norm", "ffn_norm", "post_ffn_norm"),
     }
     if len(gains) in roles:
-        guess.take(arrange(gains, roles[len(gains)]), "the norms")
+        guess.take(settle(gains, roles[len(gains)], _nearness(guess)))
+        guess.understood |= {kind.stem for kind in gains}
     short = [k for k in kinds if k.weight and len(k.weight) == 1 and k.weight[0] < width]
     if len(short) == 2 and short[0].weight == short[1].weight:
-        guess.take(arrange(short, ("q_norm", "k_norm")), "q_norm and k_norm")
+        guess.take(settle(short, ("q_norm", "k_norm")))
+
+
+def _nearness(guess: Guess) -> Score:
+    """A norm in the module of the attention matrices is theirs; so with the feed-forward network's."""
+    stems: dict[str, list[Path]] = defaultdict(list)
+    for path, rule in guess.rules.items():
+        if not {"q", "v", "o", "up", "down"}.isdisjoint(rule.roles):
+            stems["attn" if _units(rule.roles[0]) == "attention" else "ffn"].append(path)
+
+    def score(path: Path, role: str) -> int:
+        near = {side: max((shared_depth(path, s) for s in found), default=0) for side, found in stems.items()}
+        mine, other = ("attn", "ffn") if "attn" in role else ("ffn", "attn")
+        return 2 * (near.get(mine, 0) > near.get(other, 0))
+
+    return score
 
 
 def spelled(path: Path) -> str:

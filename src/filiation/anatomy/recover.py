@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from filiation.anatomy import config as configs
 from filiation.anatomy.anonymous import fill_layers, impose_layers
+from filiation.anatomy.config import Settings
 from filiation.anatomy.families import families
-from filiation.anatomy.hints import BY_ORDER, Kind, Shape, arrange, order_tells
-from filiation.anatomy.infer import Guess, infer_layer, infer_missing, kinds_of, spelled
+from filiation.anatomy.hints import Kind, Shape
+from filiation.anatomy.infer import Guess, infer_layer, infer_missing, spelled
+from filiation.anatomy.kinds import expert_count, kinds_of
 from filiation.anatomy.model import Inference
-from filiation.anatomy.names import Stack, stem
+from filiation.anatomy.names import Stack
+from filiation.anatomy.plans import Facts
 from filiation.anatomy.rename import from_pairs
-from filiation.anatomy.tables import Family, Hit, Kinds, Path, Rule
-from filiation.anatomy.towers import Clues, Found, Tower, component_of, name_layers
+from filiation.anatomy.roles import NORMS
+from filiation.anatomy.tables import Config, Family, Hit, Kinds, Path, Rule
+from filiation.anatomy.towers import INFERRED, Clues, Found, Tower, component_of, name_layers
 from filiation.checkpoint.model import TensorInfo
 
 Tensors = Mapping[str, TensorInfo]
 
-INFERRED = "inferred"
 _LEAST = 2
 """A layer of fewer inferred roles than this is not called a layer."""
 
@@ -34,38 +38,89 @@ def complete(tower: Tower, tensors: Tensors, shapes: Mapping[str, Shape]) -> Non
         name_layers(tower, tensors)
     tower.notes += guess.notes
     tower.uncertain |= guess.uncertain
+    tower.understood |= guess.understood
 
 
 def recover(stack: Stack, tensors: Tensors, clues: Clues) -> Tower | None:
     """Return a tower for a stack of which no table knows anything, or None where its shapes say too little."""
     kinds = kinds_of(stack, clues.shapes)
-    guess = infer_layer(kinds)
-    if len(guess.rules) < _LEAST or not any("down" in rule.roles for rule in guess.rules.values()):
-        return None
     component = component_of(stack.container) or "language"
     own = configs.tower_config(clues.config, component)
+    guess, ignored = _infer(kinds, configs.settings_of(own, {}, ()), expert_count(stack, kinds))
+    if len(guess.rules) < _LEAST or not any("down" in rule.roles for rule in guess.rules.values()):
+        return None
     roles = {role for rule in guess.rules.values() for role in rule.roles}
-    norm_bias = any(k.bias for k in kinds if _is_norm(guess.rules.get(k.stem)))
     made = Family(
         name=INFERRED,
-        container=stack.container[-1],
+        container=stack.container[-1] if stack.container else "",
         layer={spelled(path): rule for path, rule in guess.rules.items()},
         outside={},
-        kinds=Kinds(norm="layer" if norm_bias else "rms", gated="gate" in roles),
+        kinds=_kinds(kinds, guess, own, gated="gate" in roles),
+        ignore=ignored,
     )
     model = _nearest(guess, made)
     tower = Tower(component, made, stack.container[:-1], stack, own, known=False)
     tower.renames = _renames(guess.rules, model)
-    if stack.container[-1] != model.container.split(".")[-1]:
-        tower.renames[stack.container[-1]] = model.container.split(".")[-1]
-    tower.notes = [
-        Inference(f"{len(stack.layers)} layers under '{'.'.join(stack.container)}'", "repeated shapes")
-    ]
-    tower.notes += guess.notes
-    tower.uncertain = guess.uncertain
-    tower.norm_known = norm_bias or "rms_norm_eps" in own
+    if made.container != model.container.split(".")[-1] and made.container:
+        tower.renames[made.container] = model.container.split(".")[-1]
+    where = f" under '{'.'.join(stack.container)}'" if stack.container else ""
+    tower.notes = [Inference(f"{len(stack.layers)} layers{where}", "repeated shapes"), *guess.notes]
+    tower.uncertain, tower.understood = guess.uncertain, guess.understood
+    tower.norm_known = made.kinds.norm == "layer" or _says(own, "rms")
+    tower.positions_known = _says_positions(own) or made.kinds.positions != "rope"
     name_layers(tower, tensors)
     return tower
+
+
+def _infer(kinds: Sequence[Kind], said: Settings, experts: int) -> tuple[Guess, tuple[str, ...]]:
+    """Infer a layer as the config describes it; where no reading of the shapes fits that, without its sizes.
+
+    Returns:
+        what was inferred, and the settings that were left out.
+    """
+    facts = Facts(said.n_heads, said.n_kv_heads, said.d_head, said.d_ff, experts)
+    heads = ("n_heads", "n_kv_heads", "d_head")
+    first = infer_layer(kinds, facts)
+    for ignored in (("d_ff",), heads, ("d_ff", *heads)):
+        if first.complete or not any(getattr(said, setting) for setting in ignored):
+            continue
+        tried = infer_layer(kinds, replace(facts, **dict.fromkeys(ignored)))
+        if tried.complete:
+            what = f"the config's {', '.join(s for s in ignored if getattr(said, s))} left out of account"
+            tried.notes.insert(0, Inference(what, "no reading of the shapes agrees with it"))
+            return tried, ignored
+    return first, ()
+
+
+def _kinds(kinds: Sequence[Kind], guess: Guess, own: Config, *, gated: bool) -> Kinds:
+    has_bias = any(k.bias for k in kinds if _is_norm(guess.rules.get(k.stem)))
+    norm = "layer" if has_bias or (_says(own, "layer_norm", "layernorm") and not _says(own, "rms")) else "rms"
+    found = Kinds(norm=norm, norm_bias=has_bias, gated=gated)
+    if _says(own, "alibi"):
+        return replace(found, rope=None, positions="alibi")
+    kind = own.get("position_embedding_type")
+    return (
+        replace(found, rope=None, positions="relative")
+        if isinstance(kind, str) and "relative" in kind
+        else found
+    )
+
+
+def _says_positions(own: Config) -> bool:
+    return _says(own, "rope", "rotary") or own.get("position_embedding_type") in ("absolute", "learned")
+
+
+def _says(own: Config, *words: str) -> bool:
+    """Whether the config has a setting with one of these words in its key or value that is not switched off."""
+
+    def means(key: str, value: Any) -> bool:
+        if value is None or value is False:
+            return False
+        return any(
+            word in key.lower() or (isinstance(value, str) and word in value.lower()) for word in words
+        )
+
+    return any(means(key, value) for key, value in own.items())
 
 
 def recover_flat(tensors: Tensors, clues: Clues) -> tuple[Tower, dict[Path, str]] | None:
@@ -105,45 +160,8 @@ def fill(tower: Tower, loose: dict[Path, str], tensors: Tensors, shapes: Mapping
             tower.uncertain |= {"q", "k", "v", "o"} & set(biases)
 
 
-def place_beside(tower: Tower, loose: dict[Path, str], tensors: Tensors, width: int) -> None:
-    """Infer the embedding, the head, positions and the final norm among tensors outside the layers."""
-    kinds: dict[Path, Kind] = {}
-    for place, (path, name) in enumerate(loose.items()):
-        base = stem(path)
-        if base not in kinds and (path == base or path[-1] in ("weight", "gamma", "g")):
-            kinds[base] = Kind(base, tensors[name].shape, None, place)
-    tables = [k for k in kinds.values() if k.weight and len(k.weight) == 2 and k.weight[1] == width]
-    vectors = [k for k in kinds.values() if k.weight == (width,)]
-    guess = Guess()
-    rows = sorted({k.weight[0] for k in tables if k.weight}, reverse=True)
-    if rows:
-        largest = [k for k in tables if k.weight and k.weight[0] == rows[0]]
-        roles = ("embedding", "head")[: len(largest)]
-        guess.take(arrange(largest, roles) if len(largest) <= 2 else None, " and ".join(roles))
-    if len(rows) == 2:
-        second = [k for k in tables if k.weight and k.weight[0] == rows[1]]
-        guess.take(arrange(second, ("position",)) if len(second) == 1 else None, "positions")
-    if len(vectors) == 2 and tower.family.kinds.norm == "layer" and order_tells(vectors):
-        guess.take(
-            ({vectors[0].stem: "final_norm", vectors[1].stem: "final_norm.bias"}, BY_ORDER), "the final norm"
-        )
-    elif vectors:
-        guess.take(arrange(vectors, ("final_norm",)) if len(vectors) == 1 else None, "the final norm")
-    _add_beside(tower, guess, loose, tensors)
-
-
-def _add_beside(tower: Tower, guess: Guess, loose: dict[Path, str], tensors: Tensors) -> None:
-    for path, name in list(loose.items()):
-        rule = guess.rules.get(stem(path))
-        if rule is not None:
-            bias = path != stem(path) and path[-1] in ("bias", "beta", "b")
-            tower.found.append(Found(tensors[name], Hit(rule, bias), None))
-            del loose[path]
-    tower.notes += guess.notes
-
-
 def _is_norm(rule: Rule | None) -> bool:
-    return rule is not None and rule.roles[0].endswith("_norm") and rule.roles[0] not in ("q_norm", "k_norm")
+    return rule is not None and rule.roles[0] in NORMS
 
 
 def _nearest(guess: Guess, made: Family) -> Family:

@@ -9,6 +9,10 @@ from filiation.anatomy.config import Settings
 from filiation.anatomy.model import Axis, Geometry, Part, Ruling, Symmetry
 from filiation.anatomy.tables import Family
 
+FUSED_QKV = "fused q, k, v"
+FUSED_FFN = "fused gate and up"
+"""In :attr:`Case.uncertain`: how the rows of a fused projection are laid out was assumed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -16,9 +20,10 @@ class Case:
 
     Attributes:
         shares_residual_with: the component whose channels these are.
-        uncertain: roles that stored order alone told apart.
+        uncertain: roles that stored order or leaning words alone told apart.
         norm_known: whether it is known that norms do or do not subtract the mean.
         has_config: whether a config speaks of this tower.
+        positions_known: whether it is known how positions enter.
         unexplained: the family is unknown, and unnamed tensors have an axis as long as the residual stream.
     """
 
@@ -30,6 +35,7 @@ class Case:
     uncertain: frozenset[str] = frozenset()
     norm_known: bool = True
     has_config: bool = True
+    positions_known: bool = True
     unexplained: bool = False
 
     def has(self, *roles: str) -> bool:
@@ -64,6 +70,11 @@ def _residual_order(case: Case) -> Verdict:
         return False, "no residual stream"
     if case.unexplained:
         return False, "tensors of unknown meaning touch the channels and may give each its own (as RWKV's do)"
+    if case.geometry.norm == "layer" and not case.positions_known:
+        return (
+            False,
+            "nothing says how positions enter; fixed sinusoidal ones would give each channel its own meaning",
+        )
     return True, "channels of the residual stream may be permuted in every tensor that reads or writes them"
 
 
@@ -82,6 +93,8 @@ def _residual_sign(case: Case) -> Verdict:
 def _ffn_order(case: Case) -> Verdict:
     if not case.has("down"):
         return False, "no feed-forward layers were named"
+    if FUSED_FFN in case.uncertain:
+        return False, "how gate and up share one matrix was assumed: its rows may alternate"
     return True, "hidden neurons may be permuted: rows of gate and up, columns of down"
 
 
@@ -94,7 +107,10 @@ def _ffn_sign(case: Case) -> Verdict:
     if not case.geometry.up_is_odd:
         return False, "the gated product is not odd in the up branch"
     if {"gate", "up"} & case.uncertain:
-        return False, "which of two equal shapes is the gate was inferred from stored order alone"
+        return (
+            False,
+            "which of two equal shapes is the gate was inferred from stored order or leaning names alone",
+        )
     if case.has("ffn_sub_norm") and case.geometry.norm == "layer":
         return False, "a LayerNorm stands on the hidden neurons"
     return True, "the gated product is odd in the up branch: an up row and its down column flip together"
@@ -113,6 +129,10 @@ def _no_heads(case: Case) -> str | None:
 def _no_head_order(case: Case) -> str | None:
     if case.geometry.alibi:
         return "ALiBi gives every head its own slope"
+    if not case.positions_known:
+        return "nothing says how positions enter; ALiBi would give every head its own slope"
+    if {"q", "o", FUSED_QKV} & case.uncertain:
+        return "which projection holds the queries was inferred from stored order or leaning names alone"
     if case.geometry.positions == "relative":
         return "a relative-position table indexes the heads, over all layers at once"
     return _no_heads(case)
@@ -140,8 +160,11 @@ def _value_order(case: Case) -> Verdict:
     missing = _no_heads(case)
     if missing:
         return False, missing
-    if {"q", "k", "v"} & case.uncertain:
-        return False, "which projection holds the values was inferred from stored order alone"
+    if {"q", "k", "v", "o"} & case.uncertain:
+        return (
+            False,
+            "which projection holds the values was inferred from stored order or leaning names alone",
+        )
     if case.has("attn_sub_norm") and case.geometry.norm == "layer":
         return False, "a LayerNorm stands on the attention output"
     return True, "value channels may be permuted inside a head: rows of v, columns of o"

@@ -96,6 +96,16 @@ def mask(path: Path) -> Path:
     return tuple(["#" if segment.isdecimal() else segment for segment in path])
 
 
+def shared_depth(path: Path, root: Path) -> int:
+    """Return how many leading segments two paths share."""
+    count = 0
+    for a, b in zip(path, root, strict=False):
+        if a != b:
+            break
+        count += 1
+    return count
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     """A name found in a table: its rule, whether it is the bias, the expert number, another number."""

@@ -8,14 +8,17 @@ from dataclasses import dataclass, field
 
 from filiation.anatomy import config as configs
 from filiation.anatomy.families import families
-from filiation.anatomy.families.gguf import UNKNOWN, as_gguf
 from filiation.anatomy.model import Inference
 from filiation.anatomy.names import Stack, stem
 from filiation.anatomy.roles import NORMS
-from filiation.anatomy.tables import Config, Family, Hit, Path
+from filiation.anatomy.tables import Config, Family, Hit, Path, shared_depth
 from filiation.checkpoint.model import TensorInfo
 
 Shapes = Mapping[str, tuple[int, ...]]
+
+INFERRED = "inferred"
+"""The name of a table that was made on the spot, from shapes and resemblances."""
+_UNKNOWN_GGUF = "gguf"
 
 _COMPONENT_WORDS: Mapping[str, tuple[str, ...]] = {
     "vision": ("vis", "vpm", "vit", "image", "img", "siglip", "clip"),
@@ -56,7 +59,9 @@ class Tower:
 
     ``root`` is the path above the container: names beside the layers are looked up relative to it or to one of
     its ancestors. ``stray`` are the paths inside layers that no rule explained. ``uncertain`` are roles that stored
-    order alone told apart; ``norm_known`` is false where nothing says whether norms subtract the mean.
+    order or leaning words alone told apart, ``understood`` the kinds of stray whose kind of part is known all the
+    same; ``norm_known`` is false where nothing says whether norms subtract the mean, ``positions_known`` where nothing
+    says how positions enter.
     """
 
     component: str
@@ -70,7 +75,9 @@ class Tower:
     notes: list[Inference] = field(default_factory=list[Inference])
     renames: dict[str, str] = field(default_factory=dict[str, str])
     uncertain: set[str] = field(default_factory=set[str])
+    understood: set[Path] = field(default_factory=set[Path])
     norm_known: bool = True
+    positions_known: bool = True
 
 
 def component_of(path: Path) -> str | None:
@@ -121,7 +128,8 @@ def _raise(stack: Stack, clues: Clues) -> Tower | None:
     known = 2 * best.explained > len(stack.stems)
     tower = Tower(_component(best.family, said), best.family, root, stack, best.config, known)
     rivals = {score.family.kinds.norm for score in scores if score.rank[:3] == best.rank[:3]}
-    tower.norm_known = len(rivals) == 1 and best.family.name != UNKNOWN.name
+    tower.norm_known = len(rivals) == 1 and best.family.name != _UNKNOWN_GGUF
+    tower.positions_known = best.family.name != _UNKNOWN_GGUF or "rope_theta" in best.config
     return tower
 
 
@@ -132,6 +140,8 @@ def _component(family: Family, said: str | None) -> str:
 def _candidates(clues: Clues) -> Sequence[Family]:
     if clues.architecture is None:
         return families()
+    from filiation.anatomy.families.gguf import UNKNOWN, as_gguf
+
     named = [family for family in families() if clues.architecture in family.gguf]
     plain = [family for family in families() if family.container.startswith("v.")]
     return [*(as_gguf(family.under(clues.config or {})) for family in named), UNKNOWN, *plain]
@@ -184,16 +194,6 @@ def _explained_beside(loose: Sequence[Path], root: Path, family: Family) -> int:
     """Count the names outside the layers that the table explains, looking up from the tower's root."""
     lookup = family.beside
     return sum(any(lookup.find(path[d:]) for d in range(shared_depth(path, root) + 1)) for path in loose)
-
-
-def shared_depth(path: Path, root: Path) -> int:
-    """Return how many leading segments two paths share."""
-    count = 0
-    for a, b in zip(path, root, strict=False):
-        if a != b:
-            break
-        count += 1
-    return count
 
 
 def _ends_with(path: Path, container: str) -> bool:

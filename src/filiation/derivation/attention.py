@@ -44,7 +44,12 @@ class AttentionFrame:
 
 
 def match_attention(case: Case, pair: Pair) -> AttentionFrame | None:
-    """Match the attention of a layer pair; None where it cannot be read as plain multi-head attention."""
+    """Match the attention of a layer pair; None where it cannot be read as plain multi-head attention.
+
+    A frugal reading leaves it out.
+    """
+    if case.frugal:
+        return None
     g, other = case.suspect.geometry, case.candidate.geometry
     same = (g.n_heads, g.n_kv_heads, g.d_head) == (other.n_heads, other.n_kv_heads, other.d_head)
     small = case.plan.whole and g.d_model * (g.n_heads or 1) * (g.d_head or 1) <= SMALL

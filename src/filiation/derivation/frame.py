@@ -58,7 +58,7 @@ def frame_layer(case: Case, pair: Pair) -> LayerFrame:
     """Find how one layer of the suspect lies in its layer of the candidate."""
     plain = LayerFrame(pair, match_attention(case, pair), match_experts(case, pair))
     folded: dict[str, bool] = {}
-    for role in ("v", "gate", "up"):
+    for role in ("gate", "up") if case.frugal else ("v", "gate", "up"):
         norm = norm_before(case.suspect, role)
         if norm is not None and norm not in folded:
             choice = _must_fold(case, plain, role)
@@ -84,12 +84,13 @@ def _must_fold(case: Case, frame: LayerFrame, role: str) -> bool | None:
         return True
     if np.array_equal(match.fold.suspect, case.residual.carry(match.fold.candidate)):
         return False
-    folded, plain = _distance(match), _distance(match.unfolded())
+    window = case.pairing.window if case.frugal else None
+    folded, plain = _distance(match, window), _distance(match.unfolded(), window)
     return folded < FOLD_EXPLAINS * plain
 
 
-def _distance(match: Matched) -> float:
-    s, p = match.window(0, min(64, match.mine.shape[0]))
+def _distance(match: Matched, window: tuple[int, int] | None = None) -> float:
+    s, p = match.window(*(window or (0, min(64, match.mine.shape[0]))))
     energy = float(np.square(s).sum())
     return float(np.square(s - p).sum()) / energy if energy else 0.0
 

@@ -30,7 +30,8 @@ class Spectrum:
     """The shape of a difference on a sampled block.
 
     Attributes:
-        rank: numerical rank, and ``of``: the largest it could be.
+        rank: numerical rank, and ``of``: the largest it could be. ``cliff``: the spectrum ends at the rank, with
+            rounding behind it.
         tail: share of the energy beyond the rank.
         edge: largest singular value over that of white noise of the same level (arXiv 1011.1713): about 1 for noise.
         kurtosis: of the elements; 3 for a Gaussian.
@@ -39,10 +40,16 @@ class Spectrum:
 
     rank: int
     of: int
+    cliff: bool
     tail: float
     edge: float
     kurtosis: float
     unevenness: float
+
+    @property
+    def low(self) -> bool:
+        """Whether the rank is low: at most half of what it could be before a cliff, a quarter without one."""
+        return self.of >= 8 and self.rank <= (self.of // 2 if self.cliff else self.of // 4)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +100,6 @@ class Measured:
     def delta(self) -> Delta:
         """Return the public record."""
         mine, theirs = self.match.mine, self.match.theirs
-        low = self.spectrum is not None and self.spectrum.rank <= self.spectrum.of // 4
         return Delta(
             tensor=mine.tensor,
             component=mine.component,
@@ -102,7 +108,9 @@ class Measured:
             candidate_layer=theirs.layer,
             relative_delta=self.relative,
             cosine=self.cosine,
-            rank=self.spectrum.rank if low and self.spectrum is not None and self.changed else None,
+            rank=self.spectrum.rank
+            if self.spectrum is not None and self.spectrum.low and self.changed
+            else None,
             equal=self.equal,
             elements=self.elements,
             expert=mine.expert,
@@ -180,20 +188,25 @@ SOME_ZEROS = 0.01
 
 
 def measure(
-    match: Matched, rng: np.random.Generator, *, rows: int | None = None, lattices: bool = True
+    match: Matched,
+    rng: np.random.Generator,
+    *,
+    rows: int | None = None,
+    window: tuple[int, int] | None = None,
+    lattices: bool = True,
 ) -> Measured:
     """Measure a match: all of it, or ``rows`` rows at a seeded offset.
 
     Args:
+        window: the rows to measure instead of a seeded run (rows that were read already).
         lattices: look whether the suspect lies on a quantisation lattice (a stored one is always looked at).
     """
     large = int(np.prod(match.mine.shape)) > SMALL
     sample = SAMPLE_ROWS // 2 if large else SAMPLE_ROWS
-    block = _Block(
-        _sample_window(_row_count(match), rng, rows or sample), SAMPLE_COLUMNS // (2 if large else 1)
-    )
+    chosen = window or _sample_window(_row_count(match), rng, rows or sample)
+    block = _Block(chosen, SAMPLE_COLUMNS // (2 if large else 1))
     sums = _Sums()
-    if rows is not None:
+    if rows is not None or window is not None:
         start, stop = block.window
         s, p = match.window(start, stop)
         sums.add(s, p)
@@ -308,10 +321,11 @@ def spectrum_of(difference: Floats, noise: float = 0.0) -> Spectrum | None:
     square = np.square(difference)
     second = float(square.mean(dtype=np.float64))
     fourth = float(np.square(square / second).mean(dtype=np.float64))  # the mean is zero for all that matters
-    rank = _rank(energies, noise, m, n)
+    rank, cliff = _rank(energies, noise, m, n)
     return Spectrum(
         rank=rank,
         of=min(m, n),
+        cliff=cliff,
         tail=float(energies[rank:].sum() / energies.sum()),
         edge=float(np.sqrt(energies[0] / second) / (np.sqrt(m) + np.sqrt(n))),
         kurtosis=fourth,
@@ -319,7 +333,7 @@ def spectrum_of(difference: Floats, noise: float = 0.0) -> Spectrum | None:
     )
 
 
-def _rank(energies: Doubles, noise: float, m: int, n: int) -> int:
+def _rank(energies: Doubles, noise: float, m: int, n: int) -> tuple[int, bool]:
     """Return where the spectrum ends: at a cliff behind which rounding is left, or at the edge of rounding noise.
 
     Merged adapters end in a cliff. A full update may begin with one (a dominant direction), so what lies behind
@@ -331,6 +345,6 @@ def _rank(energies: Doubles, noise: float, m: int, n: int) -> int:
     behind = float(energies[at + 1 :].sum())
     little = max((1 - RANK_ENERGY) * float(energies.sum()), 2 * noise**2 * m * n)
     if drops[at] >= CLIFF and behind <= little:
-        return at + 1
+        return at + 1, True
     floor = max(1.1 * noise * (np.sqrt(m) + np.sqrt(n)), 2 * DIGITS * float(roots[0]))
-    return max(1, int((roots > floor).sum()))
+    return max(1, int((roots > floor).sum())), False

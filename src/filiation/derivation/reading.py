@@ -38,6 +38,11 @@ class Case:
         """The component's name."""
         return self.suspect.component
 
+    @property
+    def frugal(self) -> bool:
+        """Whether only rows that the exact tests read are to be read: every read is a request."""
+        return self.plan.frugal and not self.whole
+
     def rng(self, purpose: str) -> np.random.Generator:
         """Return the generator for one purpose."""
         return self.plan.rng(f"derivation/{self.component}/{self.number}/{purpose}")

@@ -17,8 +17,17 @@ from filiation.evidence import Derivation
 FOREIGN = 0.1
 #: Size of an inserted block's writers over those of the layer it copies, below which it is (nearly) silent.
 SILENT = 0.25
+#: Standard deviations of the cosine of unrelated parts that a small part must exceed to be the candidate's.
+CLEAR = 6.0
 ATTENTION = ("q", "k", "v", "o", "q_a", "q_b", "kv_a", "kv_b")
 FFN = ("gate", "up", "down", "shared.gate", "shared.up", "shared.down")
+
+
+def agrees(m: Measured) -> bool:
+    """Return whether a matrix comes from the candidate: its cosine is above chance, which small parts make large."""
+    if not m.is_matrix or m.cosine is None:
+        return False
+    return abs(m.cosine) >= max(FOREIGN, CLEAR / max(1, m.elements) ** 0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +175,9 @@ def grafted_step(
         components: components of the suspect other than this one -> ``absent`` from the candidate.
     """
     foreign = {i: a.foreign for i, a in layers.items() if a.foreign}
-    strangers = [m.role for m in outer if m.is_matrix and m.cosine is not None and abs(m.cosine) < FOREIGN]
+    strangers = [m.role for m in outer if m.is_matrix and m.cosine is not None and not agrees(m)]
     inherited = [i for i, a in layers.items() if not a.foreign]
-    shared = [m.role for m in outer if m.is_matrix and m.cosine is not None and abs(m.cosine) >= FOREIGN]
+    shared = [m.role for m in outer if agrees(m)]
     strangers = [r for r in strangers if r != "embedding" and r != "head"]  # told by vocabulary_changed
     half = [i for i, a in layers.items() if a.foreign and not a.wholly_foreign]
     if not (foreign or strangers or components) or not (inherited or shared or half):

@@ -21,8 +21,8 @@ FINE_TUNED, CONTINUED = 0.2, 0.4
 #: Median cosine below which a shared initialisation explains the agreement as well as further training does
 #: (evidence contract, section 4).
 SAME_TRAINING = 0.5
-#: Rank over the largest possible one up to which an update is low-rank, and the share of changed matrices it takes.
-LOW_RANK, LOW_RANK_SHARE = 0.25, 0.8
+#: Share of the changed matrices whose change must be of low rank.
+LOW_RANK_SHARE = 0.8
 #: White noise: the spectrum ends at the noise edge, elements are Gaussian, rows are even, levels are equal.
 EDGE, KURTOSIS, UNEVEN, LEVELS = 1.12, 0.35, 3.0, 0.05
 #: Share of zeros a suspect must have beyond the candidate's to be called sparsified.
@@ -173,7 +173,7 @@ def _update(matrices: Sequence[Measured], vectors: Sequence[Measured], *, comple
         "tensors_equal": sum(m.equal == 1.0 for m in matrices),
         "complete": complete,
     }
-    low = [m for m in changed if _is_low_rank(m)]
+    low = [m for m in changed if m.spectrum is not None and m.spectrum.low]
     if len(low) >= LOW_RANK_SHARE * len(changed):
         return [_low_rank(low, changed, matrices)]
     noise = _noise(changed, numbers)
@@ -210,10 +210,6 @@ def _by_size(median: float, numbers: dict[str, Any]) -> Derivation:
     if median >= CONTINUED:
         return Derivation("continued_pretraining", numbers)
     return Derivation("cannot_tell", {"candidates": ["fine_tuned", "continued_pretraining"], **numbers})
-
-
-def _is_low_rank(m: Measured) -> bool:
-    return m.spectrum is not None and m.spectrum.of >= 8 and m.spectrum.rank <= LOW_RANK * m.spectrum.of
 
 
 def _low_rank(

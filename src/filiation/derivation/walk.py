@@ -23,6 +23,7 @@ from filiation.derivation.storage import storage_steps
 from filiation.derivation.structure import (
     Agreement,
     agreements,
+    agrees,
     grafted_step,
     layer_steps,
     silent_copies,
@@ -37,7 +38,10 @@ from filiation.origin.gather import Side
 from filiation.origin.pairing import Pairing, Plan, TokenRows
 
 #: Layers and rows of each matrix that a sampled reading looks at; half of that where every read is a request.
-SAMPLED_LAYERS, SAMPLED_ROWS = 4, 64
+SAMPLED_LAYERS, SAMPLED_ROWS = 3, 32
+
+#: Where every read is a request, the rows that the exact tests read are measured and no others.
+READ_ALREADY = ("gate", "up")
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -188,7 +192,7 @@ def _sampled(path: Pairs, plan: Plan) -> Pairs:
 def _worth_sampling(part: Part, plan: Plan) -> bool:
     if len(part.shape) < 2:
         return False
-    return part.role in ("q", "v", "gate", "up", "down") or not plan.frugal
+    return part.role in READ_ALREADY or not plan.frugal
 
 
 def _measure_all(
@@ -205,7 +209,8 @@ def _measure_all(
     rest = _measure_some(
         case, [m for n, matches in enumerate(wanted) if n not in probes for m in matches], lattices=seen
     )
-    outer = [m for m in outer_matches(case) if case.whole or m.mine.role == "embedding"]
+    sampled = () if case.frugal else ("embedding",)
+    outer = [m for m in outer_matches(case) if case.whole or m.mine.role in sampled]
     inner = sorted((*first, *rest), key=lambda m: m.layer or 0)
     return tuple(inner), tuple(_measure_some(case, outer, lattices=True))
 
@@ -216,7 +221,8 @@ def _measure_some(case: Case, matches: Sequence[Matched], *, lattices: bool) -> 
 
     def one(match: Matched) -> Measured:
         rng = case.rng(f"rows/{match.mine.tensor}/{match.mine.role}")
-        return measure(match, rng, rows=rows, lattices=lattices)
+        window = case.pairing.window if case.frugal else None
+        return measure(match, rng, rows=rows, window=window, lattices=lattices)
 
     if not case.whole or case.plan.whole:
         return [one(m) for m in matches]
@@ -271,13 +277,13 @@ def _any_inherited(layers: dict[int, Agreement], outer: Sequence[Measured]) -> b
         for a in layers.values()
     ):
         return True
-    return any(m.is_matrix and m.cosine is not None and abs(m.cosine) >= 0.1 for m in outer)
+    return any(agrees(m) for m in outer)
 
 
 def _is_inherited(m: Measured, layers: dict[int, Agreement]) -> bool:
     """Return whether a part comes from the candidate: by its own cosine, for vectors by its layer's."""
     if m.is_matrix:
-        return m.cosine is not None and m.cosine >= 0.1
+        return agrees(m) and (m.cosine or 0.0) > 0
     return m.layer is None or (m.layer in layers and not layers[m.layer].foreign)
 
 

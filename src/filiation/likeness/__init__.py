@@ -30,9 +30,9 @@ STATISTICS: tuple[Statistic, ...] = (
     EmbeddingGeometry(),
 )
 
-#: Rows of a matrix that a sampled comparison reads for a standard deviation (an error of about 0.4 % for 2,048
+#: Rows of a matrix that a sampled comparison reads for a standard deviation (an error of about 0.6 % for 2,048
 #: columns), and the most layers that are decomposed.
-SAMPLED_ROWS = 16
+SAMPLED_ROWS = 8
 MOST_LAYERS = 6
 #: What a sampled comparison measures, and what is left where every read is a request.
 SAMPLED = frozenset({"sigma_curve", "norm_correlation", "neuron_match", "embedding_geometry"})

@@ -9,7 +9,7 @@ from filiation.evidence import Background
 from filiation.likeness.subject import Measured, Subject
 from filiation.origin.gather import Side
 
-MOST_ELEMENTS = 2**24  # largest matrix that is decomposed
+MOST_ROWS = 512  # rows of a projection that are decomposed: the work grows with their square
 
 
 class Spectra:
@@ -25,11 +25,11 @@ class Spectra:
     )
 
     def measure(self, subject: Subject) -> Measured:
-        """Decompose the query projection of each paired layer (or its first rows) and correlate."""
+        """Decompose the query projection of each paired layer (its first 512 rows) and correlate."""
         mine, theirs = subject.sides
         r: list[float] = []
         for i, j in subject.layers:
-            a, b = self._spectrum(mine, i, subject.rows), self._spectrum(theirs, j, subject.rows)
+            a, b = self._spectrum(mine, i), self._spectrum(theirs, j)
             if a is None or b is None:
                 continue
             n = min(len(a), len(b))
@@ -37,15 +37,16 @@ class Spectra:
                 r.append(float(np.corrcoef(a[:n], b[:n])[0, 1]))
         if not r:
             return Measured(None, reason="no_attention_matrices")
-        return Measured(float(np.mean(r)), len(r), parameters={"rows": subject.rows or "all"})
+        return Measured(float(np.mean(r)), len(r), parameters={"rows": MOST_ROWS})
 
-    def _spectrum(self, side: Side, layer: int, rows: int | None) -> npt.NDArray[np.float64] | None:
+    def _spectrum(self, side: Side, layer: int) -> npt.NDArray[np.float64] | None:
         part = side.anatomy.part("q", layer, component=side.component)
-        if part is None or part.shape[0] * part.shape[1] > MOST_ELEMENTS:
+        if part is None:
             return None
-        matrix = side.reader("q", layer, None, None if rows is None else (0, min(rows, part.shape[0])))
+        matrix = side.reader("q", layer, None, (0, min(MOST_ROWS, part.shape[0])))
         if matrix is None:
             return None
-        values = np.linalg.svd(matrix.astype(np.float64), compute_uv=False)
-        values = values[values > values[0] * 1e-6]
+        rows = matrix.astype(np.float64)
+        values = np.sqrt(np.maximum(np.linalg.eigvalsh(rows @ rows.T)[::-1], 0.0))
+        values = values[values > values[0] * 1e-4]
         return np.log(values / values.sum())

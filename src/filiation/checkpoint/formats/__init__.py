@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
 from typing import cast
 
 from filiation.checkpoint.formats.base import Format, Loaded, chosen_file

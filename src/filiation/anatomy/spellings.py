@@ -1,0 +1,143 @@
+"""Names that are not dotted paths with a layer number of their own: flattened, glued, numbered elsewhere, from 1."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from filiation.anatomy.names import Stack
+from filiation.anatomy.tables import LEAVES, Path, shared_depth
+
+_NUMBER = re.compile(r"\d+")
+_COUNTED = re.compile(
+    r"(?:^|[^a-z])(?:layers?|lyr|blocks?|blk|block|h|l|stages?|levels?)[^a-z0-9]*$", re.IGNORECASE
+)
+"""What stands before a number that counts layers, where a name has several numbers."""
+
+_WEIGHT = frozenset(
+    {"weight", "weights", "kernel", "matrix", "table", "w", "gain", "gamma", "g", "scale", "embedding"}
+)
+_BIAS = frozenset({"bias", "biases", "b", "beta", "offset", "shift"})
+_GLUED_LEAF = re.compile(r"(.+)_(weight|kernel|bias|w|b|gain|gamma|beta)")
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A number in a name: what stands before and after it."""
+
+    before: str
+    after: str
+    number: int
+
+
+def respelled(names: Iterable[str]) -> tuple[dict[Path, Stack], dict[Path, str]] | None:
+    """Read names by the number that takes the same values in most of them, wherever it stands, as the layer's.
+
+    Segments are split at dots; in names without dots at underscores. A last segment that means weight or bias in
+    another library (``kernel``) is read as ``weight`` or ``bias``.
+
+    Returns:
+        one stack of layers and the other names, as :func:`filiation.anatomy.names.find_stacks`; None where no number
+        counts, or two names would be read alike.
+    """
+    every = list(names)
+    places = {name: _places(name) for name in every}
+    before = _counting(places)
+    if before is None:
+        return None
+    flat = not any("." in name or "/" in name for name in every)
+    inside: dict[str, tuple[Path, Path, int]] = {}
+    for name in every:
+        chosen = _choose([place for place in places[name] if place.before in before])
+        if chosen is not None:
+            head, tail = _tokens(chosen.before, flat), _tokens(chosen.after, flat)
+            inside[name] = (head, tail, chosen.number)
+    heads = [head for head, _, _ in inside.values()]
+    container = heads[0][: min(shared_depth(heads[0], head) for head in heads)]
+    layers: dict[int, dict[Path, str]] = {}
+    for name, (head, tail, number) in inside.items():
+        path = _leafed((*head[len(container) :], *tail))
+        if path in layers.setdefault(number, {}):
+            return None
+        layers[number][path] = name
+    loose = {_leafed(_tokens(name, flat)): name for name in every if name not in inside}
+    if len(loose) + len(inside) < len(every):
+        return None
+    return {container: Stack(container, layers)}, loose
+
+
+def _places(name: str) -> list[_Place]:
+    return [_Place(name[: m.start()], name[m.end() :], int(m.group())) for m in _NUMBER.finditer(name)]
+
+
+def _counting(places: Mapping[str, Sequence[_Place]]) -> set[str] | None:
+    """Return what stands before the numbers that count layers: those with the values that most names share."""
+    values: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for found in places.values():
+        for place in found:
+            values[place.before, place.after].add(place.number)
+    shared: Counter[frozenset[int]] = Counter()
+    for found in places.values():
+        shared.update({frozenset(values[place.before, place.after]) for place in found})
+    several = [(count, sorted(numbers)) for numbers, count in shared.items() if len(numbers) > 1]
+    if not several:
+        return None
+    wanted = set(max(several, key=lambda item: (item[0], len(item[1]), item[1]))[1])
+    return {before for (before, _), numbers in values.items() if numbers == wanted}
+
+
+def _choose(places: Sequence[_Place]) -> _Place | None:
+    """Of several numbers that could count layers, the one a word says so of, else the first."""
+    return next((p for p in places if _COUNTED.search(p.before)), places[0] if places else None)
+
+
+def _tokens(text: str, flat: bool) -> Path:
+    pieces = re.split(r"[./:_-]" if flat else r"[./:]", text)
+    return tuple(piece for piece in (piece.strip("_-") for piece in pieces) if piece)
+
+
+def _leafed(path: Path) -> Path:
+    """Return the path with its last segment as other tables spell it: ``weight`` or ``bias``."""
+    if not path:
+        return path
+    glued = _GLUED_LEAF.fullmatch(path[-1])
+    if glued:
+        path = (*path[:-1], *glued.groups())
+    if len(path) > 1 and path[-1] not in LEAVES:
+        last = path[-1].lower()
+        leaf = "weight" if last in _WEIGHT else "bias" if last in _BIAS else path[-1]
+        return (*path[:-1], leaf)
+    return path
+
+
+def from_zero(stack: Stack) -> Stack | None:
+    """Return the stack with its layers (and the experts in them) counted from 0, None where they already are."""
+    numbers = sorted(stack.layers)
+    if len(numbers) < 2 or numbers != list(range(1, len(numbers) + 1)):
+        return None
+    experts = _experts_from_one(stack)
+    return replace(
+        stack,
+        layers={
+            number - 1: {(_lowered(path) if experts else path): name for path, name in layer.items()}
+            for number, layer in stack.layers.items()
+        },
+    )
+
+
+def _experts_from_one(stack: Stack) -> bool:
+    seen = {
+        int(segment)
+        for layer in stack.layers.values()
+        for path in layer
+        for segment in path[:-2]
+        if segment.isdecimal()
+    }
+    return len(seen) > 1 and seen == set(range(1, len(seen) + 1))
+
+
+def _lowered(path: Path) -> Path:
+    head = tuple(str(int(s) - 1) if s.isdecimal() else s for s in path[:-2])
+    return (*head, *path[-2:])
