@@ -10,9 +10,10 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
-from docs._generate import families, picture, report_keys, support_matrix, transcripts
+from docs._generate import families, null, picture, report_keys, support_matrix, transcripts
 from docs._generate.pages import ROOT, with_part
 
 GENERATORS = (support_matrix, families, report_keys)
@@ -28,19 +29,26 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m docs._generate")
     parser.add_argument("--transcripts", action="store_true", help="also run the commands of the pages")
     parser.add_argument("--picture", action="store_true", help="also draw the report")
+    parser.add_argument("--null", type=Path, metavar="ZOO", help="also measure the null again")
     options = parser.parse_args()
     for module in GENERATORS:
-        page = ROOT / module.PAGE
-        text = page.read_text(encoding="utf-8")
-        for name, content in module.parts().items():
-            text = with_part(text, name, content)
-        _write(page, text)
+        _fill(module.PAGE, module.parts())
+    if options.null is not None:
+        _fill(null.PAGE, null.parts(options.null))
     problems = [p for page in pages() for p in _rerun(page)] if options.transcripts else []
     if options.picture:
         picture.draw()
     for problem in problems:
         sys.stderr.write(f"{problem}\n")
     return 1 if problems else 0
+
+
+def _fill(page: str, parts: Mapping[str, str]) -> None:
+    path = ROOT / page
+    text = path.read_text(encoding="utf-8")
+    for name, content in parts.items():
+        text = with_part(text, name, content)
+    _write(path, text)
 
 
 def _rerun(page: Path) -> list[str]:

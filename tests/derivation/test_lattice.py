@@ -159,7 +159,10 @@ def test_steps_read_off_the_gaps(bits: int, group: int, seed: int) -> None:
     assert found.group == group
     grouped = values.reshape(-1, group)
     step = (grouped.max(1) - grouped.min(1)) / (2**bits - 1)
-    np.testing.assert_allclose(found.step.reshape(-1, group)[:, 0], step, rtol=0.01)
+    read = found.step.reshape(-1, group)[:, 0]
+    known = read > 0  # a group that uses fewer than four levels does not tell
+    assert known.mean() > 0.95
+    np.testing.assert_allclose(read[known], step[known], rtol=0.01)
     assert found.levels == 2**bits
 
 

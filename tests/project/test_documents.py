@@ -35,10 +35,17 @@ def test_decision_is_in_form(path: Path) -> None:
 
 
 def code_lines(path: Path) -> list[str]:
-    """Lines of the code blocks of a document, continuation lines joined, the prompt taken off."""
+    """Lines of the code blocks of a document, continuation lines joined, the prompt taken off.
+
+    Where a block has prompts, its other lines are what a command printed.
+    """
     blocks = re.findall(r"^ *```[^\n]*\n(.*?)^ *```", path.read_text(encoding="utf-8"), re.M | re.S)
-    joined = "\n".join(blocks).replace("\\\n", " ")
-    return [line.strip().removeprefix("$ ") for line in joined.splitlines()]
+    found: list[str] = []
+    for block in blocks:
+        lines = [line.strip() for line in block.replace("\\\n", " ").splitlines()]
+        prompts = [line for line in lines if line.startswith("$ ")]
+        found += [line.removeprefix("$ ") for line in prompts or lines]
+    return found
 
 
 def make_targets() -> set[str]:

@@ -33,12 +33,12 @@ COUNT = st.one_of(st.none(), st.floats(-1e9, 1e9))
 @pytest.mark.parametrize(
     ("test", "kind", "form"),
     [
-        ("ffn_order", "ffn", "order"),
-        ("ffn_order_diagonal", "ffn", "diagonal"),
-        ("ffn_order_subsequence", "ffn", "subsequence"),
-        ("value_sign_in_place", "value", "sign"),
-        ("kv_group_order", "kv_group", "order"),
-        ("basis_free_order", "ffn", "order"),
+        ("ffn_order", "ffn", "units_in_place"),
+        ("ffn_order_diagonal", "ffn", "z"),
+        ("ffn_order_subsequence", "ffn", "longest_increasing_subsequence"),
+        ("value_sign_in_place", "value", "equal_signs"),
+        ("kv_group_order", "kv_group", "units_in_place"),
+        ("basis_free_order", "ffn", "units_in_place"),
         ("gain_history", "history", None),
         ("a_strangers_test", "other", None),
     ],

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from filiation.evidence import Evidence, Scale, Status, Wing
 from filiation.report.numbers import bans, clean, ranges
 from filiation.report.sentences import (
-    COUNTED,
     KINDS,
     canonical,
     expected_text,
     form_of,
+    is_counted,
     is_likeness,
     kind_of,
     limit_text,
@@ -94,7 +94,7 @@ class KindGroup:
         The verdict averages them: listing each test and stage would say one thing several times.
         """
         best: dict[tuple[str, str | None, bool], TestGroup] = {}
-        for test in sorted(self.tests, key=lambda t: form_of(t.test) not in COUNTED):
+        for test in sorted(self.tests, key=lambda t: not is_counted(form_of(t.test))):
             key = ("sign" if "_sign" in test.test else "order", test.detail, test.high is None)
             held = best.get(key)
             if held is None or _stronger(test, held):

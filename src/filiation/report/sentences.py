@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import cache
 
 from filiation.evidence import Evidence, Wing
 from filiation.report.numbers import MISSING, clean, count
 from filiation.report.wording import Phrases
 
 KINDS = ("residual", "ffn", "value", "kv_group", "query_head", "expert")
-FORMS = ("order", "subsequence", "sign", "diagonal")
-COUNTED = ("order", "subsequence", "sign")
+Z = "z"
 
 
 def kind_of(test: str) -> str:
@@ -24,14 +24,27 @@ def kind_of(test: str) -> str:
     return "history" if "history" in test else "other"
 
 
+@cache
+def _forms() -> tuple[tuple[str, str, bool], ...]:
+    """Return of each exact test its name, what its statistic is called, and whether that counts units."""
+    from filiation.origin import TESTS
+
+    return tuple((t.name, t.statistic_name, t.counts_units) for t in TESTS)
+
+
 def form_of(test: str) -> str | None:
-    """Return the form of a test: order, subsequence, sign, diagonal, or None."""
-    return next((form for form in FORMS if test.removesuffix("_in_place").endswith(f"_{form}")), None)
+    """Return the form of a test's finding: the name of its statistic, None for other evidence."""
+    return next((statistic for name, statistic, _ in _forms() if test.endswith(f"_{name}")), None)
+
+
+def is_counted(form: str | None) -> bool:
+    """Whether a form counts units out of ``n``."""
+    return any(statistic == form and counts for _, statistic, counts in _forms())
 
 
 def canonical(test: str) -> str:
-    """Return the name under which the phrase files know a test: ``ffn_order_diagonal`` is ``ffn_diagonal``."""
-    return re.sub(r"_(?:order|sign)_(diagonal|subsequence)$", r"_\1", test)
+    """Return the name under which the phrase files know a test: ``ffn_order_x`` is ``ffn_x``."""
+    return re.sub(r"_(?:order|sign)_([a-z]+)$", r"_\1", test)
 
 
 def name_of_test(phrases: Phrases, test: str) -> str:
@@ -94,9 +107,9 @@ def plain_text(phrases: Phrases, e: Evidence) -> str:
         else name_of_test(phrases, e.test),
     }
     form = form_of(e.test)
-    if form == "diagonal":
-        return phrases.say("plain", "diagonal", **(values | {"x": f"{e.statistic:,.1f}".replace("-", "−")}))
-    if form in COUNTED and e.n is not None and e.expected is not None:
+    if form == Z:
+        return phrases.say("plain", Z, **(values | {"x": f"{e.statistic:,.1f}".replace("-", "−")}))
+    if form is not None and is_counted(form) and e.n is not None and e.expected is not None:
         return phrases.say("plain", form, **values)
     values["x"] = f"{e.statistic:,.3g}" if abs(e.statistic) < 1000 else count(e.statistic)
     return phrases.say("plain", "value" if e.expected is None else "value_expected", **values).strip()
@@ -122,7 +135,7 @@ def summary_text(phrases: Phrases, test: str, rows: Iterable[Evidence]) -> str:
     statistics = [e.statistic for e in measured if e.statistic is not None]
     form, layers = form_of(test), len({e.part.layer for e in measured})
     complete = all(e.n is not None and e.expected is not None for e in measured)
-    if form in COUNTED and complete:
+    if form is not None and is_counted(form) and complete:
         return phrases.say(
             "plain",
             f"in_all_{form}",
@@ -135,7 +148,7 @@ def summary_text(phrases: Phrases, test: str, rows: Iterable[Evidence]) -> str:
     name = measured[0].statistic_name
     return phrases.say(
         "plain",
-        "in_all_diagonal" if form == "diagonal" else "in_all_other",
+        f"in_all_{Z}" if form == Z else "in_all_other",
         layers=layers,
         unit=unit(phrases, test),
         name=phrases.name("statistic", name) if name else name_of_test(phrases, test),
