@@ -104,8 +104,8 @@ def impose_layers(names: Sequence[str], shapes: Mapping[str, Shape]) -> Imposed 
     A vector that follows a matrix and is as long as one of its sides is read as its bias.
     """
     ordered = _in_order(names)
-    if len(ordered) > _MOST:
-        return None
+    if len(ordered) > _MOST or (ordered == sorted(ordered) and len(_skeletons(ordered)) > 1):
+        return None  # too many, or in the order of an alphabet, which says nothing
     codes = {shape: i for i, shape in enumerate(dict.fromkeys(shapes[n] for n in ordered))}
     sequence = np.array([codes[shapes[name]] for name in ordered], dtype=np.int64)
     start, period, count = _best_period(sequence)
@@ -123,8 +123,12 @@ def impose_layers(names: Sequence[str], shapes: Mapping[str, Shape]) -> Imposed 
 
 def _in_order(names: Sequence[str]) -> list[str]:
     """Numbered names in the order of their number; others as stored."""
-    skeletons = {re.sub(r"\d+", "#", name) for name in names}
+    skeletons = _skeletons(names)
     return sorted(names, key=_number) if len(skeletons) == 1 and "#" in next(iter(skeletons)) else list(names)
+
+
+def _skeletons(names: Sequence[str]) -> set[str]:
+    return {re.sub(r"\d+", "#", name) for name in names}
 
 
 def _best_period(sequence: np.ndarray[tuple[int], np.dtype[np.int64]]) -> tuple[int, int, int]:

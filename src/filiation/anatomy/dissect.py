@@ -51,6 +51,8 @@ def dissect(checkpoint: Checkpoint) -> Anatomy:
     if not work.towers or (work.unnamed and not all(tower.known for tower in work.towers)):
         work = _otherwise_spelled(work, tensors, config, architecture)
     if not work.towers:
+        work = _by_order(tensors, config, architecture)
+    if not work.towers:
         raise _nothing(checkpoint)
     return _assemble(checkpoint, work)
 
@@ -88,21 +90,27 @@ def _name(split: Split, tensors: Tensors, config: Config | None, architecture: s
             towers.append(tower)
         else:
             loose |= {path_of(name): name for layer in stack.layers.values() for name in layer.values()}
-    if not towers and tensors:
-        from filiation.anatomy.recover import recover_flat
-
-        flat = recover_flat(tensors, clues)
-        if flat is not None:
-            towers, loose = [flat[0]], flat[1]
     towers = [_completed(tower, tensors, clues) for tower in towers]
-    work = _Work(tensors, in_order(towers), loose)
     for tower in towers:
         if tower.stack.container in counted:
             tower.notes.append(Inference("layers are counted from 0", "the names count them from 1"))
-    if towers:
+    return _placed(_Work(tensors, in_order(towers), loose), config)
+
+
+def _placed(work: _Work, config: Config | None) -> _Work:
+    if work.towers:
         _note_family(work, config)
         _place_loose(work)
     return work
+
+
+def _by_order(tensors: Tensors, config: Config | None, architecture: str | None) -> _Work:
+    """Read a list of names that say nothing by the order of its shapes."""
+    from filiation.anatomy.recover import recover_flat
+
+    shapes = {name: info.shape for name, info in tensors.items()}
+    flat = recover_flat(tensors, Clues(shapes, [], config, architecture))
+    return _Work(tensors, [], {}) if flat is None else _placed(_Work(tensors, [flat[0]], flat[1]), config)
 
 
 def _counted_from_zero(stacks: Mapping[Path, Stack]) -> tuple[Mapping[Path, Stack], frozenset[Path]]:

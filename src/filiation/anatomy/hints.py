@@ -32,7 +32,7 @@ _TELLING = _words(
         "position": "pos position positions positional wpe",
         "token_type": "type types segment segments",
         "final_norm": "final lnf last",
-        "embedding_norm": "embed embedding embeddings emb",
+        "embedding_norm": "embed embedding embeddings emb tok token tokens word words",
         "pooler": "pool pooler pooling",
         "head_dense": "transform",
     }
@@ -58,7 +58,7 @@ _LEANING = _words(
         "head": "out output lm decoder exit",
         "position": "place places where",
         "final_norm": "norm ln out output end top post",
-        "embedding_norm": "tok token word input first pre entry stem",
+        "embedding_norm": "input first pre entry stem",
         "head_dense": "dense",
     }
 )

@@ -31,6 +31,12 @@ class _Place:
     after: str
     number: int
 
+    @property
+    def style(self) -> tuple[str, str]:
+        """How the number is set apart: the characters before and after it, letters not told apart."""
+        before, after = self.before[-1:], self.after[:1]
+        return ("a" if before.isalnum() else before), ("a" if after.isalnum() else after)
+
 
 def respelled(names: Iterable[str]) -> tuple[dict[Path, Stack], dict[Path, str]] | None:
     """Read names by the number that takes the same values in most of them, wherever it stands, as the layer's.
@@ -49,8 +55,10 @@ def respelled(names: Iterable[str]) -> tuple[dict[Path, Stack], dict[Path, str]]
         return None
     flat = not any("." in name or "/" in name for name in every)
     inside: dict[str, tuple[Path, Path, int]] = {}
+    possible = {name: [place for place in places[name] if place.before in before] for name in every}
+    styles = Counter(found[0].style for found in possible.values() if len(found) == 1)
     for name in every:
-        chosen = _choose([place for place in places[name] if place.before in before])
+        chosen = _choose(possible[name], styles)
         if chosen is not None:
             head, tail = _tokens(chosen.before, flat), _tokens(chosen.after, flat)
             inside[name] = (head, tail, chosen.number)
@@ -88,9 +96,11 @@ def _counting(places: Mapping[str, Sequence[_Place]]) -> set[str] | None:
     return {before for (before, _), numbers in values.items() if numbers == wanted}
 
 
-def _choose(places: Sequence[_Place]) -> _Place | None:
-    """Of several numbers that could count layers, the one a word says so of, else the first."""
-    return next((p for p in places if _COUNTED.search(p.before)), places[0] if places else None)
+def _choose(places: Sequence[_Place], styles: Counter[tuple[str, str]]) -> _Place | None:
+    """Of several numbers that could count layers, the one a word says so of, else the one set apart as in other names."""
+    if not places:
+        return None
+    return max(places, key=lambda place: (bool(_COUNTED.search(place.before)), styles[place.style]))
 
 
 def _tokens(text: str, flat: bool) -> Path:

@@ -201,6 +201,8 @@ def find_gaps(values: Floats, dtype: str) -> Gaps | None:
 
 
 _MOST_LEVELS = 260
+#: Share of groups whose values must be multiples of a step; free values of a group almost never are.
+GROUPS_FIT = 0.95
 
 
 def _steps_of(groups: Floats, half_ulp: float) -> Floats | None:
@@ -223,7 +225,7 @@ def _steps_of(groups: Floats, half_ulp: float) -> Floats | None:
         fits = _are_multiples(groups, offset, step[:, None], half_ulp) & ~settled
         steps[fits] = step[fits]
         settled |= fits
-    return steps if float((steps[usable] > 0).mean()) >= ON_LATTICE else None
+    return steps if float((steps[usable] > 0).mean()) >= GROUPS_FIT else None
 
 
 def _sharpened(offset: Floats, gaps: Floats, step: Floats, divisor: int) -> Floats:
