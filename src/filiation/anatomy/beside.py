@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from filiation.anatomy.config import Settings, longest_sequence, token_types
-from filiation.anatomy.hints import BY_ORDER, BY_SHAPE, Kind, Settled, order_tells, settle, telling
+from filiation.anatomy.hints import BY_NAME, BY_ORDER, Kind, order_tells, settle, telling
 from filiation.anatomy.infer import Guess
 from filiation.anatomy.model import Inference
 from filiation.anatomy.names import stem
@@ -18,8 +18,6 @@ Tensors = Mapping[str, TensorInfo]
 
 _FEW = 16
 """A table of at most this many rows counts kinds of tokens, not places."""
-_PADDING = 1024
-"""Rows that a vocabulary may have been padded by."""
 
 
 def place_beside(
@@ -30,15 +28,9 @@ def place_beside(
     guess = Guess()
     tables = [k for k in kinds if k.weight and len(k.weight) == 2 and k.weight[1] == width]
     words = _tables(guess, tables, tower, settings)
-    vectors = [k for k in kinds if k.weight == (width,)]
-    _vectors(guess, vectors, tower)
-    scores = [k for k in kinds if k.weight == (words,) and words != width]
-    if len(scores) == 1:
-        guess.add(scores[0].stem, Rule(("head.bias",)), "as long as the vocabulary")
+    _vectors(guess, [k for k in kinds if k.weight == (width,)], tower)
+    _scores(guess, kinds, words)
     _add(tower, guess, loose, tensors)
-    if any(rule.roles == ("position",) for rule in guess.rules.values()):
-        tower.family = tower.family.with_kinds(rope=None, positions="learned")
-        tower.positions_known = True
     _norms_after(tower, guess, tensors)
 
 
@@ -55,25 +47,23 @@ def _kinds(loose: Mapping[Path, str], tensors: Tensors) -> list[Kind]:
 def _tables(guess: Guess, tables: Sequence[Kind], tower: Tower, settings: Settings) -> int | None:
     """Name tables with one row for each token, place or kind of token; return how many tokens there are."""
     left = list(tables)
-    wanted = ("pooler", "head_dense")
     for kind in tables:
         if kind.bias and kind.weight == (*kind.bias, *kind.bias):  # a dense layer, not a table
             left.remove(kind)
-            if any(telling(kind.stem, role) for role in wanted):
-                guess.take(settle([kind], wanted))
+            if any(telling(kind.stem, role) for role in ("pooler", "head_dense")):
+                guess.take(settle([kind], ("pooler", "head_dense")))
     rows = _vocabulary(left, settings)
-    if rows is None:
-        return None
     words = [k for k in left if _rows(k) == rows]
-    guess.take(
-        settle(words, ("embedding", "head")[: len(words)])
-        if len(words) <= 2
-        else Settled(open=words, left=["embedding", "head"])
-    )
+    if 0 < len(words) <= 2:
+        guess.take(settle(words, ("embedding", "head")[: len(words)]))
     for kind in (k for k in left if k not in words):
-        role = _table_role(kind, tower, settings)
-        if role is not None and not any(rule.roles == (role,) for rule in guess.rules.values()):
-            guess.add(kind.stem, Rule((role,)), "its number of rows" if settings.vocab else BY_SHAPE)
+        role, basis = _table_role(kind, tower)
+        if role is None or any(rule.roles == (role,) for rule in guess.rules.values()):
+            continue
+        guess.add(kind.stem, Rule((role,)), basis)
+        if role == "position":
+            tower.family = tower.family.with_kinds(rope=None, positions="learned")
+            tower.positions_known = tower.positions_known or basis != _SECOND
     return rows
 
 
@@ -83,36 +73,63 @@ def _rows(kind: Kind) -> int:
 
 def _vocabulary(tables: Sequence[Kind], settings: Settings) -> int | None:
     """The rows of the embedding: as the config says (padding allowed), else by names, else the most there are."""
-    said = settings.vocab
-    if said is not None:
-        fits = [n for n in map(_rows, tables) if said <= n <= said + _PADDING]
-        return min(fits, default=None) or max(map(_rows, tables), default=None)
     plain = [k for k in tables if not telling(k.stem, "position") and not telling(k.stem, "token_type")]
-    return max(map(_rows, plain), default=None) or max(map(_rows, tables), default=None)
+    if settings.vocab is not None:
+        return min((n for n in map(_rows, plain) if n >= settings.vocab), default=None)
+    return max(map(_rows, plain), default=None)
 
 
-def _table_role(kind: Kind, tower: Tower, settings: Settings) -> str | None:
+_SECOND = "the largest table but the embedding"
+
+
+def _table_role(kind: Kind, tower: Tower) -> tuple[str | None, str]:
+    """Return what a table beside the embedding is, and from what that was inferred."""
     rows, places, types = _rows(kind), longest_sequence(tower.config), token_types(tower.config)
     by_name = max(("position", "token_type"), key=lambda role: telling(kind.stem, role))
     if telling(kind.stem, by_name):
-        return by_name
+        return by_name, BY_NAME
     if types is not None and rows == types:
-        return "token_type"
+        return "token_type", "the config's number of token types"
     if places is not None:
-        return "position" if places <= rows <= places + 2 else None
-    return "token_type" if rows <= _FEW else "position"
+        return ("position" if places <= rows <= places + 2 else None), "the config's number of positions"
+    if kind.weight == (rows, rows):
+        return None, ""
+    return ("token_type" if rows <= _FEW else "position"), _SECOND
 
 
 def _vectors(guess: Guess, vectors: Sequence[Kind], tower: Tower) -> None:
+    """Name the norms outside the layers."""
     bare = [k for k in vectors if k.bias is None]
     if len(vectors) == 2 == len(bare) and tower.family.kinds.norm == "layer" and order_tells(bare):
         guess.add(bare[0].stem, Rule(("final_norm",)), BY_ORDER)
         guess.add(bare[1].stem, Rule(("final_norm.bias",)), BY_ORDER)
-    elif len(vectors) == 1:
-        role = "embedding_norm" if telling(vectors[0].stem, "embedding_norm") else "final_norm"
-        guess.take(settle(vectors, (role,)))
-    elif len(vectors) == 2:
-        guess.take(settle(vectors, ("embedding_norm", "final_norm")))
+        return
+    heads = [k for k in vectors if telling(k.stem, "head_norm")]
+    if len(heads) == 1 and len(vectors) > 1:
+        guess.add(heads[0].stem, Rule(("head_norm",)), BY_NAME)
+    left = [k for k in vectors if k.stem not in guess.rules]
+    if len(left) == 1:
+        is_first = ("token_type",) in [rule.roles for rule in guess.rules.values()]
+        if telling(left[0].stem, "embedding_norm") or is_first:
+            guess.add(
+                left[0].stem,
+                Rule(("embedding_norm",)),
+                "token types are added to what it norms" if is_first else BY_NAME,
+            )
+        else:
+            guess.add(left[0].stem, Rule(("final_norm",)), "the only norm beside the layers")
+    elif len(left) == 2:
+        guess.take(settle(left, ("embedding_norm", "final_norm")))
+
+
+def _scores(guess: Guess, kinds: Sequence[Kind], words: int | None) -> None:
+    """A vector as long as the vocabulary is the head's bias."""
+    long = [
+        k for k in kinds if words is not None and (words,) in (k.weight, k.bias) and k.stem not in guess.rules
+    ]
+    if len(long) == 1:
+        role = "head" if long[0].weight is None else "head.bias"
+        guess.add(long[0].stem, Rule((role,)), "as long as the vocabulary")
 
 
 def _add(tower: Tower, guess: Guess, loose: dict[Path, str], tensors: Tensors) -> None:

@@ -48,7 +48,7 @@ def dissect(checkpoint: Checkpoint) -> Anatomy:
         config = configs.config_from_gguf(checkpoint.metadata, architecture)
     tensors = checkpoint.tensors
     work = _name(find_stacks(tensors), tensors, config, architecture)
-    if not work.towers or (work.unnamed and not all(tower.known for tower in work.towers)):
+    if not work.towers or (work.unnamed and not any(tower.known for tower in work.towers)):
         work = _otherwise_spelled(work, tensors, config, architecture)
     if not work.towers:
         work = _by_order(tensors, config, architecture)

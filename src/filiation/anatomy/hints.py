@@ -34,7 +34,8 @@ _TELLING = _words(
         "final_norm": "final lnf last",
         "embedding_norm": "embed embedding embeddings emb tok token tokens word words",
         "pooler": "pool pooler pooling",
-        "head_dense": "transform",
+        "head_dense": "transform head prediction predictions",
+        "head_norm": "transform head prediction predictions",
     }
 )
 """Words that say a role: alone they tell it from the others of its shape."""
@@ -59,7 +60,6 @@ _LEANING = _words(
         "position": "place places where",
         "final_norm": "norm ln out output end top post",
         "embedding_norm": "input first pre entry stem",
-        "head_dense": "dense",
     }
 )
 """Words that lean towards a role; other models use the same words otherwise (Qwen's first ``w1`` is the up branch)."""

@@ -15,6 +15,8 @@ from filiation.origin.units import Floats, Integers
 
 CHUNK = 1 << 19
 """Values read at a time."""
+#: Gain, over the median, below which dividing by it leaves rounding.
+TOO_SMALL = 0.05
 
 Blocks = Iterator[tuple[int, Floats, Floats]]
 
@@ -32,8 +34,9 @@ class Matched:
     """A part of the suspect and the part of the candidate it is compared with.
 
     ``units`` acts along the axis that is not the residual one. ``fold`` is set where the two gains differ by a
-    rescaling: the candidate's gain is folded in and the suspect's is taken out again. ``rows`` are the
-    suspect's and the candidate's row numbers where only some rows are comparable (shared tokens).
+    rescaling: each model's own gain is folded in, since a gain near zero, taken out of the candidate's rows, would
+    leave little but rounding. ``rows`` are the suspect's and the candidate's row numbers where only some rows are
+    comparable (shared tokens).
     """
 
     suspect: Anatomy
@@ -107,7 +110,7 @@ class Matched:
             for start in range(0, self.mine.shape[0], size):
                 yield start, *self.window(start, min(start + size, self.mine.shape[0]))
         else:
-            yield 0, _flat(self.suspect.read(self.mine)), _flat(self.predicted())
+            yield 0, _flat(self._own(self.suspect.read(self.mine))), _flat(self.predicted())
 
     @property
     def _rowwise(self) -> bool:
@@ -123,25 +126,42 @@ class Matched:
         if self.rows is not None:
             return self._token_rows(self.rows[0][start:stop], self.rows[1][start:stop])
         if not self._rowwise:
-            mine = _flat(self.suspect.read(self.mine))
+            mine = _flat(self._own(self.suspect.read(self.mine)))
             return mine[start:stop], _flat(self.predicted())[start:stop]
-        mine = self.suspect.read(self.mine, start, stop)
+        mine = self._own(self.suspect.read(self.mine, start, stop))
         theirs = self.candidate.read(self.theirs, start, stop)
         if self.residual_axis == 0:
             return _flat(mine), _flat(self.units.apply(theirs.T).T)
         return _flat(mine), _flat(self.units.scale(self._carried(theirs), start))
 
     def _carried(self, rows: Floats) -> Floats:
-        """Carry a reader's rows: fold the candidate's gain in, change channels, take the suspect's gain out."""
+        """Carry a reader's rows: fold the candidate's gain in, change channels."""
         if self.residual_axis != 1:
             return rows
         if self.fold is not None:
             rows = rows * self.fold.candidate
-        rows = self.residual.carry(rows)
-        if self.fold is None:
+        return self.residual.carry(rows)
+
+    def _own(self, rows: Floats) -> Floats:
+        """Return the suspect's rows as they are compared."""
+        if self.fold is None or self.residual_axis != 1:
             return rows
-        gain = self.fold.suspect
-        return np.where(gain != 0, rows / np.where(gain != 0, gain, 1.0), 0.0).astype(np.float32)
+        return (rows * self.fold.suspect).astype(np.float32)
+
+    def as_stored(self, s: Floats, p: Floats) -> tuple[Floats, Floats]:
+        """Return compared rows with the suspect's gain taken out again: lattices hold for what is stored.
+
+        Where the gain is too small for that, nothing can be told of the candidate; there the suspect's values stand
+        for it.
+        """
+        if self.fold is None or self.residual_axis != 1:
+            return s, p
+        gain = np.broadcast_to(self.fold.suspect, (self.mine.shape[1],))[: s.shape[1]]
+        size = np.abs(gain)
+        clear = size > TOO_SMALL * float(np.median(size))
+        safe = np.where(gain != 0, gain, 1.0)
+        mine = (s / safe).astype(np.float32)
+        return mine, np.where(clear, p / safe, mine).astype(np.float32)
 
     def predicted(self) -> Floats:
         """Return the whole part as the suspect would hold it if nothing but units and channels had moved."""
@@ -170,7 +190,7 @@ class Matched:
 
     def _token_rows(self, mine: Integers, theirs: Integers) -> tuple[Floats, Floats]:
         s, c = gather_rows(self.suspect, self.mine, mine), gather_rows(self.candidate, self.theirs, theirs)
-        return s, self._carried(c)
+        return self._own(s), self._carried(c)
 
     def unfolded(self) -> Matched:
         """Return the same match without gains folded."""

@@ -59,7 +59,8 @@ class Measured:
     ``floor`` is the relative difference that storing the prediction in the suspect's type would make by itself.
     ``zeros`` and ``zeros_before`` are shares of elements; ``kept_equal`` the share of non-zero elements that are
     equal, ``cut`` the mean magnitude of what was zeroed over that of the rest; ``pairs`` the share of groups of
-    four consecutive inputs with at least two zeros.
+    four consecutive inputs with at least two zeros. ``lattice`` is the suspect's, ``undone`` the one that the
+    candidate's file names, with the suspect's values as what was rounded.
     """
 
     match: Matched
@@ -76,6 +77,7 @@ class Measured:
     pairs: float
     spectrum: Spectrum | None
     lattice: Lattice | None
+    undone: Lattice | None
 
     @property
     def role(self) -> str:
@@ -100,18 +102,20 @@ class Measured:
     def delta(self) -> Delta:
         """Return the public record."""
         mine, theirs = self.match.mine, self.match.theirs
+        # The last bits of a computed prediction depend on the machine: a report must not.
+        computed = self.match.moved and self.equal < 1
         return Delta(
             tensor=mine.tensor,
             component=mine.component,
             role=mine.role,
             layer=mine.layer,
             candidate_layer=theirs.layer,
-            relative_delta=self.relative,
+            relative_delta=0.0 if computed and not self.changed else self.relative,
             cosine=self.cosine,
             rank=self.spectrum.rank
             if self.spectrum is not None and self.spectrum.low and self.changed
             else None,
-            equal=self.equal,
+            equal=None if computed else self.equal,
             elements=self.elements,
             expert=mine.expert,
             candidate_expert=theirs.expert,
@@ -258,6 +262,9 @@ def _finish(match: Matched, sums: _Sums, s: Floats, p: Floats, *, lattices: bool
     differs = sums.equal < sums.elements
     is_matrix = len(match.mine.shape) >= 2 and s.size > 0
     wanted = is_matrix and differs and (lattices or dtype not in FLOATS)
+    stored = match.as_stored(s, p) if is_matrix and differs else (s, p)
+    theirs = match.candidate.checkpoint.tensors[match.theirs.tensor].dtype
+    packed = theirs not in FLOATS and theirs != dtype and not match.moved
     floor = rounding_level(p, dtype, computed=match.moved) if differs else 0.0
     spread = floor * float(np.sqrt(np.square(p).mean())) if differs and p.size else 0.0
     return Measured(
@@ -276,7 +283,8 @@ def _finish(match: Matched, sums: _Sums, s: Floats, p: Floats, *, lattices: bool
         cut=_cut(s, p) if sums.zeros else None,
         pairs=_half_of_four(s) if sums.zeros else 0.0,
         spectrum=spectrum_of(_without_zeroed(s, p), spread) if is_matrix and differs else None,
-        lattice=find_lattice(s, p, dtype) if wanted else None,
+        lattice=find_lattice(*stored, dtype) if wanted else None,
+        undone=find_lattice(p, s, theirs) if is_matrix and differs and packed else None,
     )
 
 

@@ -43,10 +43,11 @@ class Delta:
 
     Attributes:
         tensor: the suspect's tensor.
-        relative_delta: ``|S - C| / |C|`` in Frobenius norm; None where the candidate's part is zero.
+        relative_delta: ``|S - C| / |C|`` in Frobenius norm; None where the candidate's part is zero, 0 where a
+            computed prediction (after a rotation, a folded gain) differs by no more than its arithmetic.
         cosine: of all elements; None where one part is zero.
         rank: of the difference, where it is numerically low; counted on ``sampled`` rows when the tensor is tall.
-        equal: share of elements that are equal.
+        equal: share of elements that are equal; None where the prediction is computed and rounding decides that.
         elements: how many were compared.
     """
 
@@ -58,7 +59,7 @@ class Delta:
     relative_delta: float | None
     cosine: float | None
     rank: int | None
-    equal: float
+    equal: float | None
     elements: int
     expert: int | None = None
     candidate_expert: int | None = None

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from filiation.derivation.lattice import Lattice
 from filiation.derivation.measure import Measured
 from filiation.evidence import Derivation
 
@@ -30,6 +32,8 @@ ZEROS = 0.05
 #: How far the error may exceed what the quantiser makes before something else must have happened too.
 EXCESS = 1.15
 EXACT = 0.9
+#: Root mean square distance, in steps, that no rounding leaves (0.29 where values lie evenly inside a step).
+NEARER = 0.15
 
 
 def value_steps(measured: Sequence[Measured], *, complete: bool) -> list[Derivation]:
@@ -46,6 +50,10 @@ def value_steps(measured: Sequence[Measured], *, complete: bool) -> list[Derivat
     sparse = [m for m in matrices if _is_sparsified(m)]
     if sparse:
         steps.append(_sparsified(sparse, matrices))
+    back = [m for m in matrices if _is_undone(m)]
+    if 2 * len(back) > sum(m.changed for m in matrices):
+        steps += _requantised([replace(m, lattice=m.undone) for m in back], matrices, turned=True)
+        matrices = [m for m in matrices if not _is_undone(m)]
     rounded = [m for m in matrices if _is_requantised(m)]
     if rounded:
         steps += _requantised(rounded, matrices)
@@ -93,12 +101,28 @@ def _is_requantised(m: Measured) -> bool:
     if lattice is None or lattice.inherited or m.equal == 1.0:
         return False
     if not lattice.stored:
-        return True
+        return not _is_nearer(lattice)
     theirs = m.match.candidate.checkpoint.tensors[m.match.theirs.tensor].dtype
     return theirs != lattice.name
 
 
-def _requantised(rounded: Sequence[Measured], matrices: Sequence[Measured]) -> list[Derivation]:
+def _is_nearer(lattice: Lattice) -> bool:
+    """Return whether the candidate is nearer to the suspect's lattice than rounding leaves values: it came later."""
+    rounded = lattice.exact is not None and lattice.exact >= EXACT
+    return lattice.in_steps is not None and lattice.in_steps < NEARER and not rounded
+
+
+def _is_undone(m: Measured) -> bool:
+    """Return whether rounding the suspect's values gives the candidate's: then the candidate is the requantised one."""
+    lattice = m.undone
+    if lattice is None or lattice.inherited or lattice.expected is None:
+        return False
+    return not _exceeds(lattice)
+
+
+def _requantised(
+    rounded: Sequence[Measured], matrices: Sequence[Measured], *, turned: bool = False
+) -> list[Derivation]:
     lattices = [m.lattice for m in rounded if m.lattice is not None]
     names = Counter(x.name for x in lattices)
     name = min(names, key=lambda n: (-names[n], n))
@@ -123,16 +147,18 @@ def _requantised(rounded: Sequence[Measured], matrices: Sequence[Measured]) -> l
         numbers["error_in_steps"] = float(np.median(steps))
     if exact:
         numbers["exact"] = float(np.median(exact))
-    more = [m for m in rounded if _exceeds(m)]
+    if turned:
+        numbers["reversed"] = True
+    more = [m for m in rounded if m.lattice is not None and _exceeds(m.lattice)]
     found = [Derivation("requantised", {k: v for k, v in numbers.items() if v is not None})]
     if 2 * len(more) > len(rounded):
         found.append(_beneath(more))
     return found
 
 
-def _exceeds(m: Measured) -> bool:
-    lattice = m.lattice
-    if lattice is None or lattice.expected is None:
+def _exceeds(lattice: Lattice) -> bool:
+    """Return whether the values are further apart than the quantiser makes them."""
+    if lattice.expected is None:
         return False
     return lattice.error > EXCESS * lattice.expected and (lattice.exact is None or lattice.exact < EXACT)
 

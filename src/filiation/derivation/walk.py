@@ -70,7 +70,7 @@ def derive(
     stage = examination.best
     if stage is None:
         return Derived((), (), (), ("derivation.nothing_paired",))
-    if _suspect_is_wider(stage.pairing):
+    if _suspect_is_wider(stage.pairing) or _suspect_is_deeper(stage.pairing):
         return _turned_round(suspect, candidate, examination, plan, tokens, full=full, number=number)
     work = _prepare(stage, _looked_at(examination), plan, tokens, full=full, number=number)
     return _tell(work, suspect, candidate, number)
@@ -83,6 +83,13 @@ def _suspect_is_wider(pairing: Pairing) -> bool:
     if mine.n_experts == theirs.n_experts:
         sizes.append((pairing.suspect.ffn_width, pairing.candidate.ffn_width))
     return any((a or 0) > (b or 0) > 0 for a, b in sizes)
+
+
+def _suspect_is_deeper(pairing: Pairing) -> bool:
+    """Return whether every layer of the candidate is one of the suspect's, in order, and the suspect has more."""
+    depth = pairing.candidate.geometry.n_layers
+    used = [j for _, j in sorted(pairing.layers)]
+    return pairing.suspect.geometry.n_layers > depth > 0 and used == list(range(depth))
 
 
 def _looked_at(examination: Examination) -> frozenset[int]:
@@ -244,6 +251,8 @@ def _tell(work: _Work, suspect: Anatomy, candidate: Anatomy, number: int) -> Der
     inherited = [
         m for m in (*work.inner, *work.outer) if _is_inherited(m, layers) and m.layer not in inserted
     ]
+    if not work.path and all(m.layer is None for m in inherited):
+        inherited = []  # a table that both models took from somewhere says nothing of how one model came from the other
     steps = [
         *layer_steps(case, pairs, inserted, foreign, complete=work.known_path),
         *width_steps(case, work.frames, foreign),
@@ -259,6 +268,7 @@ def _tell(work: _Work, suspect: Anatomy, candidate: Anatomy, number: int) -> Der
         steps.append(Derivation("identical", {"tensors": len(work.outer) + len(work.inner)}))
     final = ordered(Derivation(s.kind, s.numbers, number) for s in steps)
     notes = () if case.whole else ("derivation.sampled",)
+    notes += ("derivation.reversed",) if any(s.numbers.get("reversed") for s in final) else ()
     deltas = tuple(m.delta() for m in (*work.outer, *work.inner))
     return Derived(final, deltas, evidence_for(final, case.component), notes)
 
@@ -316,7 +326,7 @@ def _turned_round(
     full: bool,
     number: int,
 ) -> Derived:
-    """Derive with the roles exchanged, where the suspect is the wider model; every step says ``reversed``."""
+    """Derive with the roles exchanged, where the suspect is the larger model; every step says ``reversed``."""
     stage = examination.best
     assert stage is not None
     turned = replace(stage, pairing=_swapped(stage.pairing))
