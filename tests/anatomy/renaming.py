@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -138,8 +139,27 @@ def number_last(prefix: str) -> Callable[[list[str], int | None], str]:
 def renamed(model: str, scheme: Scheme) -> dict[str, str]:
     """Return old name -> new name for a model of the inventories."""
     found = {tensor: scheme.name(name) for tensor, name in taken_apart(model).items()}
-    assert len(set(found.values())) == len(found)
+    if len(set(found.values())) < len(found):
+        raise ValueError("two tensors would have one name")
     return found
+
+
+SPELLINGS = (
+    dotted("net.units"),
+    dotted("wrapped.core.model.decoder.blk"),
+    dotted("blocks"),
+    glued("unit"),
+    glued("blk_"),
+    flat("net", "unit"),
+    number_late("net"),
+    number_between("net"),
+    number_last("net"),
+)
+
+
+def roles_of(model: str) -> frozenset[str]:
+    """Return the roles that words are needed for."""
+    return frozenset(name.role for name in taken_apart(model).values())
 
 
 @cache
@@ -161,10 +181,19 @@ def taken_apart(model: str) -> Mapping[str, Name]:
     }
 
 
-def dissected_anew(model: str, names: Mapping[str, str], config: Mapping[str, Any] | None) -> Anatomy:
-    """Dissect a model of the inventories under other names, in alphabetical order as safetensors store it."""
+def dissected_anew(
+    model: str, names: Mapping[str, str], config: Mapping[str, Any] | None, *, shuffle: int | None = None
+) -> Anatomy:
+    """Dissect a model of the inventories under other names.
+
+    Args:
+        shuffle: a seed; without one, names are in alphabetical order, as writers of safetensors store them.
+    """
     shapes = {names[old]: shape for old, shape in inventory(model)["shapes"].items()}
-    return dissect(shape_checkpoint({name: shapes[name] for name in sorted(shapes)}, config))
+    order = sorted(shapes)
+    if shuffle is not None:
+        random.Random(shuffle).shuffle(order)
+    return dissect(shape_checkpoint({name: shapes[name] for name in order}, config))
 
 
 def invented_config(model: str) -> dict[str, Any]:

@@ -274,7 +274,7 @@ def _take_ffn(guess: Guess, chosen: Chosen, kinds: Sequence[Kind], like: Rule = 
 
 def _norms(guess: Guess, kinds: Sequence[Kind], width: int) -> None:
     gains = [k for k in kinds if k.weight == (width,)]
-    pair = [[k for k in gains if telling(k.stem, role)] for role in ("q", "k")]
+    pair = [[k for k in gains if telling(k.stem, role)] for role in ("q_norm", "k_norm")]
     if len(gains) > 2 and [len(found) for found in pair] == [1, 1]:
         gains = [k for k in gains if k not in pair[0] + pair[1]]
         guess.take(settle(pair[0] + pair[1], ("q_norm", "k_norm")))

@@ -97,7 +97,7 @@ def _counting(places: Mapping[str, Sequence[_Place]]) -> set[str] | None:
 
 
 def _choose(places: Sequence[_Place], styles: Counter[tuple[str, str]]) -> _Place | None:
-    """Of several numbers that could count layers, the one a word says so of, else the one set apart as in other names."""
+    """Of several numbers that could count layers: the one a word says so of, else the one set apart as most are."""
     if not places:
         return None
     return max(places, key=lambda place: (bool(_COUNTED.search(place.before)), styles[place.style]))

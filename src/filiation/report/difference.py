@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-#: Relative difference of two numbers up to which they may be one sum in another order of additions.
-ROUNDING = 1e-5
+#: Relative difference of two numbers up to which they may be one sum in another order of additions. A rotation that
+#: was fitted first adds to it: relative changes of a fine-tuned, rotated SmolLM2 differ by 6e-5 between thread counts.
+ROUNDING = 2e-4
 
 # Where a model is and what it took to read it: no part of what was found. The command is one of them, because
 # it holds the locators.
