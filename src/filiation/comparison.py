@@ -61,8 +61,8 @@ def compare_models(
             next_step="Name at least one candidate: filiation compare S C",
         )
     tell = progress or _silent
-    mine = open_model(suspect, base, tell)
-    others = [open_model(c, None, tell) for c in candidates]
+    mine = open_model(suspect, base, budget, tell)
+    others = [open_model(c, None, budget, tell) for c in candidates]
     pairs = [
         examine_pair(mine, other, make_plan(mine, other, budget), n, full=full, progress=tell)
         for n, other in enumerate(others)
@@ -82,11 +82,11 @@ def _silent(stage: str, done: int, total: int | None) -> None:
     del stage, done, total
 
 
-def open_model(locator: str, base: str | None, progress: Progress) -> Anatomy:
+def open_model(locator: str, base: str | None, budget: int | None, progress: Progress) -> Anatomy:
     """Open a checkpoint, look for NaN in small files, and name the parts."""
     progress(f"opening {locator}", 0, None)
     opened = checkpoint.open(locator, base=base)
-    if opened.is_local and opened.total_bytes <= WHOLE_UP_TO:
+    if opened.is_local and opened.total_bytes <= min(WHOLE_UP_TO, budget or WHOLE_UP_TO):
         checkpoint.scan_finite(opened)
     return anatomy.dissect(opened)
 
@@ -151,20 +151,32 @@ def _derive(
         sameness = derivation.same_weights(suspect, candidate)
         if sameness.equal:
             return True, derivation.as_identical(sameness, suspect, candidate, number)
-    found: list[derivation.Derived] = [
-        derivation.derive(
-            suspect,
-            candidate,
-            x,
-            plan,
-            tokens if x.component == "language" else None,
-            full=full,
-            number=number,
-        )
-        for x in examinations
-        if findings[x.component].relation in (Relation.COMMON_ORIGIN, Relation.SHARED_PARTS)
-    ]
+    found: list[derivation.Derived] = []
+    for x in examinations:
+        relation = findings[x.component].relation
+        if relation not in (Relation.COMMON_ORIGIN, Relation.SHARED_PARTS):
+            continue
+        mine = tokens if x.component == "language" else None
+        step = derivation.derive(suspect, candidate, x, plan, mine, full=full, number=number)
+        found.append(step if relation is Relation.COMMON_ORIGIN else _speaking_of_parts(step))
     return False, derivation.joined(found)
+
+
+#: Steps that say how weights changed; where only parts are shared they would speak of parts that are not.
+_OF_WHOLE_MODELS = frozenset(
+    {
+        "fine_tuned",
+        "continued_pretraining",
+        "low_rank_update",
+        "noise_added",
+        "vocabulary_changed",
+        "cannot_tell",
+    }
+)
+
+
+def _speaking_of_parts(derived: derivation.Derived) -> derivation.Derived:
+    return replace(derived, steps=tuple(s for s in derived.steps if s.kind not in _OF_WHOLE_MODELS))
 
 
 def overall_verdict(suspect: Anatomy, candidates: Sequence[Anatomy], pairs: Sequence[Pair]) -> Verdict:
@@ -233,6 +245,7 @@ def _candidate_verdict(pair: Pair) -> dict[str, Any]:
 
 
 ALWAYS = (
+    "arranged",
     "direction_unknown",
     "common_ancestor_possible",
     "shared_initialisation",

@@ -125,3 +125,9 @@ def test_a_digest_is_only_comparable_where_all_files_were_hashed() -> None:
 
 def test_a_suspect_that_is_gone_is_another_input() -> None:
     assert difference(STORED, changed(lambda d: d["models"]["candidates"].clear())).inputs
+
+
+def test_sizes_of_changes_may_differ_by_what_a_fitted_rotation_adds() -> None:
+    stored = {"deltas": [{"tensor": "a", "relative_delta": 9.386e-4}]}
+    assert difference(stored, {"deltas": [{"tensor": "a", "relative_delta": 9.3865e-4}]}).holds
+    assert not difference(stored, {"deltas": [{"tensor": "a", "relative_delta": 9.5e-4}]}).holds

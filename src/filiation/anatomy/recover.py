@@ -89,7 +89,7 @@ def _infer(kinds: Sequence[Kind], said: Settings, experts: int) -> tuple[Guess, 
             what = f"the config's {', '.join(s for s in ignored if getattr(said, s))} left out of account"
             tried.notes.insert(0, Inference(what, "no reading of the shapes agrees with it"))
             return tried, ignored
-    return first, ()
+    return first, () if first.complete else ("d_ff", *heads)
 
 
 def _kinds(kinds: Sequence[Kind], guess: Guess, own: Config, *, gated: bool) -> Kinds:

@@ -6,7 +6,7 @@ sorted, no sign convention is imposed (evidence contract, section 2).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -123,7 +123,8 @@ def ffn_units(
         content = gate
         if side.anatomy.holds(Symmetry.FFN_SIGN, side.component).holds:
             signed = (up,) if down is None else (up, down)
-    return _in_place("ffn", content, window, signed, blocked=blocked)
+    paired = gate is None and down is not None
+    return replace(_in_place("ffn", content, window, signed, blocked=blocked), paired=paired)
 
 
 def _in_place(

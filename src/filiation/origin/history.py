@@ -16,7 +16,7 @@ from filiation.origin.examine import Examination
 from filiation.origin.gather import gain_units
 from filiation.origin.matching import nearest, same_position
 from filiation.origin.pairing import Pairing, Plan, ffn_views, paired_gains
-from filiation.origin.units import Doubles, Floats, Integers, Units, signed_agreement
+from filiation.origin.units import Doubles, Floats, Integers, Units, signed_agreement, unit_rows
 
 #: Lines of the contract, provisional until measured by training length.
 GAIN_CORRELATION = 0.5
@@ -24,10 +24,16 @@ GAINS_IN_PLACE = 0.5
 WEIGHT_COSINE = 0.5
 
 
+#: Share of units whose partner by gate rows is also their partner by up rows. Moving units about does not change it:
+#: labels can be arranged, this cannot. Strangers show about one in n; models of one initialisation show far more.
+PARTNERS_AGREE = 0.1
+
+
 class Shared(StrEnum):
     """What the effect sizes say."""
 
     TRAINING = "training"
+    LABELS_ONLY = "labels_only"
     INITIALISATION = "initialisation"
     UNKNOWN = "unknown"
 
@@ -48,6 +54,7 @@ class History:
     norms: int
     weight_cosine: float | None
     units: int
+    partners_agree: float | None = None
 
 
 def of(examination: Examination, plan: Plan) -> History | None:
@@ -71,6 +78,8 @@ def measure(pairing: Pairing, plan: Plan) -> History:
     """
     correlation, in_place, norms = _gains(pairing, plan)
     cosine, units = weight_cosine(pairing, plan)
+    agree = partner_agreement(pairing, plan)
+    strangers = agree is not None and agree < PARTNERS_AGREE
     if correlation is not None and in_place is not None:
         trained = correlation >= GAIN_CORRELATION and in_place >= GAINS_IN_PLACE
         # Gains that were rescaled or swapped say nothing against weights that still agree closely.
@@ -81,7 +90,36 @@ def measure(pairing: Pairing, plan: Plan) -> History:
         basis, shared = "weights", Shared.TRAINING if cosine >= WEIGHT_COSINE else Shared.INITIALISATION
     else:
         basis, shared = "none", Shared.UNKNOWN
-    return History(shared, basis, correlation, in_place, norms, cosine, units)
+    if strangers and (cosine is None or cosine < WEIGHT_COSINE):
+        # Contents of strangers under agreeing labels: gains can be copied and units put in order by anyone.
+        shared = Shared.LABELS_ONLY
+    return History(shared, basis, correlation, in_place, norms, cosine, units, agree)
+
+
+def partner_agreement(pairing: Pairing, plan: Plan) -> float | None:
+    """Return the share of units whose nearest partner by content is also the nearest by what flips with their sign.
+
+    None where units have one kind of content only (ungated layers without their down columns).
+    """
+    agree = n = 0
+    for pair in pairing.layers:
+        for s, c in ffn_views(pairing, pair, with_down=plan.whole):
+            mine, theirs = _two_contents(s), _two_contents(c)
+            if mine is None or theirs is None or len(c) < 16:
+                continue
+            first = (unit_rows(mine[0]) @ unit_rows(theirs[0]).T).argmax(axis=1)
+            second = np.abs(unit_rows(mine[1]) @ unit_rows(theirs[1]).T).argmax(axis=1)
+            agree += int((first == second).sum())
+            n += len(s)
+    return agree / n if n else None
+
+
+def _two_contents(units: Units) -> tuple[Floats, Floats] | None:
+    """Return two disjoint contents of the units: gate and up rows, or up rows and down columns."""
+    if units.signed:
+        return units.content, units.signed[0]
+    half = units.content.shape[1] // 2
+    return (units.content[:, :half], units.content[:, half:]) if units.paired else None
 
 
 def _gains(pairing: Pairing, plan: Plan) -> tuple[float | None, float | None, int]:

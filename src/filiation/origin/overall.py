@@ -33,6 +33,8 @@ RANK = (
     Relation.NONE_FOUND,
     Relation.CANNOT_TEST,
 )
+#: Relations under which agreeing labels are spoken of as inherited.
+_INHERITED = (Relation.COMMON_ORIGIN, Relation.SHARED_PARTS, Relation.NONE_FOUND)
 _SHARED = (Relation.COMMON_ORIGIN, Relation.SHARED_PARTS, Relation.SHARED_INITIALISATION)
 
 
@@ -106,7 +108,7 @@ def word_verdict(
         reasons[0] if reasons else None,
         candidate,
         _bound(log10_e),
-        finding.inherited / finding.tested if finding.tested else None,
+        finding.inherited / finding.tested if finding.tested and relation in _INHERITED else None,
         derivation,
         (*reasons[1:], *notes),
     )
@@ -152,6 +154,7 @@ def history_evidence(
         ("gain_correlation", history.gain_correlation),
         ("gains_in_place", history.gains_in_place),
         ("weight_cosine", history.weight_cosine),
+        ("partners_agree", history.partners_agree),
     )
     effects = tuple(Effect(name, value) for name, value in measured if value is not None)
     return (

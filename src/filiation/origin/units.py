@@ -35,6 +35,7 @@ class Units:
         position: ``(n,)`` the index the unit carries: the order label.
         block: ``(n,)`` units are exchangeable inside a block only (channels of one head; one sampled window).
         sign_free: compare ``|cosine|`` of contents, because the contents flip with the sign.
+        paired: the contents are two of equal width side by side (up rows and down columns of an ungated layer).
         blocked: the stored values share quantisation scales in blocks along the units, so the order is a label
             inside such a block only (see :meth:`inside_blocks`).
     """
@@ -46,6 +47,7 @@ class Units:
     signed: tuple[Floats, ...] = ()
     sign_free: bool = False
     blocked: bool = False
+    paired: bool = False
 
     def __len__(self) -> int:
         return len(self.position)
@@ -53,7 +55,7 @@ class Units:
     @cached_property
     def normed(self) -> Floats:
         """Contents scaled to unit length."""
-        return _unit_rows(self.content)
+        return unit_rows(self.content)
 
     def take(self, chosen: Integers) -> Units:
         """Return the units at these row numbers."""
@@ -109,7 +111,7 @@ class Units:
             yield int(block), np.flatnonzero(self.block == block)
 
 
-def _unit_rows(matrix: Floats) -> Floats:
+def unit_rows(matrix: Floats) -> Floats:
     norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))
     return (matrix / np.where(norms > 0, norms, 1.0)[:, None]).astype(np.float32)
 
@@ -127,7 +129,7 @@ def signed_agreement(suspect: Units, candidate: Units, match: Integers) -> Doubl
     """
     total = np.zeros(len(suspect))
     for mine, theirs in zip(suspect.signed, candidate.signed, strict=True):
-        a, b = _unit_rows(mine), _unit_rows(theirs[match])
+        a, b = unit_rows(mine), unit_rows(theirs[match])
         total += np.einsum("ij,ij->i", a, b, dtype=np.float64)
     return total
 

@@ -58,10 +58,14 @@ def judge(examination: Examination, history: History | None) -> Finding:
         relation = Relation.SUGGESTIVE if reasons == ("gains_only",) else Relation.SHARED_PARTS
         if carrying and history is not None and history.shared is Shared.INITIALISATION:
             relation, reasons = Relation.SHARED_INITIALISATION, ("history_absent",)
+        if carrying and history is not None and history.shared is Shared.LABELS_ONLY:
+            relation, reasons = Relation.SUGGESTIVE, ("labels_without_contents",)
     elif history is None or history.shared is Shared.UNKNOWN:
         relation, reasons = Relation.SHARED_PARTS, ("history_not_measured",)
     elif history.shared is Shared.INITIALISATION:
         relation, reasons = Relation.SHARED_INITIALISATION, ("history_absent",)
+    elif history.shared is Shared.LABELS_ONLY:
+        relation, reasons = Relation.SUGGESTIVE, ("labels_without_contents",)
     else:
         relation, reasons, scope = Relation.COMMON_ORIGIN, (), (examination.component,)
     return Finding(relation, log10_e, scope, reasons, len(carrying), tested)

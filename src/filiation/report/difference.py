@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-#: Relative difference of two numbers up to which they may be one sum in another order of additions. A rotation that
-#: was fitted first adds to it: relative changes of a fine-tuned, rotated SmolLM2 differ by 6e-5 between thread counts.
-ROUNDING = 2e-4
+#: Relative difference of two numbers up to which they may be one sum in another order of additions.
+ROUNDING = 1e-5
+#: The same for sizes of changes: a rotation that was fitted first adds to it (a fine-tuned, rotated SmolLM2: 6e-5).
+FITTED = 1e-3
 
 # Where a model is and what it took to read it: no part of what was found. The command is one of them, because
 # it holds the locators.
@@ -69,7 +70,7 @@ def difference(old: Mapping[str, Json], new: Mapping[str, Json]) -> Difference:
             continue
         if words & _CIRCUMSTANCES or change.record.partition(".")[0] in _CIRCUMSTANCES:
             circumstances.append(change)
-        elif _nearly_equal(change.old, change.new):
+        elif _nearly_equal(change.old, change.new, FITTED if _measures_a_change(change) else ROUNDING):
             rounding.append(change)
         else:
             findings.append(change)
@@ -148,10 +149,15 @@ def _changes(field: str, old: Json, new: Json, record: str = "") -> Iterator[Cha
         yield Change(record, field, old, new)
 
 
-def _nearly_equal(old: Json, new: Json) -> bool:
+def _measures_a_change(change: Change) -> bool:
+    """Return whether a value says how large a change is: of the derivation, not of the evidence of an origin."""
+    return change.record.startswith(("deltas", "derivation.")) or "derivation[" in change.field
+
+
+def _nearly_equal(old: Json, new: Json, within: float) -> bool:
     if isinstance(old, bool) or isinstance(new, bool):
         return False
     if not isinstance(old, int | float) or not isinstance(new, int | float):
         return False
     whole = isinstance(old, int) and isinstance(new, int)
-    return not whole and abs(old - new) <= ROUNDING * max(abs(old), abs(new), 1e-3)
+    return not whole and abs(old - new) <= within * max(abs(old), abs(new), 1e-3)
