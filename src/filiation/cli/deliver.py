@@ -41,7 +41,7 @@ class Wanted:
         """Refuse what cannot be written, before anything long is computed.
 
         Raises:
-            UsageError: an output would overwrite an input, or two outputs are one file.
+            UsageError: an output is, or lies inside, an input, or two outputs are one file.
             StorageError: an output cannot be written.
         """
         from filiation.report.writing import check_writable
@@ -57,6 +57,12 @@ class Wanted:
                 raise UsageError(
                     f"The output '{path}' is one of the inputs.",
                     next_step="Name another file for the output.",
+                )
+            if taken & set(path.resolve().parents):
+                raise UsageError(
+                    f"The output '{path}' lies in the folder of an input model.",
+                    reason="It could overwrite a file of the model, and would belong to it afterwards.",
+                    next_step="Name a file outside the models' folders.",
                 )
             check_writable(path)
 

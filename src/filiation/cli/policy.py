@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -83,6 +84,8 @@ def _policy(path: Path, table: dict[str, Any]) -> Policy:
         value = table.get(key)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise _wrong(path, f"'{key}' must be a number.")
+        if value is not None and not math.isfinite(value):
+            raise _wrong(path, f"'{key}' must be a finite number.")
     return Policy(
         names["fail_if"], names["fail_unless"], table.get("max_log10_e"), table.get("max_inherited_share")
     )

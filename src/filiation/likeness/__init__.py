@@ -6,9 +6,12 @@ distribution that holds for models of one recipe, and none of them moves the ver
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from filiation.evidence import Evidence
 from filiation.likeness.cka import UnbiasedCka
@@ -75,7 +78,11 @@ def _affordable(statistic: Statistic, subject: Subject) -> Measured:
         return Measured(None, reason="kept_for_exact_tests")
     if subject.rows is not None and statistic.name not in SAMPLED:
         return Measured(None, reason="needs_full_read")
-    return statistic.measure(subject)
+    with np.errstate(all="ignore"):  # what comes of constant matrices is told below
+        measured = statistic.measure(subject)
+    numbers = [e.value for e in measured.effects]
+    numbers += [] if measured.value is None else [measured.value]
+    return measured if all(math.isfinite(x) for x in numbers) else Measured(None, reason="nothing_varies")
 
 
 __all__ = ["STATISTICS", "Likeness", "Statistic", "Subject", "measure"]

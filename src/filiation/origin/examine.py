@@ -218,6 +218,7 @@ def _finished(walk: _Walk) -> Examination:
     cannot = None
     if not any(t.applied for s in walk.stages for t in (*s.residual, *s.blocks)):
         cannot = "different_widths_no_shared_tokens" if not walk.same_width else "no_testable_units"
+        cannot = "budget_too_small" if "budget_spent" in walk.notes else cannot
     return Examination(walk.component, tuple(walk.stages), tuple(walk.maps), cannot, tuple(walk.notes))
 
 
@@ -227,6 +228,9 @@ def _direct(walk: _Walk) -> bool:
     same_depth = s.geometry.n_layers == c.geometry.n_layers
     layers = walk.plan.sampled_layers(s.geometry.n_layers) if same_depth else []
     window = _test_window(walk)
+    rows = 2 * walk.plan.units * len(layers) + walk.plan.tokens
+    if not walk.affordable(2 * rows * c.geometry.d_model):
+        return False
     norms = gather.FRUGAL_NORM_ROLES if walk.plan.frugal else gather.NORM_ROLES
     pairing = Pairing(s, c, tuple((i, i) for i in layers), "direct", walk.number, window, norm_roles=norms)
     prefetch(pairing, walk.plan, walk.tokens)

@@ -112,6 +112,7 @@ class Units:
 
 
 def unit_rows(matrix: Floats) -> Floats:
+    """Return the rows scaled to unit length; zero rows stay zero."""
     norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))
     return (matrix / np.where(norms > 0, norms, 1.0)[:, None]).astype(np.float32)
 
