@@ -43,21 +43,6 @@ TELLING: Mapping[str, tuple[str, ...]] = {
 LEANING = {**TELLING, "gate": ("act", "valve", "w1"), "up": ("lift", "expand", "w3")}
 """Words for gate and up that lean only; other models use the same words otherwise."""
 
-PLACES = (
-    "attn_norm",
-    "q",
-    "k",
-    "v",
-    "o",
-    "qkv",
-    "q_norm",
-    "k_norm",
-    "ffn_norm",
-    "router",
-    "gate",
-    "up",
-    "down",
-)
 ATTENTION = frozenset({"q", "k", "v", "o", "qkv", "q_norm", "k_norm"})
 FFN = frozenset({"gate", "up", "down"})
 
@@ -157,9 +142,21 @@ SPELLINGS = (
 )
 
 
-def roles_of(model: str) -> frozenset[str]:
-    """Return the roles that words are needed for."""
-    return frozenset(name.role for name in taken_apart(model).values())
+def drawn_scheme(model: str, rng: random.Random, table: Mapping[str, tuple[str, ...]] | None) -> Scheme:
+    """Draw a scheme: words from a table (letters that mean nothing without one), any spelling, any first number."""
+    roles = sorted({name.role for name in taken_apart(model).values()})
+    if table is None:
+        letters = [a + b for a in "xyzrstu" for b in "abcdfghij"]
+        words = dict(zip(roles, rng.sample(letters, len(roles)), strict=True))
+    else:
+        words = {role: rng.choice(table.get(role, (role.replace(".", "_"),))) for role in roles}
+    words |= {
+        "attention": rng.choice(["attn", "mixer", "att", "xx", ""]),
+        "ffn": rng.choice(["ff", "mlp", "dense_net", "yy", ""]),
+        "experts": rng.choice(["experts", "pool", "specialists"]),
+    }
+    leaf = rng.choice([("weight", "bias"), ("kernel", "bias"), ("w", "b")])
+    return Scheme(words, rng.choice(SPELLINGS), rng.choice([0, 1]), *leaf)
 
 
 @cache

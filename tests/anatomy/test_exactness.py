@@ -5,6 +5,7 @@ Names may be guessed wrongly, but then no ruling may rest on the guess (evidence
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,16 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filiation.anatomy import Anatomy, Axis, Part, Symmetry
+from filiation.errors import UnknownAnatomyError
 from tests.anatomy.renaming import (
     LEANING,
-    PLACES,
-    SPELLINGS,
     TELLING,
-    Scheme,
     dissected_anew,
+    drawn_scheme,
     invented_config,
     renamed,
-    roles_of,
 )
 from tests.anatomy.test_families import FAMILIES, dissected
 
@@ -43,48 +42,32 @@ RESTS_ON = {
 BY_ROLE = {S.FFN_SIGN: ("gate", "up", "down"), S.VALUE_ORDER: ("v", "o"), S.VALUE_SIGN: ("v", "o")}
 
 
-@st.composite
-def schemes(draw: st.DrawFn, model: str) -> Scheme:
-    """Any words: telling, leaning, none that means anything, or those of another role; any spelling."""
-    table = draw(st.sampled_from([TELLING, LEANING, None]))
-    roles = sorted({*roles_of(model), *PLACES})
-    if table is None:
-        letters = draw(st.permutations([a + b for a in "xyzrstuw" for b in "abcdfghij"]))
-        words = dict(zip(roles, letters, strict=False))
-    else:
-        words = {role: draw(st.sampled_from(table.get(role, (role.replace(".", "_"),)))) for role in roles}
-    words |= {
-        "attention": draw(st.sampled_from(["attn", "mixer", "xx", ""])),
-        "ffn": draw(st.sampled_from(["ff", "mlp", "yy", ""])),
-        "experts": draw(st.sampled_from(["experts", "pool"])),
-    }
-    leaf = draw(st.sampled_from([("weight", "bias"), ("kernel", "bias"), ("w", "b")]))
-    return Scheme(words, draw(st.sampled_from(SPELLINGS)), draw(st.sampled_from([0, 1])), *leaf)
-
-
 def units(part: Part, axis: Axis) -> Iterator[tuple[object, ...]]:
     """Where the units of ``axis`` lie in the stored tensor: which stored axis, and in which order."""
     for place, kind in enumerate(part.axes):
         if kind is axis:
             stored = 1 - place if part.view.transpose else place
             rows = part.view.rows if place == 0 else None
-            order = None if rows is None or np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))) else tuple(rows)
+            order = (
+                None
+                if rows is None or np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows)))
+                else tuple(rows)
+            )
             yield (stored, part.shape[place], order)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-@settings(max_examples=25)
-@given(st.data())
-def test_what_holds_rests_on_what_is_true(name: str, data: st.DataObject) -> None:
-    scheme = data.draw(schemes(name))
+@settings(max_examples=10)
+@given(st.integers(0, 2**32))
+def test_what_holds_rests_on_what_is_true(name: str, seed: int) -> None:
+    """Whatever words, spelling, order and config: meaningful, leaning or meaningless names."""
+    rng = random.Random(seed)
     try:
-        names = renamed(name, scheme)
-    except ValueError:
-        return  # two tensors would have one name
-    order = data.draw(st.sampled_from(["sorted", "shuffled"]))
-    seed = data.draw(st.integers(0, 99))
-    config = data.draw(st.sampled_from([None, invented_config(name)]))
-    anatomy = dissected_anew(name, names, config, shuffle=None if order == "sorted" else seed)
+        names = renamed(name, drawn_scheme(name, rng, rng.choice([TELLING, LEANING, None])))
+        config = rng.choice([None, invented_config(name)])
+        anatomy = dissected_anew(name, names, config, shuffle=rng.choice([None, seed]))
+    except (ValueError, UnknownAnatomyError):
+        return  # two tensors would have one name, or nothing could be said of them
     check(anatomy, dissected(name), names)
 
 
@@ -98,11 +81,14 @@ def check(anatomy: Anatomy, true: Anatomy, names: dict[str, str]) -> None:
                 continue
             roles, axis = RESTS_ON[ruling.symmetry]
             for part in anatomy.parts:
-                if part.component != component or part.role not in (*roles, *BY_ROLE.get(ruling.symmetry, ())):
+                if part.component != component or part.role not in (
+                    *roles,
+                    *BY_ROLE.get(ruling.symmetry, ()),
+                ):
                     continue
                 where = set(units(part, axis))
                 truly = known[part.tensor]
                 if part.role in roles:
                     assert where <= {u for p in truly for u in units(p, axis)}, (ruling.symmetry, part)
                 if part.role in BY_ROLE.get(ruling.symmetry, ()):
-                    assert part.role in {p.role for p in truly}, (ruling.symmetry, part)
+                    assert part.role in {p.role.removeprefix("shared.") for p in truly}, (ruling.symmetry, part)

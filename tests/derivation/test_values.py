@@ -140,7 +140,8 @@ def test_storing_in_a_coarser_type_is_no_change() -> None:
 def test_rounding_of_a_laundered_model_is_no_fine_tuning() -> None:
     found = derived(launder.launder(*base(), seed=1), base(), dtype="BF16", candidate_dtype="F32")
     assert "fine_tuned" not in found.kinds
-    assert 1e-4 < max(d.relative_delta or 0 for d in found.deltas) < 1e-2
+    # What moving the candidate's weights and rounding them to bf16 leaves is no change, and is told as none.
+    assert {d.relative_delta for d in found.deltas} == {0.0}
 
 
 def test_fine_tuned_then_quantised() -> None:

@@ -209,7 +209,7 @@ def test_a_mixture_made_from_a_dense_model_is_upcycled() -> None:
         (children.depth_pruned, {"layers_changed"}),
         (children.width_pruned, {"width_pruned"}),
         (children.laundered, {"permuted", "rotated", "rescaled", "settings_changed"}),
-        (children.upcycled, {"moe_upcycled", "layers_changed", "noise_added"}),
+        (children.upcycled, {"moe_upcycled", "layers_changed"}),
     ],
     ids=["quantised", "depth-pruned", "width-pruned", "laundered", "upcycled"],
 )
@@ -217,13 +217,14 @@ def test_a_parent_against_its_child_is_told_from_parent_to_child(
     child: Callable[[], Path], kinds: set[str]
 ) -> None:
     found = compared(children.base(), child())
-    short = child is children.upcycled  # the child has eight of the parent's thirty layers
+    # The upcycled child has eight of the parent's thirty layers; what became of values is not told of so small a part.
+    short = child is children.upcycled
     assert found.verdict.relation is (Relation.SHARED_PARTS if short else Relation.COMMON_ORIGIN)
     assert found.verdict.log10_e is not None
     assert found.verdict.log10_e > 100
     told = steps(found)
     assert set(told) == kinds
-    turned = {k for k in kinds & {"requantised", "layers_changed", "width_pruned", "moe_upcycled"}}
+    turned = kinds & {"requantised", "layers_changed", "width_pruned", "moe_upcycled"}
     assert all(told[kind]["reversed"] is True for kind in turned)
     assert ("derivation.reversed" in found.verdict.notes) == bool(turned)
     if child is children.depth_pruned:

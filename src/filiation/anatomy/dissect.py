@@ -17,7 +17,7 @@ from filiation.anatomy.rulings import Case, rule_on
 from filiation.anatomy.tables import Config, Hit, Path, Rule, mask, shared_depth
 from filiation.anatomy.towers import INFERRED, Clues, Found, Tower, component_of, in_order, raise_towers
 from filiation.checkpoint.model import Checkpoint, TensorInfo
-from filiation.errors import UnknownAnatomyError
+from filiation.errors import CorruptCheckpointError, UnknownAnatomyError
 
 Tensors = Mapping[str, TensorInfo]
 
@@ -46,15 +46,24 @@ def dissect(checkpoint: Checkpoint) -> Anatomy:
     config: Config | None = checkpoint.config
     if architecture is not None:
         config = configs.config_from_gguf(checkpoint.metadata, architecture)
-    tensors = checkpoint.tensors
-    work = _name(find_stacks(tensors), tensors, config, architecture)
-    if not work.towers or (work.unnamed and not any(tower.known for tower in work.towers)):
-        work = _otherwise_spelled(work, tensors, config, architecture)
-    if not work.towers:
-        work = _by_order(tensors, config, architecture)
+    work = _read(checkpoint.tensors, config, architecture)
     if not work.towers:
         raise _nothing(checkpoint)
     return _assemble(checkpoint, work)
+
+
+def _read(tensors: Tensors, config: Config | None, architecture: str | None) -> _Work:
+    """Read the names as they are written; where no table knows them, also in other ways. The most named wins."""
+    work, contradiction = _Work(tensors, [], {}), None
+    try:
+        work = _name(find_stacks(tensors), tensors, config, architecture)
+    except CorruptCheckpointError as error:
+        contradiction = error
+    if not work.towers or (work.unnamed and not any(tower.known for tower in work.towers)):
+        work = _otherwise_spelled(work, tensors, config, architecture)
+    if not work.towers and contradiction is not None:
+        raise contradiction
+    return work if work.towers else _by_order(tensors, config, architecture)
 
 
 def _otherwise_spelled(
@@ -66,7 +75,10 @@ def _otherwise_spelled(
     other = respelled(tensors)
     if other is None:
         return work
-    tried = _name(other, tensors, config, architecture)
+    try:
+        tried = _name(other, tensors, config, architecture)
+    except CorruptCheckpointError:
+        return work  # what was read as written is told, or its contradiction is
     better = tried.towers and (not work.towers or len(tried.unnamed) < len(work.unnamed))
     return tried if better else work
 

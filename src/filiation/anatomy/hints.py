@@ -23,7 +23,7 @@ _TELLING = _words(
         "k": "k wk key keys",
         "v": "v wv value values val vals",
         "o": "o wo out output attnout",
-        "gate": "gate gating gated wg",
+        "gate": "gate gating gated",
         "up": "up wup",
         "down": "down wdown",
         "router": "router routing",
@@ -45,7 +45,7 @@ _TELLING = _words(
 _LEANING = _words(
     {
         "o": "dense proj projection mix mixing mixer merge combine blend fuse join back",
-        "gate": "w1 wi0 act activation activate activated swish silu glu sluice valve switch",
+        "gate": "w1 wg wi0 act activation activate activated swish silu glu sluice valve switch",
         "up": "w3 fc1 fcin fc wi wi1 lin1 inner in expand expansion intermediate h4h rise raise lift grow widen "
         "hidden enter",
         "down": "w2 fc2 fcout wo out lin2 outer contract contraction output proj drop fall lower shrink narrow "

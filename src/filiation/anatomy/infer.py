@@ -125,7 +125,7 @@ def _residual(found: Mapping[str, Shape]) -> int | None:
 def infer_layer(kinds: Sequence[Kind], facts: Facts) -> Guess:
     """Infer every role of a layer of unknown names, from shapes first, then resemblance, then order."""
     guess = Guess()
-    width = _width(kinds)
+    width = _width(kinds, facts.d_model)
     if width is None:
         return guess
     matrices = [k for k in kinds if k.weight and len(k.weight) == 2 and width in k.weight]
@@ -141,18 +141,19 @@ def infer_layer(kinds: Sequence[Kind], facts: Facts) -> Guess:
     return guess
 
 
-def _width(kinds: Sequence[Kind]) -> int | None:
-    """The size that every matrix shares is the residual stream's."""
+def _width(kinds: Sequence[Kind], said: int | None) -> int | None:
+    """The size that every matrix shares is the residual stream's; None where nothing tells it from another."""
     votes: Counter[int] = Counter()
     for kind in kinds:
         if kind.weight and len(kind.weight) in (2, 3):
             votes.update(set(kind.weight[-2:]))
-    if not votes:
-        return None
-    top = max(votes.values())
+    top = max(votes.values(), default=0)
     widths = [size for size, count in votes.items() if count == top]
+    if said in widths:
+        return said
     gains = Counter(k.weight[0] for k in kinds if k.weight and len(k.weight) == 1)
-    return max(widths, key=lambda size: (gains[size], -size))
+    widths = [size for size in widths if gains[size] == max(gains[other] for other in widths)]
+    return widths[0] if len(widths) == 1 else None
 
 
 _UNITS = {"q": "attention", "k": "attention", "v": "attention", "o": "attention", "router": "router"}

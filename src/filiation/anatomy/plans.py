@@ -21,6 +21,7 @@ Needs = tuple[tuple[tuple[str, ...], Shape], ...]
 class Facts:
     """What a config says of the sizes inside a layer; None where it says nothing."""
 
+    d_model: int | None = None
     n_heads: int | None = None
     n_kv_heads: int | None = None
     d_head: int | None = None

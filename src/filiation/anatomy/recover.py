@@ -78,7 +78,7 @@ def _infer(kinds: Sequence[Kind], said: Settings, experts: int) -> tuple[Guess, 
     Returns:
         what was inferred, and the settings that were left out.
     """
-    facts = Facts(said.n_heads, said.n_kv_heads, said.d_head, said.d_ff, experts)
+    facts = Facts(said.d_model, said.n_heads, said.n_kv_heads, said.d_head, said.d_ff, experts)
     heads = ("n_heads", "n_kv_heads", "d_head")
     first = infer_layer(kinds, facts)
     for ignored in (("d_ff",), heads, ("d_ff", *heads)):

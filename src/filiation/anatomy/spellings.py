@@ -32,10 +32,14 @@ class _Place:
     number: int
 
     @property
-    def style(self) -> tuple[str, str]:
-        """How the number is set apart: the characters before and after it, letters not told apart."""
+    def style(self) -> tuple[str, str, int]:
+        """How the number is set apart: the characters before and after it (letters alike), and what follows.
+
+        What follows is counted in segments where the number stands late: up to two.
+        """
         before, after = self.before[-1:], self.after[:1]
-        return ("a" if before.isalnum() else before), ("a" if after.isalnum() else after)
+        segments = min(3, len([s for s in re.split(r"[./]", self.after) if s]))
+        return ("a" if before.isalnum() else before), ("a" if after.isalnum() else after), segments
 
 
 def respelled(names: Iterable[str]) -> tuple[dict[Path, Stack], dict[Path, str]] | None:
@@ -49,19 +53,13 @@ def respelled(names: Iterable[str]) -> tuple[dict[Path, Stack], dict[Path, str]]
         counts, or two names would be read alike.
     """
     every = list(names)
-    places = {name: _places(name) for name in every}
-    before = _counting(places)
-    if before is None:
-        return None
+    chosen = _layer_numbers(every)
     flat = not any("." in name or "/" in name for name in every)
     inside: dict[str, tuple[Path, Path, int]] = {}
-    possible = {name: [place for place in places[name] if place.before in before] for name in every}
-    styles = Counter(found[0].style for found in possible.values() if len(found) == 1)
-    for name in every:
-        chosen = _choose(possible[name], styles)
-        if chosen is not None:
-            head, tail = _tokens(chosen.before, flat), _tokens(chosen.after, flat)
-            inside[name] = (head, tail, chosen.number)
+    for name, place in chosen.items():
+        inside[name] = (_tokens(place.before, flat), _tokens(place.after, flat), place.number)
+    if not inside:
+        return None
     heads = [head for head, _, _ in inside.values()]
     container = heads[0][: min(shared_depth(heads[0], head) for head in heads)]
     layers: dict[int, dict[Path, str]] = {}
@@ -76,30 +74,47 @@ def respelled(names: Iterable[str]) -> tuple[dict[Path, Stack], dict[Path, str]]
     return {container: Stack(container, layers)}, loose
 
 
-def _places(name: str) -> list[_Place]:
-    return [_Place(name[: m.start()], name[m.end() :], int(m.group())) for m in _NUMBER.finditer(name)]
-
-
-def _counting(places: Mapping[str, Sequence[_Place]]) -> set[str] | None:
-    """Return what stands before the numbers that count layers: those with the values that most names share."""
+def _layer_numbers(names: Sequence[str]) -> dict[str, _Place]:
+    """Return, for each name that has one, the number of its layer."""
+    places = {
+        name: [_Place(name[: m.start()], name[m.end() :], int(m.group())) for m in _NUMBER.finditer(name)]
+        for name in names
+    }
     values: dict[tuple[str, str], set[int]] = defaultdict(set)
     for found in places.values():
         for place in found:
             values[place.before, place.after].add(place.number)
+    numbers = _most_shared(places, values)
+    if numbers is None:
+        return {}
+    before = {start for (start, _), found in values.items() if found == numbers}
+    sure = {name: [place for place in found if place.before in before] for name, found in places.items()}
+    styles = Counter(found[0].style for found in sure.values() if len(found) == 1)
+    chosen = {name: _choose(found, styles) for name, found in sure.items() if found}
+    if len(before) > 1:  # the number stands late, so a part that not every layer has begins like no other
+        usual = Counter(place.style for place in chosen.values()).most_common(1)[0][0]
+        for name in (name for name in names if name not in chosen):
+            alike = [place for place in places[name] if place.style == usual and place.number in numbers]
+            if alike:
+                chosen[name] = alike[-1]
+    return chosen
+
+
+def _most_shared(
+    places: Mapping[str, Sequence[_Place]], values: Mapping[tuple[str, str], set[int]]
+) -> set[int] | None:
+    """Return the set of numbers that some number in most names runs through."""
     shared: Counter[frozenset[int]] = Counter()
     for found in places.values():
         shared.update({frozenset(values[place.before, place.after]) for place in found})
-    several = [(count, sorted(numbers)) for numbers, count in shared.items() if len(numbers) > 1]
-    if not several:
-        return None
-    wanted = set(max(several, key=lambda item: (item[0], len(item[1]), item[1]))[1])
-    return {before for (before, _), numbers in values.items() if numbers == wanted}
+    several = [
+        (count, len(numbers), sorted(numbers)) for numbers, count in shared.items() if len(numbers) > 1
+    ]
+    return set(max(several)[2]) if several else None
 
 
-def _choose(places: Sequence[_Place], styles: Counter[tuple[str, str]]) -> _Place | None:
+def _choose(places: Sequence[_Place], styles: Counter[tuple[str, str, int]]) -> _Place:
     """Of several numbers that could count layers: the one a word says so of, else the one set apart as most are."""
-    if not places:
-        return None
     return max(places, key=lambda place: (bool(_COUNTED.search(place.before)), styles[place.style]))
 
 

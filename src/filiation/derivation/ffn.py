@@ -23,6 +23,8 @@ IN_PLACE = 0.15
 VERIFIED = 0.1
 #: Cosine at equal positions from which on no other unit is looked for.
 PLAINLY = 0.7
+#: Elements of a matrix up to which a sampled reading of local files looks for units that are not in place.
+SEARCHED = 1 << 24
 _BLOCK = 1024
 _ASSIGN_UP_TO = 2048
 
@@ -38,6 +40,8 @@ class FfnFrame:
         units: how many of the suspect's units were matched; moved: how many sit elsewhere.
         spread: of the scaling, in nats.
         prefix: ``shared.`` for shared experts.
+        whole: all units were read and matched; where they were not, and ``agreement`` is None, it is not known
+            whether the block comes from the candidate.
     """
 
     pair: Pair
@@ -137,12 +141,19 @@ def _look(case: Case, pair: Pair, experts: Experts, prefix: str, window: Window,
     cosines = row_cosines(s.content, c.content)
     level = float(np.median(cosines))
     if level < IN_PLACE or float((cosines > 0.5 * level).mean()) < 0.9:
-        return None if case.whole or case.pairing.match_anywhere else _untouched(pair, experts, prefix, n)
+        if case.whole or case.pairing.match_anywhere or _may_be_searched(case, n * s.content.shape[1]):
+            return None
+        return _untouched(pair, experts, prefix, n)
     ups = row_cosines(s.up, c.up)
     ratio = np.log(np.maximum(norms(s.up), 1e-30)) - np.log(np.maximum(norms(c.up), 1e-30))
     if s.gate is not None and ((ups < -0.5 * level).any() or ratio.std() > 0.25):
         return None
     return FfnFrame(pair, experts, None, None, None, level, len(cosines), n, 0, 0, None, False, prefix)
+
+
+def _may_be_searched(case: Case, elements: int) -> bool:
+    """Return whether a sampled reading may read a block whole, to look for its units elsewhere."""
+    return case.plan.budget is None and elements <= SEARCHED
 
 
 def _untouched(pair: Pair, experts: Experts, prefix: str, n: int) -> FfnFrame:

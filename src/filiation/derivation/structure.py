@@ -50,12 +50,18 @@ class Agreement:
         return bool(compared) and len(self.foreign) == len(compared)
 
 
-def agreements(measured: Sequence[Measured]) -> dict[int, Agreement]:
-    """Return each compared layer's agreement."""
+def agreements(measured: Sequence[Measured], unmatched: frozenset[int] = frozenset()) -> dict[int, Agreement]:
+    """Return each compared layer's agreement.
+
+    Args:
+        unmatched: layers whose feed-forward units were not looked for elsewhere: nothing is known of those.
+    """
     cosines: dict[int, dict[str, list[float]]] = {}
     for m in measured:
         group = "attention" if m.role in ATTENTION else "ffn" if m.role in FFN else None
         if m.layer is None or group is None or m.cosine is None:
+            continue
+        if group == "ffn" and m.layer in unmatched:
             continue
         cosines.setdefault(m.layer, {}).setdefault(group, []).append(m.cosine)
     return {

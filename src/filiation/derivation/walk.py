@@ -122,6 +122,12 @@ class _Work:
         return self.case.whole and len(self.pairs) >= self.case.suspect.geometry.n_layers
 
     @property
+    def unmatched(self) -> frozenset[int]:
+        """The layers with feed-forward units that are not in place and were not looked for elsewhere."""
+        blocks = ((f.pair[0], b) for f in self.frames for b in f.ffn.frames)
+        return frozenset(layer for layer, b in blocks if b.agreement is None and not b.whole)
+
+    @property
     def known_path(self) -> bool:
         """Whether it is known for each layer of the suspect where it comes from."""
         return len(self.path) + len(self.guessed) >= self.case.suspect.geometry.n_layers
@@ -239,7 +245,7 @@ def _measure_some(case: Case, matches: Sequence[Matched], *, lattices: bool) -> 
 
 def _tell(work: _Work, suspect: Anatomy, candidate: Anatomy, number: int) -> Derived:
     case = work.case
-    layers = agreements(work.inner)
+    layers = agreements(work.inner, work.unmatched)
     if not _any_inherited(layers, work.outer):
         return Derived((), (), (), ("derivation.no_part_agrees",))
     inserted = silent_copies(case, work.path)
@@ -251,8 +257,6 @@ def _tell(work: _Work, suspect: Anatomy, candidate: Anatomy, number: int) -> Der
     inherited = [
         m for m in (*work.inner, *work.outer) if _is_inherited(m, layers) and m.layer not in inserted
     ]
-    if not work.path and all(m.layer is None for m in inherited):
-        inherited = []  # a table that both models took from somewhere says nothing of how one model came from the other
     steps = [
         *layer_steps(case, pairs, inserted, foreign, complete=work.known_path),
         *width_steps(case, work.frames, foreign),
