@@ -91,4 +91,7 @@ def check(anatomy: Anatomy, true: Anatomy, names: dict[str, str]) -> None:
                 if part.role in roles:
                     assert where <= {u for p in truly for u in units(p, axis)}, (ruling.symmetry, part)
                 if part.role in BY_ROLE.get(ruling.symmetry, ()):
-                    assert part.role in {p.role.removeprefix("shared.") for p in truly}, (ruling.symmetry, part)
+                    assert part.role in {p.role.removeprefix("shared.") for p in truly}, (
+                        ruling.symmetry,
+                        part,
+                    )
