@@ -236,6 +236,10 @@ def test_children_of_one_parent_share_its_origin() -> None:
     laundered = compared(children.laundered(), children.quantised(GGMLQuantizationType.Q4_0))
     assert_common_origin(laundered, at_least=100)
     assert {"permuted", "rotated"} <= set(steps(laundered))
+    turned = compared(children.quantised(GGMLQuantizationType.Q4_0), children.laundered())
+    assert_common_origin(turned, at_least=100)
+    assert {"permuted", "rotated", "rescaled", "requantised"} <= set(steps(turned))
+    assert not {"grafted", "fine_tuned", "sparsified"} & set(steps(turned))
     quantised = compared(
         *(children.quantised(k) for k in (GGMLQuantizationType.Q4_0, GGMLQuantizationType.Q8_0))
     )

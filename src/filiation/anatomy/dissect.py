@@ -79,8 +79,14 @@ def _otherwise_spelled(
         tried = _name(other, tensors, config, architecture)
     except CorruptCheckpointError:
         return work  # what was read as written is told, or its contradiction is
-    better = tried.towers and (not work.towers or len(tried.unnamed) < len(work.unnamed))
+    better = tried.towers and (not work.towers or _open(tried) < _open(work))
     return tried if better else work
+
+
+def _open(work: _Work) -> tuple[int, int, int]:
+    """How much a reading leaves open: names, those of which not even the kind of part is known, separate towers."""
+    understood = sum(stem(mask(path)) in t.understood for t in work.towers for _, path in t.stray)
+    return len(work.unnamed), len(work.unnamed) - understood, len(work.towers)
 
 
 Split = tuple[Mapping[Path, Stack], Mapping[Path, str]]

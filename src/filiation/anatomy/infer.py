@@ -10,7 +10,7 @@ from filiation.anatomy.hints import Kind, Score, Settled, Shape, resemblance, se
 from filiation.anatomy.kinds import kinds_of
 from filiation.anatomy.model import Inference
 from filiation.anatomy.names import Stack
-from filiation.anatomy.plans import Chosen, Facts, choose, ffn_plans, plans, spoken
+from filiation.anatomy.plans import Chosen, Facts, choose, ffn_plans, may_be_attention, plans, spoken
 from filiation.anatomy.rulings import FUSED_FFN, FUSED_QKV
 from filiation.anatomy.tables import Family, Path, Rule, mask, shared_depth
 
@@ -75,7 +75,7 @@ def infer_missing(stack: Stack, shapes: Mapping[str, Shape], family: Family) -> 
     width = _residual(found)
     if width and not {"gate", "up", "down"} & set(found):
         matrices = [k for k in unknown if k.weight and len(k.weight) == 2 and "#" not in k.stem]
-        ffn = _ffn_alone(matrices, width)
+        ffn = _ffn_alone(matrices, width, heads_elsewhere={"q", "o"} <= set(found))
         if ffn is not None:
             _take_ffn(guess, *ffn)
             unknown = [k for k in unknown if k.stem not in guess.rules]
@@ -228,16 +228,18 @@ def _experts(guess: Guess, kinds: Sequence[Kind], width: int) -> None:
     stacked = [k for k in kinds if k.weight and len(k.weight) == 3]
     for group, rule in ((numbered, Rule(())), (stacked, Rule((), stacked=True))):
         one = [replace(k, weight=(k.weight or ())[-2:], bias=k.bias[-1:] if k.bias else None) for k in group]
-        found = _ffn_alone(one, width)
+        found = _ffn_alone(one, width, heads_elsewhere=True)
         if found is not None:
             _take_ffn(guess, *found, rule)
 
 
-def _ffn_alone(matrices: Sequence[Kind], width: int) -> tuple[Chosen, list[Kind]] | None:
+def _ffn_alone(
+    matrices: Sequence[Kind], width: int, *, heads_elsewhere: bool = False
+) -> tuple[Chosen, list[Kind]] | None:
     """Find a feed-forward network among matrices that are not all explained.
 
-    Three matrices of one hidden size are one. So are the widest two, or the widest and one half as wide, unless
-    their names look like attention.
+    Three matrices of one hidden size are one. So are the widest two, or the widest and one half as wide; but these
+    may be attention's first and last, unless that is elsewhere, their names say otherwise, or the shapes forbid it.
     """
     by_size: dict[int, list[Kind]] = defaultdict(list)
     for kind in matrices:
@@ -249,7 +251,8 @@ def _ffn_alone(matrices: Sequence[Kind], width: int) -> tuple[Chosen, list[Kind]
     for size in sizes[:1]:
         half = by_size.get(size // 2, []) if size % 2 == 0 and len(by_size[size]) == 1 else []
         pair = [*by_size[size], *half]
-        groups += [pair] if len(pair) == 2 and not _looks_like_attention(*pair) else []
+        if len(pair) == 2 and (heads_elsewhere or _is_ffn(*pair, matrices, width)):
+            groups.append(pair)
     for group in groups:
         chosen = choose(ffn_plans(group, width), group)
         if chosen is not None:
@@ -257,11 +260,16 @@ def _ffn_alone(matrices: Sequence[Kind], width: int) -> tuple[Chosen, list[Kind]
     return None
 
 
-def _looks_like_attention(a: Kind, b: Kind) -> bool:
-    return any(
-        telling(x.stem, "q") > resemblance(x.stem, "up") and resemblance(y.stem, "o") > 0
-        for x, y in ((a, b), (b, a))
-    )
+def _is_ffn(a: Kind, b: Kind, matrices: Sequence[Kind], width: int) -> bool:
+    """Whether names say that two matrices read and write neurons, or shapes that they cannot read and write heads."""
+    pairs = ((a, b), (b, a))
+    if any(
+        telling(x.stem, "q") > resemblance(x.stem, "up") and resemblance(y.stem, "o") > 0 for x, y in pairs
+    ):
+        return False
+    if any(telling(x.stem, "up") and telling(y.stem, "down") for x, y in pairs):
+        return True
+    return len(matrices) > 2 and not may_be_attention((a, b), matrices, width)
 
 
 def _take_ffn(guess: Guess, chosen: Chosen, kinds: Sequence[Kind], like: Rule = _PLAIN) -> None:

@@ -98,6 +98,17 @@ def ffn_plans(kinds: Sequence[Kind], width: int) -> list[Plan]:
     return found
 
 
+def may_be_attention(pair: Sequence[Kind], kinds: Sequence[Kind], width: int) -> bool:
+    """Whether ``pair`` can, by the shapes of all ``kinds``, be the queries and the outputs of attention."""
+    for transpose in (False, True):
+        shapes = Counter(_canonical(kind, transpose) for kind in kinds)
+        mine = {_canonical(kind, transpose) for kind in pair}
+        for needs in _attentions(shapes, width, Facts()):
+            if mine <= {shape for _, shape in needs}:
+                return True
+    return False
+
+
 def _canonical(kind: Kind, transpose: bool) -> Shape:
     shape = kind.weight or ()
     return shape[::-1] if transpose else shape

@@ -36,12 +36,14 @@ EXACT = 0.9
 NEARER = 0.15
 
 
-def value_steps(measured: Sequence[Measured], *, complete: bool) -> list[Derivation]:
+def value_steps(measured: Sequence[Measured], *, complete: bool, rough: bool = False) -> list[Derivation]:
     """Return what happened to the values of the inherited parts.
 
     Args:
         measured: parts that come from the candidate.
         complete: all of every part was read.
+        rough: the parts were carried by a rotation fitted on token rows alone, whose own error (of rounded rows
+            more than rounding) tells nothing beneath a quantisation.
     """
     matrices = [m for m in measured if m.is_matrix and m.relative is not None and m.role != "router"]
     if not matrices:
@@ -56,7 +58,7 @@ def value_steps(measured: Sequence[Measured], *, complete: bool) -> list[Derivat
         matrices = [m for m in matrices if not _is_undone(m)]
     rounded = [m for m in matrices if _is_requantised(m)]
     if rounded:
-        steps += _requantised(rounded, matrices)
+        steps += _requantised(rounded, matrices, rough=rough)
     rest = [
         m
         for m in matrices
@@ -121,7 +123,7 @@ def _is_undone(m: Measured) -> bool:
 
 
 def _requantised(
-    rounded: Sequence[Measured], matrices: Sequence[Measured], *, turned: bool = False
+    rounded: Sequence[Measured], matrices: Sequence[Measured], *, turned: bool = False, rough: bool = False
 ) -> list[Derivation]:
     lattices = [m.lattice for m in rounded if m.lattice is not None]
     names = Counter(x.name for x in lattices)
@@ -151,7 +153,7 @@ def _requantised(
         numbers["reversed"] = True
     more = [m for m in rounded if m.lattice is not None and _exceeds(m.lattice)]
     found = [Derivation("requantised", {k: v for k, v in numbers.items() if v is not None})]
-    if 2 * len(more) > len(rounded):
+    if 2 * len(more) > len(rounded) and not rough:
         found.append(_beneath(more))
     return found
 

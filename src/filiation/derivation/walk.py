@@ -262,7 +262,11 @@ def _tell(work: _Work, suspect: Anatomy, candidate: Anatomy, number: int) -> Der
         *width_steps(case, work.frames, foreign),
         *mixture_steps(work.frames, work.inner, foreign),
         *launder_steps(case, work.frames, (*work.outer, *work.inner), foreign),
-        *value_steps(inherited, complete=work.complete),
+        *value_steps(
+            inherited,
+            complete=work.complete,
+            rough=case.residual.matrix is not None and not case.whole,
+        ),
     ]
     steps += [
         s for s in (_grafted(work, layers, candidate), vocabulary_step(case, work.outer)) if s is not None
