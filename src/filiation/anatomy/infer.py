@@ -251,7 +251,7 @@ def _ffn_alone(
     for size in sizes[:1]:
         half = by_size.get(size // 2, []) if size % 2 == 0 and len(by_size[size]) == 1 else []
         pair = [*by_size[size], *half]
-        if len(pair) == 2 and (heads_elsewhere or _is_ffn(*pair, matrices, width)):
+        if len(pair) == 2 and (heads_elsewhere or _is_ffn(pair[0], pair[1], matrices, width)):
             groups.append(pair)
     for group in groups:
         chosen = choose(ffn_plans(group, width), group)
