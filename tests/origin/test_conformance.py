@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from filiation.origin import TESTS, Abstention, Outcome, Units, evalues
+from filiation.origin.adversaries import ADVERSARIES
 from filiation.origin.conformance import check_test
 from filiation.origin.order import FixedPoints
 from filiation.origin.sign import Signs
@@ -70,6 +71,13 @@ class IdentityOnTies(Broken):
         hits = np.zeros(len(s), np.bool_)
         hits[rows] = (c.position[columns] == s.position[rows]) & (c.block[columns] == s.block[rows])
         return hits
+
+
+class IdentityOnLivingTies(IdentityOnTies):
+    """The same on living units only: equal contents are dropped, distinct ones of equal similarity are not."""
+
+    def chosen(self, units: Units) -> Units:
+        return units.alive()
 
 
 class FisherSum(Broken):
@@ -206,6 +214,8 @@ class ClaimsSymmetry(FixedPoints):
     ("test", "promise"),
     [
         (IdentityOnTies(), "constant_similarity"),
+        (IdentityOnLivingTies(), "tied_orthogonal"),
+        (IdentityOnLivingTies(), "tied_alike"),
         (FisherSum(), "enumerated/shared_contents"),
         (ReadsIndices(), "independent"),
         (ReadsRows(), "storage_order"),
@@ -225,6 +235,26 @@ def test_broken_tests_are_caught(test: ExactTest, promise: str) -> None:
     assert not report.passed
     assert any(promise in check.name for check in report.failures), str(report)
     assert "FAIL" in str(report)
+
+
+def test_only_tied_similarities_tell_on_a_matcher_that_drops_equal_units() -> None:
+    def failed(test: ExactTest) -> set[str]:
+        return {check.name.split("/")[1] for check in check_test(test, draws=DRAWS).failures}
+
+    # Neither counts copied blocks once; that apart, they differ in how they break ties.
+    assert failed(Broken()) == {"copied_blocks"}
+    assert failed(IdentityOnLivingTies()) == {"copied_blocks", "tied_orthogonal", "tied_alike"}
+
+
+@pytest.mark.parametrize("name", ["tied_orthogonal", "tied_alike"])
+@pytest.mark.parametrize("kind", ["ffn", "residual"])
+def test_tied_contents_are_distinct_and_equally_similar(name: str, kind: str) -> None:
+    build = next(a for a in ADVERSARIES if a.name == name).build
+    case = build(np.random.default_rng(1), 24, kind)
+    scores = similarity(case.suspect, case.candidate)
+    assert len(case.suspect.alive()) == len(case.candidate.alive()) == 24
+    assert (scores == scores[0, 0]).all()
+    assert len(np.unique(case.suspect.content, axis=0)) == 24
 
 
 def test_something_that_is_no_test_is_named_so() -> None:

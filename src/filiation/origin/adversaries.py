@@ -117,6 +117,28 @@ def _constant(rng: np.random.Generator, n: int, kind: str) -> Pair:
     return make(kind, content, _signed(rng, n)), make(kind, theirs, _signed(rng, n))
 
 
+def _tied(common: float) -> Build:
+    """Distinct contents of one similarity: every assignment is as good as the identity.
+
+    What sets the units apart lies in directions that the other model does not use, so nothing that drops equal
+    units helps; what they have in common is ``common`` long. All entries are -1, 0 or 1 times one
+    number, so that the similarities are equal to the last bit.
+    """
+
+    def build(rng: np.random.Generator, n: int, kind: str) -> Pair:
+        bits = max(5, (n - 1).bit_length())
+        numbers = np.arange(1 << bits)
+        every = np.where(numbers[:, None] >> np.arange(bits) & 1, 1.0, -1.0)
+        every = np.hstack([np.ones((1 << bits, 1)), every])  # so that no two differ by their sign only
+        nothing, shared = np.zeros((n, bits + 1)), np.full((n, 1), common)
+        own = [every[rng.permutation(1 << bits)[:n]] for _ in range(2)]
+        mine, theirs = np.hstack([shared, own[0], nothing]), np.hstack([shared, nothing, own[1]])
+        suspect = make(kind, mine, (mine, _normal(rng, n, WIDTH)))
+        return suspect, make(kind, theirs, (theirs, _normal(rng, n, WIDTH)))
+
+    return build
+
+
 def _zeros(rng: np.random.Generator, n: int, kind: str) -> Pair:
     """Dead units: zero contents, zero in one of the signed arrays, zero in both."""
 
@@ -217,6 +239,8 @@ ADVERSARIES: tuple[Adversary, ...] = (
     Adversary("sorted_candidate_and_hubs", _plain(_sorted)),
     Adversary("ties", _plain(_ties)),
     Adversary("constant_similarity", _plain(_constant)),
+    Adversary("tied_orthogonal", _plain(_tied(0.0))),
+    Adversary("tied_alike", _plain(_tied(1.0))),
     Adversary("zero_units", _plain(_zeros)),
     Adversary("one_match_for_all", _plain(_one_for_all)),
     Adversary("blocks_of_two", _plain(_in_blocks(lambda n: [2] * (n // 2)))),
