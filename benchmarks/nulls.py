@@ -7,15 +7,17 @@ derived models, where the answer must be "as independent" because the labels hav
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from filiation import anatomy, checkpoint
+from filiation import __version__, anatomy, checkpoint
 from filiation.anatomy.model import Anatomy
 from filiation.comparison import compare_models
-from filiation.evidence import Evidence, Status
+from filiation.evidence import Evidence, Relation, Report, Status, Wing
 from filiation.origin import TESTS, Outcome
 from filiation.origin.examine import examine
 from filiation.origin.gather import Side, ffn_units, value_units
@@ -54,8 +56,11 @@ class Tally:
             self.over[line] += log10_e >= line
 
 
-def table(zoo: Path | None = None) -> None:
-    """Print the tables; ``zoo`` is a folder of further twins, made by ``filiation lab demo-models --zoo``."""
+def table(zoo: Path | None = None) -> dict[str, Any]:
+    """Print the tables; ``zoo`` is a folder of further twins, made by ``filiation lab demo-models --zoo``.
+
+    Returns what reports carry as their ``validation``: the counts, and nothing that they do not say.
+    """
     strangers = {name: MODELS / name for name in STRANGERS}
     if zoo is not None:
         strangers |= {
@@ -65,20 +70,54 @@ def table(zoo: Path | None = None) -> None:
     pairs = [(a, b) for a in strangers for b in places if a != b and not (b in strangers and b < a)]
     models = {name: anatomy.dissect(checkpoint.open(str(place))) for name, place in places.items()}
     print(f"\n{len(pairs)} independent pairs, each examined both ways; strangers: {', '.join(strangers)}")
-    _verdicts(places, pairs)
-    _print("independent pairs of the demo models", _independent(models, pairs))
+    reports = [compare_models(str(places[a]), [str(places[b])]) for a, b in _both_ways(pairs)]
+    _verdicts(reports)
+    tallies = _independent(models, pairs)
+    _print("independent pairs of the demo models", tallies)
     _print(f"{DRAWS} random relabellings of layer 0 of `continued` against `base`", _relabelled(models))
+    return {"null": _counts(pairs, reports, tallies), "likeness": _likeness(reports)}
+
+
+def _counts(
+    pairs: list[tuple[str, str]], reports: Sequence[Report], tallies: Mapping[str, Tally]
+) -> dict[str, Any]:
+    """Return how many pairs of which models, what was concluded, and single e-values against their promise."""
+    label_sets = sum(t.label_sets for t in tallies.values())
+    lines = sorted(next(iter(tallies.values())).over)
+    return {
+        "version": __version__,
+        "models": "demo models and further strangers: 6 layers, width 64, one recipe, one text",
+        "pairs": len(pairs),
+        "comparisons": len(reports),
+        "none_found": sum(r.verdict.relation is Relation.NONE_FOUND for r in reports),
+        "largest_log10_e": max(round(r.verdict.log10_e or 0.0, 2) for r in reports),
+        "label_sets": label_sets,
+        "reached": {str(line): sum(t.over[line] for t in tallies.values()) for line in lines},
+        "allowed": {str(line): label_sets // 10**line for line in lines},
+    }
+
+
+def _likeness(reports: Sequence[Report]) -> dict[str, Any]:
+    """Return the range of each similarity statistic; the two directions of a pair are one pair."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for report in reports:
+        for e in report.evidence:
+            if e.wing is Wing.LIKENESS and e.statistic is not None:
+                found[e.test].append(e.statistic)
+    return {
+        test: {"low": round(min(v), 4), "high": round(max(v), 4), "pairs": len(v) // 2}
+        for test, v in sorted(found.items())
+    }
 
 
 def _both_ways(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
     return [*pairs, *((b, a) for a, b in pairs)]
 
 
-def _verdicts(places: dict[str, Path], pairs: list[tuple[str, str]]) -> None:
+def _verdicts(reports: Sequence[Report]) -> None:
     """Print what whole comparisons conclude."""
     found: dict[str, list[float]] = defaultdict(list)
-    for a, b in _both_ways(pairs):
-        verdict = compare_models(str(places[a]), [str(places[b])]).verdict
+    for verdict in (report.verdict for report in reports):
         found[str(verdict.relation)].append(-np.inf if verdict.log10_e is None else verdict.log10_e)
     print("\n## Null: verdicts on independent pairs\n")
     print("| relation | comparisons | largest log10 e |")

@@ -2,6 +2,7 @@
 
 python -m docs._generate                tables
 python -m docs._generate --transcripts  tables, and what the commands of the pages print
+python -m docs._generate --null ZOO     what independent models show: the tables, and what reports carry of them
 python -m docs._generate --picture      the picture of the report (needs chromium)
 """
 
@@ -34,7 +35,9 @@ def main() -> int:
     for module in GENERATORS:
         _fill(module.PAGE, module.parts())
     if options.null is not None:
-        _fill(null.PAGE, null.parts(options.null))
+        tables, record = null.measure(options.null)
+        _fill(null.PAGE, tables)
+        null.write_data(record)
     problems = [p for page in pages() for p in _rerun(page)] if options.transcripts else []
     if options.picture:
         picture.draw()

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from filiation import anatomy, checkpoint, derivation, likeness, origin
 from filiation._version import __version__
 from filiation.anatomy.architecture import architecture_difference
 from filiation.anatomy.model import Anatomy
+from filiation.checkpoint.model import Checkpoint, Floats, Index
 from filiation.checkpoint.record import model_record
-from filiation.errors import UsageError
-from filiation.evidence import Evidence, ModelRecord, Relation, Report, Verdict, plain
+from filiation.errors import FiliationError, UsageError
+from filiation.evidence import Evidence, ModelRecord, Relation, Report, Verdict, measured_null, plain
 from filiation.origin.examine import Examination, examine
 from filiation.origin.history import History
 from filiation.origin.history import of as history_of
 from filiation.origin.pairing import Plan, TokenRows
 from filiation.origin.tokens import shared_tokens
-from filiation.origin.verdict import Finding, judge
+from filiation.origin.verdict import Finding, judge, without_labels
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -60,9 +63,10 @@ def compare_models(
             "There is nothing to compare with.",
             next_step="Name at least one candidate: filiation compare S C",
         )
+    _refuse_repeated(candidates)
     tell = progress or _silent
-    mine = open_model(suspect, base, budget, tell)
-    others = [open_model(c, None, budget, tell) for c in candidates]
+    mine = open_model(suspect, base, budget, tell, role="suspect")
+    others = [open_model(c, None, budget, tell, role="candidate") for c in candidates]
     pairs = [
         examine_pair(mine, other, make_plan(mine, other, budget), n, full=full, progress=tell)
         for n, other in enumerate(others)
@@ -82,13 +86,63 @@ def _silent(stage: str, done: int, total: int | None) -> None:
     del stage, done, total
 
 
-def open_model(locator: str, base: str | None, budget: int | None, progress: Progress) -> Anatomy:
-    """Open a checkpoint, look for NaN in small files, and name the parts."""
+def _refuse_repeated(candidates: Sequence[str]) -> None:
+    """Refuse one place named twice: its evidence would be paid for twice and say nothing more."""
+    places = [os.path.abspath(c) if os.path.exists(c) else c for c in candidates]
+    for n, place in enumerate(places):
+        if place in places[:n]:
+            raise UsageError(
+                f"The candidate {candidates[n]} is given twice.",
+                reason="Each further candidate weakens the evidence for all of them, and this one adds nothing.",
+                next_step="Name each candidate once.",
+            )
+
+
+def open_model(
+    locator: str, base: str | None, budget: int | None, progress: Progress, role: str = "model"
+) -> Anatomy:
+    """Open a checkpoint, look for NaN in small files, and name the parts; errors say which model they are of."""
     progress(f"opening {locator}", 0, None)
-    opened = checkpoint.open(locator, base=base)
-    if opened.is_local and opened.total_bytes <= min(WHOLE_UP_TO, budget or WHOLE_UP_TO):
-        checkpoint.scan_finite(opened)
-    return anatomy.dissect(opened)
+    whose = f"{role.capitalize()} {locator}"
+    with _naming(whose):
+        opened = _named(checkpoint.open(locator, base=base), whose)
+        if opened.is_local and opened.total_bytes <= min(WHOLE_UP_TO, budget or WHOLE_UP_TO):
+            checkpoint.scan_finite(opened)
+        return anatomy.dissect(opened)
+
+
+@contextmanager
+def _naming(whose: str) -> Generator[None]:
+    """Say in an error whose files it speaks of: two models have files and tensors of the same names."""
+    try:
+        yield
+    except FiliationError as error:
+        if whose not in error.message:
+            error.message = f"{whose}: {error.message}"
+        raise
+
+
+@dataclass(frozen=True)
+class _Named(Checkpoint):
+    """A checkpoint whose errors say which model it is, also when it is read long after it was opened."""
+
+    whose: str = ""
+
+    def read(self, name: str, *index: int | slice) -> Floats:
+        with _naming(self.whose):
+            return super().read(name, *index)
+
+    def prefetch(self, wanted: Iterable[tuple[str, Index]]) -> None:
+        with _naming(self.whose):
+            super().prefetch(wanted)
+
+    def read_file(self, name: str) -> bytes:
+        with _naming(self.whose):
+            return super().read_file(name)
+
+
+def _named(opened: Checkpoint, whose: str) -> Checkpoint:
+    return _Named(**{f.name: getattr(opened, f.name) for f in fields(opened)}, whose=whose)
 
 
 def make_plan(suspect: Anatomy, candidate: Anatomy, budget: int | None) -> Plan:
@@ -114,7 +168,6 @@ def examine_pair(
     )
     histories = [history_of(x, plan) for x in examinations]
     findings = {x.component: judge(x, h) for x, h in zip(examinations, histories, strict=True)}
-    finding = origin.over_components(findings, suspect.components)
     progress("published statistics", 0, None)
     main = examinations[0] if examinations else None
     alike = likeness.measure(main, plan, tokens, full=full, number=number)
@@ -127,6 +180,7 @@ def examine_pair(
         e for x, h in zip(examinations, histories, strict=True) for e in origin.history_evidence(x, h, number)
     ]
     evidence = (*records, *alike.evidence, *derived.evidence)
+    finding = origin.over_components(findings, suspect.components)
     return Pair(number, plan, examinations, finding, derived, identical, evidence, alike.curves)
 
 
@@ -135,21 +189,24 @@ def _derive(
     candidate: Anatomy,
     examinations: Sequence[Examination],
     histories: Sequence[History | None],
-    findings: Mapping[str, Finding],
+    findings: dict[str, Finding],
     plan: Plan,
     tokens: TokenRows | None,
     full: bool,
     number: int,
 ) -> tuple[bool, derivation.Derived]:
-    """Say whether the models are equal and, where an origin is shared, what happened between them."""
+    """Say whether the models are equal and, where an origin is shared, what happened between them.
+
+    What is learned of labels that no longer exist is put into ``findings``.
+    """
     cosines = [h.weight_cosine for h in histories if h is not None and h.weight_cosine is not None]
     near = bool(cosines) and min(cosines) >= NEARLY_EQUAL
     may_read_all = full or plan.whole or (suspect.checkpoint.is_local and candidate.checkpoint.is_local)
     # Under names that no rule explains, equal tensors can still be found by what they hold.
     near = near or (plan.whole and bool(suspect.unnamed or candidate.unnamed))
     if derivation.same_files(suspect, candidate) or (near and may_read_all):
-        sameness = derivation.same_weights(suspect, candidate)
-        if sameness.equal:
+        sameness = derivation.same_within(suspect, candidate, plan.budget)
+        if sameness is not None and sameness.equal:
             return True, derivation.as_identical(sameness, suspect, candidate, number)
     found: list[derivation.Derived] = []
     for x in examinations:
@@ -158,6 +215,8 @@ def _derive(
             continue
         mine = tokens if x.component == "language" else None
         step = derivation.derive(suspect, candidate, x, plan, mine, full=full, number=number)
+        if derivation.order_and_signs_gone(step):
+            findings[x.component] = without_labels(findings[x.component])
         found.append(step if relation is Relation.COMMON_ORIGIN else _speaking_of_parts(step))
     return False, derivation.joined(found)
 
@@ -228,6 +287,7 @@ def assemble(
         evidence=tuple(e for p in pairs for e in p.evidence),
         verdict=verdict,
         limits=limits(verdict, pairs),
+        validation=measured_null(),
         extra=extra,
     )
 
@@ -263,6 +323,8 @@ def limits(verdict: Verdict, pairs: Sequence[Pair]) -> tuple[str, ...]:
     kinds = {step.kind for step in verdict.derivation}
     if "rotated" in kinds:
         found.append("dense_rotation")
+    elif any(step.numbers.get("flipped") for step in verdict.derivation if step.kind == "permuted"):
+        found.append("signs_destroyed")
     elif "permuted" in kinds:
         found.append("order_destroyed")
     return tuple(dict.fromkeys(found))

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
+from importlib.resources import files
 from typing import Any
 
 SCHEMA = "https://filiation.org/schema/report/1"
@@ -27,6 +28,7 @@ class Wing(StrEnum):
     LIKENESS = "likeness"
     DERIVATION = "derivation"
     ANATOMY = "anatomy"
+    TRACES = "traces"
     TOKENIZER = "tokenizer"
     SOURCE = "source"
     DISCLOSURE = "disclosure"
@@ -307,6 +309,16 @@ def plain(value: Any) -> Any:
 def to_json(report: Report) -> str:
     """Return the canonical JSON of a report: sorted keys, UTF-8, two-space indent, final newline."""
     return json.dumps(report.to_dict(), sort_keys=True, ensure_ascii=False, indent=2) + "\n"
+
+
+@cache
+def measured_null() -> Mapping[str, Any] | None:
+    """Return what was measured on models that share no origin, for :attr:`Report.validation`; None if nothing was.
+
+    The file is written by ``python -m docs._generate --null`` and says by which version it was measured.
+    """
+    file = files("filiation") / "validation.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
 @cache

@@ -279,6 +279,7 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
         },
     ),
     "electra": ("ElectraModel", "ElectraConfig", BERT | {"embedding_size": 32}),
+    "albert": ("AlbertForMaskedLM", "AlbertConfig", BERT | {"embedding_size": 32}),
     "mpnet": ("MPNetModel", "MPNetConfig", BERT),
     "modernbert": ("ModernBertForMaskedLM", "ModernBertConfig", BERT),
     "t5": ("T5ForConditionalGeneration", "T5Config", T5),

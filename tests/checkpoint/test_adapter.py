@@ -239,7 +239,7 @@ def test_a_whole_model_ignores_a_base(tmp_path: Path) -> None:
     ("config", "reason"),
     [
         ({"peft_type": "IA3"}, "'IA3'"),
-        ({"use_dora": True}, "use_dora"),
+        ({"use_qalora": True}, "use_qalora"),
         ({"lora_bias": True}, "lora_bias"),
         ({"layer_replication": [[0, 4]]}, "layer_replication"),
         ({"target_parameters": ["experts"]}, "target_parameters"),
@@ -252,9 +252,53 @@ def test_variants_that_change_more_are_refused(tmp_path: Path, config: dict[str,
     _refused(tmp_path, _factors(), reason, **config)
 
 
-def test_a_magnitude_vector_is_refused(tmp_path: Path) -> None:
-    name = f"base_model.model.{Q}.lora_magnitude_vector"
-    _refused(tmp_path, {**_factors(), name: _random(6)}, "lora_magnitude_vector")
+MAGNITUDE = f"base_model.model.{Q}.lora_magnitude_vector"
+
+
+@pytest.mark.parametrize("ending", ["", ".weight", ".default.weight"])
+@pytest.mark.parametrize("shape", [(6,), (1, 6)])
+def test_a_dora_adapter(tmp_path: Path, ending: str, shape: tuple[int, ...]) -> None:
+    """The rows of ``W + s B A`` are given the lengths of the magnitude vector (arXiv 2402.09353, equation 5)."""
+    factors, lengths = _factors(), np.abs(_random(6, seed=9)) + 0.5
+    opened = _merged(tmp_path, {**factors, MAGNITUDE + ending: lengths.reshape(shape)}, use_dora=True)
+    changed = np.asarray(_base()[f"{Q}.weight"], np.float64) + ALPHA / RANK * _delta(factors)
+    expected = lengths[:, None] * changed / np.linalg.norm(changed, axis=1, keepdims=True)
+    whole = opened.read(f"{Q}.weight")
+    np.testing.assert_allclose(whole, expected, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(whole, axis=1), lengths, rtol=1e-5)
+    for index in ((2,), (slice(1, 4),), (slice(None), slice(0, 3)), (3, 1), (slice(None, None, -2), 2)):
+        np.testing.assert_array_equal(opened.read(f"{Q}.weight", *index), whole[index])
+    assert "with DoRA's magnitudes" in opened.notes[-1]
+
+
+def test_magnitudes_that_change_nothing_give_the_base(tmp_path: Path) -> None:
+    """An adapter as PEFT begins it: B is zero, and the magnitudes are the lengths of the base's rows."""
+    factors = _factors()
+    factors[f"base_model.model.{Q}.lora_B.weight"] *= 0
+    base = np.asarray(_base()[f"{Q}.weight"], np.float32)
+    opened = _merged(tmp_path, {**factors, MAGNITUDE: np.linalg.norm(base, axis=1)}, use_dora=True)
+    np.testing.assert_allclose(opened.read(f"{Q}.weight"), base, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("magnitude", "reason", "name"),
+    [(None, "there is none", f"{Q}.weight"), (_random(5), "one of shape [5]", MAGNITUDE)],
+)
+def test_dora_without_its_magnitudes(tmp_path: Path, magnitude: Any, reason: str, name: str) -> None:
+    tensors = _factors() if magnitude is None else {**_factors(), MAGNITUDE: magnitude}
+    with pytest.raises(CorruptCheckpointError) as caught:
+        _merged(tmp_path, tensors, use_dora=True)
+    check(caught.value, CorruptCheckpointError, file="adapter_model.safetensors", tensor=name, reason=reason)
+
+
+def test_dora_where_its_rows_are_not_the_outputs_is_refused(tmp_path: Path) -> None:
+    factors = _factors(CONV, inputs=4, outputs=10)
+    magnitude = {f"base_model.model.{CONV}.lora_magnitude_vector": _random(10)}
+    _refused(tmp_path, {**factors, **magnitude}, "stored [in, out]", use_dora=True)
+
+
+def test_a_magnitude_vector_that_the_settings_do_not_know_is_refused(tmp_path: Path) -> None:
+    _refused(tmp_path, {**_factors(), MAGNITUDE: _random(6)}, "lora_magnitude_vector")
 
 
 def test_a_gguf_base_is_refused(tmp_path: Path) -> None:

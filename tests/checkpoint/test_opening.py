@@ -196,7 +196,9 @@ def test_no_config_is_said(tmp_path: Path) -> None:
         (b"{not json", "not valid JSON"),
         (b"[1]", "JSON object"),
         (b"\xff\xfe", "UTF-8"),
-        (b"", "not valid JSON"),
+        (b"", "It is empty: 0 bytes"),
+        (b"\0" * 64, "It is empty: 64 bytes"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git-lfs pointer"),
         (b'{"a":' * 100_000, "nested too deeply"),
     ],
 )

@@ -142,6 +142,20 @@ def test_a_tensor_larger_than_a_chunk(tmp_path: Path) -> None:
     np.testing.assert_array_equal(opened.read("w", slice(1, 699)), values[1:699].astype(np.float32))
 
 
+@pytest.mark.parametrize("columns", [slice(0, 1), slice(300, 812), slice(None, None, 7), slice(900, 100, -3)])
+def test_columns_of_a_large_tensor_are_cut_out_as_it_goes_by(tmp_path: Path, columns: slice) -> None:
+    values = np.random.default_rng(0).standard_normal((700, 1001), dtype=np.float32)
+    opened = checkpoint.open(str(model(tmp_path / "m", {"w": values.astype(np.float16)})))
+    before = opened.bytes_read
+    whole = values.astype(np.float16).astype(np.float32)
+    read = opened.read("w", slice(None), columns)
+    np.testing.assert_array_equal(read, whole[:, columns])
+    assert read.base is None  # a view would keep all of the columns
+    assert opened.bytes_read - before == values.size * 2
+    np.testing.assert_array_equal(opened.read("w", slice(690, 20, -1), columns), whole[690:20:-1, columns])
+    np.testing.assert_array_equal(opened.read("w", slice(3, 650), columns), whole[3:650, columns])
+
+
 def test_an_empty_file(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"")
@@ -240,7 +254,12 @@ def test_an_unknown_dtype_is_named(tmp_path: Path) -> None:
 def test_duplicate_names(tmp_path: Path) -> None:
     one = json.dumps(entry("F32", [4], 0, 16))
     path = craft(tmp_path / "model.safetensors", f'{{"w": {one}, "w": {one}}}'.encode(), bytes(16))
-    refused(path, "'w' twice")
+    refused(path, "'w' twice", message="header", tensor="w")
+
+
+def test_a_field_that_stands_there_twice_is_no_tensor(tmp_path: Path) -> None:
+    header = b'{"w": {"dtype": "F32", "dtype": "F16", "shape": [4], "data_offsets": [0, 16]}}'
+    refused(craft(tmp_path / "model.safetensors", header, bytes(16)), "'dtype' twice", message="header")
 
 
 @pytest.mark.parametrize(
@@ -273,4 +292,6 @@ def test_names_that_could_fool_a_terminal_are_refused(tmp_path: Path, name: str)
 def test_a_file_of_another_kind_under_this_name(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"<html>404 Not Found</html>" * 10)
+    refused(path, "It begins with b'<html>404", message="not safetensors")
+    path.write_bytes(b"\xff\xd8\xff\xe0 JFIF \0\1" * 10)
     refused(path, "at most 100000000", message="header over 100 MB")

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filiation import checkpoint
-from filiation.errors import CorruptCheckpointError, NotFoundError, UsageError
+from filiation.errors import CorruptCheckpointError, NotFoundError, UnsupportedFormatError, UsageError
 from tests.checkpoint.makers import (
     VALUES,
     FakeStorage,
@@ -167,13 +167,18 @@ def test_a_missing_shard_is_named(tmp_path: Path) -> None:
     check(caught.value, NotFoundError, file=names[1], reason="promised")
 
 
-def test_tensor_parallel_parts_are_explained(tmp_path: Path) -> None:
+def test_parts_that_are_not_tensor_parallel_are_explained(tmp_path: Path) -> None:
     for part in ("consolidated.00.pth", "consolidated.01.pth"):
         save_torch(tmp_path / part, {"w": tensor(np.ones(2, np.float32), "0")})
-    with pytest.raises(CorruptCheckpointError) as caught:
+    with pytest.raises(UnsupportedFormatError) as caught:
         checkpoint.open(str(tmp_path))
-    check(caught.value, CorruptCheckpointError, file="consolidated.01.pth", tensor="w", reason="both hold it")
-    assert "tensor-parallel" in str(caught.value.next_step)
+    check(
+        caught.value,
+        UnsupportedFormatError,
+        file="consolidated.00.pth",
+        tensor="w",
+        reason="Along which axis",
+    )
 
 
 def test_several_models_in_one_folder_have_to_be_told_apart(tmp_path: Path) -> None:

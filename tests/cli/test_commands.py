@@ -12,10 +12,10 @@ import jsonschema
 import pytest
 
 from filiation import __version__
-from filiation.cli import COMMANDS, program
 from filiation.cli.demo import PAIRS, SHOWN, find_models
 from filiation.cli.output import Sink
 from filiation.cli.progress import progress
+from filiation.cli.root import COMMANDS, program
 from filiation.errors import NotFoundError
 from filiation.evidence import to_json
 from tests.cli.conftest import FakeWalk, Ran

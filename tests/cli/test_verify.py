@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,10 @@ def stored(tmp_path: Path) -> Path:
 def test_a_report_that_comes_out_again_holds(run: Run, walk: FakeWalk, stored: Path) -> None:
     done = run("verify", stored)
     assert done.code == 0
-    assert done.out == "The report still holds: recomputing gives the same evidence and the same verdict.\n"
+    first, *rest = done.out.splitlines()
+    assert first == "The report still holds: recomputing gives the same evidence and the same verdict."
+    assert [line.split(":")[0] for line in rest] == ["Not checked"]
+    assert "'validation'" in rest[0]
     (call,) = walk.calls
     assert call["suspect"] == "models/Aster-1B-chat"
     assert call["candidates"] == ["models/Meridian-1.2B"]
@@ -84,6 +88,109 @@ def test_other_models_are_said_first(run: Run, walk: FakeWalk, stored: Path) -> 
     assert done.code == 1
     assert done.out.startswith("The models are not the ones the report speaks of.")
     assert "files.config.json.size was 651, is 1" in done.out
+
+
+def edited(stored: Path, edit: Callable[[dict[str, Any]], object]) -> Path:
+    document = json.loads(stored.read_text(encoding="utf-8"))
+    edit(document)
+    stored.write_text(json.dumps(document), encoding="utf-8")
+    return stored
+
+
+@pytest.mark.parametrize(
+    ("edit", "named"),
+    [
+        (
+            lambda d: d["verdict"].update(false_positive_bound=1e-12),
+            "verdict: false_positive_bound was 1e-12",
+        ),
+        (lambda d: d["models"]["suspect"].update(name="Another"), 'models.suspect: name was "Another"'),
+        (lambda d: d["models"]["candidates"][0].update(name="A"), "models.candidates[0]: name was"),
+        (lambda d: d["models"]["suspect"].update(locator="here"), "models.suspect: locator was"),
+        (lambda d: d["models"]["suspect"].update(format="gguf"), "models.suspect: format was"),
+        (lambda d: d["command"].update(note="sworn"), 'command: note was "sworn"'),
+        (lambda d: d["tool"].update(name="other"), "tool: name was"),
+        (lambda d: d.update(validation={"pairs": 10**6}), "validation: no longer found"),
+        (lambda d: d.update(statement="sworn"), "statement: no longer found"),
+    ],
+)
+def test_every_key_that_computing_determines_is_compared(
+    run: Run, walk: FakeWalk, stored: Path, edit: Callable[[dict[str, Any]], object], named: str
+) -> None:
+    done = run("verify", edited(stored, edit))
+    assert done.code == 1
+    assert done.out.startswith("The report does not hold")
+    assert named in done.out
+
+
+def test_what_computing_cannot_confirm_is_said(run: Run, walk: FakeWalk, stored: Path) -> None:
+    done = run("verify", edited(stored, lambda d: d["tool"].update(version="0.0.9")))
+    assert done.code == 0
+    assert "Not checked: that version 0.0.9 wrote the report" in done.out
+    assert "Not checked: the measurements under 'validation'" in done.out
+    outcome = json.loads(run("verify", stored, "--json").out)
+    assert outcome["not_checked"] == ["tool.version", "validation"]
+
+
+def test_names_of_moved_models_may_differ_and_are_told(run: Run, walk: FakeWalk, stored: Path) -> None:
+    done = run(
+        "verify", edited(stored, lambda d: d["models"]["suspect"].update(name="Another")), "--suspect", "here"
+    )
+    assert done.code == 0
+    assert 'models.suspect: name was "Another"' in done.out
+    assert "no part of the finding" in done.out
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda d: d.update(command="compare A B"),
+        lambda d: d["command"].update(candidates="models/Meridian-1.2B"),
+        lambda d: d["command"].update(suspect=7),
+        lambda d: d["command"].update(budget="1000000"),
+        lambda d: d["command"].update(budget=-5),
+        lambda d: d["command"].update(full="no"),
+        lambda d: d.update(models=[]),
+        lambda d: d["models"].update(candidates="x"),
+        lambda d: d["models"]["suspect"].update(files=[1]),
+        lambda d: d.update(evidence={"id": 1}),
+        lambda d: d["evidence"].append("x"),
+        lambda d: d.update(verdict="common_origin"),
+        lambda d: d["verdict"].update(relation="sure"),
+        lambda d: d.update(layer_map=[{"log10_e": "many"}]),
+        lambda d: d.update(stages=3),
+        lambda d: d.update(deep=nested(200)),
+        lambda d: d.update(surrogate="\ud800"),
+        lambda d: d.update(large=10**400),
+    ],
+)
+def test_a_malformed_report_is_an_input_error(
+    run: Run, walk: FakeWalk, stored: Path, edit: Callable[[dict[str, Any]], object]
+) -> None:
+    done = run("verify", edited(stored, edit), "--json")
+    assert done.code == 4, done.err
+    assert json.loads(done.out)["error"]["code"] == "report"
+    assert not walk.calls
+
+
+def nested(depth: int) -> list[Any]:
+    return [nested(depth - 1)] if depth else []
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_numbers_that_no_record_may_hold_are_no_report(
+    run: Run, walk: FakeWalk, stored: Path, number: str
+) -> None:
+    text = stored.read_text(encoding="utf-8")
+    stored.write_text(text.replace('"log10_e": 4011.5', f'"log10_e": {number}', 1), encoding="utf-8")
+    assert stored.read_text(encoding="utf-8") != text
+    assert run("verify", stored).code == 4
+
+
+def test_a_key_that_stands_twice_has_two_readings(run: Run, walk: FakeWalk, stored: Path) -> None:
+    text = stored.read_text(encoding="utf-8")
+    stored.write_text(text.replace("{", '{"verdict": {"relation": "none_found"},', 1), encoding="utf-8")
+    assert run("verify", stored).code == 4
 
 
 def test_quiet_says_it_by_exit_code(run: Run, walk: FakeWalk, stored: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,12 @@ import filiation
 from filiation.evidence import Relation
 from filiation.lab.layout import Config, Tensors
 from filiation.lab.save import load_model, save_model
+from filiation.origin.history import History
+from filiation.origin.history import of as history_of
+from filiation.origin.pairing import Plan
+from filiation.origin.verdict import Finding, judge
+from tests.derivation.models import Model, anatomy, examined, tuned
+from tests.derivation.test_architectures import gpt2
 
 MODELS = Path(__file__).parents[2] / "examples" / "models"
 LAYERS = range(6)
@@ -64,3 +71,65 @@ def test_an_arranged_stranger_is_no_relative(gains: bool, tmp_path: Path) -> Non
 def compared(tensors: Tensors, config: Config, folder: Path) -> filiation.Comparison:
     save_model(folder / "stranger", tensors, config)
     return filiation.compare(str(folder / "stranger"), str(MODELS / "base"))
+
+
+def ungated_stranger(*, whole: bool) -> tuple[Model, Model]:
+    """A GPT-2 of other random numbers, its neurons in the order of the accused's best partners, gains copied.
+
+    Partners are those that a sampled reading sees (by what neurons read), or a whole one (and by what they write).
+    """
+
+    def contents(t: Tensors, at: str) -> np.ndarray:
+        reads, writes = t[at + "c_fc.weight"].T, t[at + "c_proj.weight"]
+        sides = [reads, writes] if whole else [reads]
+        return np.hstack([side / np.linalg.norm(side, axis=1, keepdims=True) for side in sides])
+
+    accused, config = gpt2(0)
+    out = dict(gpt2(1)[0])
+    for layer in range(int(config["n_layer"])):
+        at = f"h.{layer}.mlp."
+        order = matched(contents(out, at), contents(accused, at))
+        out[at + "c_fc.weight"] = out[at + "c_fc.weight"][:, order]
+        out[at + "c_fc.bias"] = out[at + "c_fc.bias"][order]
+        out[at + "c_proj.weight"] = out[at + "c_proj.weight"][order]
+    named = {n for n in out if ".ln_" in n or n.startswith("ln_f")}
+    return ({n: accused[n] if n in named else v for n, v in out.items()}, config), (accused, config)
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "sampled"])
+def test_without_a_gate_partners_are_compared_by_what_they_read_and_write(whole: bool) -> None:
+    stranger, accused = ungated_stranger(whole=whole)
+    history, finding = traced(stranger, accused, Plan("0" * 64, whole=whole))
+    assert history.gain_correlation == pytest.approx(1.0)
+    assert history.partners_agree is not None
+    assert history.partners_agree < 0.1
+    assert finding.relation is Relation.SUGGESTIVE
+    assert finding.reasons == ("labels_without_contents",)
+
+
+def test_a_true_child_without_a_gate_passes_the_check() -> None:
+    child = tuned(*gpt2(0), level=0.05)
+    history, finding = traced(child, gpt2(0), Plan("0" * 64, whole=False))
+    assert history.partners_agree is not None
+    assert history.partners_agree > 0.9
+    assert finding.relation is Relation.COMMON_ORIGIN
+
+
+def test_where_the_budget_forbids_the_check_gains_do_not_decide() -> None:
+    stranger, accused = ungated_stranger(whole=False)
+    history, finding = traced(stranger, accused, Plan("0" * 64, whole=False, budget=10**9), spare=1000)
+    assert history.gain_correlation == pytest.approx(1.0)
+    assert history.partners_agree is None
+    assert finding.relation is Relation.SUGGESTIVE
+    assert finding.reasons == ("arrangement_not_checked",)
+
+
+def traced(suspect: Model, candidate: Model, plan: Plan, spare: int | None = None) -> tuple[History, Finding]:
+    """Examine, look for shared training with ``spare`` bytes left of the budget, and judge."""
+    s, c = anatomy(suspect), anatomy(candidate)
+    found = examined(s, c, plan)
+    if spare is not None:
+        plan = replace(plan, budget=max(m.checkpoint.bytes_read for m in (s, c)) + spare)
+    history = history_of(found, plan)
+    assert history is not None
+    return history, judge(found, history)

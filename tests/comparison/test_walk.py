@@ -12,7 +12,7 @@ import pytest
 import filiation
 from filiation.api import Comparison
 from filiation.errors import NotFoundError, UsageError
-from filiation.evidence import Relation, Status, json_schema
+from filiation.evidence import Relation, Status, json_schema, measured_null
 
 MODELS = Path(__file__).parents[2] / "examples" / "models"
 
@@ -76,7 +76,7 @@ def test_the_json_keeps_the_published_schema_and_its_promises() -> None:
     assert document["verdict"]["relation"] == "common_origin"
     assert document["verdict"]["inherited_share"] == 1.0
     assert document["architecture"]["same"] is True
-    assert document["validation"] is None
+    assert document["validation"] == measured_null()
     assert {row["layer"] for row in document["inheritance"]} >= set(range(6))
 
 

@@ -50,8 +50,25 @@ def test_order_and_signs_of_channels_are_recovered() -> None:
 
 
 def test_flipped_neurons_are_counted() -> None:
-    shown = numbers(derived(launder.flip_ffn_signs(*base(), seed=4), base()), "permuted", "ffn")
-    assert (shown["moved"], shown["flipped"]) == (0, LAYERS * FFN // 2)
+    """Nothing moved, so nothing is called permuted: a flip is a scale of minus one."""
+    found = derived(launder.flip_ffn_signs(*base(), seed=4), base())
+    assert found.kinds == {"rescaled"}
+    shown = numbers(found, "rescaled", "ffn_signs")
+    assert (shown["units"], shown["flipped"]) == (LAYERS * FFN, LAYERS * FFN // 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "what", "units"),
+    [
+        (launder.flip_value_signs, "value_signs", LAYERS * KV * DIM),
+        (launder.flip_residual_signs, "residual_signs", 64),
+    ],
+)
+def test_flipped_channels_are_counted(change: object, what: str, units: int) -> None:
+    found = derived(change(*base(), seed=4), base())  # type: ignore[operator]
+    assert found.kinds == {"rescaled"}
+    shown = numbers(found, "rescaled", what)
+    assert (shown["units"], shown["flipped"]) == (units, units // 2)
 
 
 def test_order_of_heads_is_recovered() -> None:

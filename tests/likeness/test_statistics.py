@@ -12,6 +12,7 @@ from filiation.anatomy import Anatomy, dissect
 from filiation.evidence import Evidence, Scale, Status
 from filiation.lab import derive, launder
 from filiation.lab.layout import Config, Tensors
+from filiation.likeness import sigma
 from filiation.likeness.cka import unbiased_cka
 from filiation.likeness.sigma import EXCEEDANCE, SigmaCurve, exceedance, standardised, stretched
 from filiation.origin import TESTS
@@ -143,3 +144,24 @@ def test_cka_of_independent_matrices_averages_zero() -> None:
     rng = np.random.default_rng(0)
     values = [unbiased_cka(rng.standard_normal((30, 40)), rng.standard_normal((30, 40))) for _ in range(200)]
     assert abs(float(np.mean(values))) < 4 * float(np.std(values)) / np.sqrt(200)
+
+
+@pytest.mark.parametrize("size", [1, 10, 97, 100])
+def test_a_deviation_is_joined_from_pieces(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = (5 + np.random.default_rng(size).standard_normal((size, 7))).astype(np.float32)
+    monkeypatch.setattr(sigma, "PIECE", 30)
+    assert sigma.deviation(matrix) == pytest.approx(float(matrix.std(dtype=np.float64)), rel=1e-12)
+
+
+def test_a_full_reading_of_a_large_model_says_what_a_reading_in_turn_says() -> None:
+    s, c = anatomy(models.llama(1)), anatomy(models.llama(2))
+    large = Plan("likeness", whole=False)
+    found = examine(s, c, "language", large, TOKENS, TESTS)
+    side_by_side = likeness.measure(found, large, TOKENS, full=True, number=0)
+    best = found.best
+    assert best is not None
+    subject = likeness.Subject(best.pairing, large, TOKENS, 0, None, best.pairing.layers)
+    assert len(best.pairing.layers) <= likeness.MOST_LAYERS
+    for statistic, evidence in zip(likeness.STATISTICS, side_by_side.evidence, strict=True):
+        assert evidence.test == statistic.name
+        assert evidence.statistic == statistic.measure(subject).value

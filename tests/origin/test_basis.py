@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from filiation.origin.basis import IDENTITY, rotation, signed_permutation
+from filiation.origin import basis
+from filiation.origin.basis import IDENTITY, column_correlation, rotation, signed_permutation
 from tests.origin.units import drawn
 
 
@@ -54,3 +55,23 @@ def test_a_rotation_is_recovered_and_a_stranger_agrees_with_nothing() -> None:
     assert found.agreement > 0.99
     np.testing.assert_allclose(found.suspect(candidate @ turn.T), candidate, atol=1e-3)
     assert rotation(drawn(2, 300, 16), candidate).agreement < 0.2
+
+
+def test_a_wide_rotation_is_found_in_single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    candidate = drawn(0, 900, 16)
+    suspect = candidate @ np.linalg.qr(drawn(1, 16, 16))[0].T
+    exact = rotation(suspect, candidate)
+    monkeypatch.setattr(basis, "PRECISE", 8)
+    found = rotation(suspect, candidate)
+    assert found.matrix is not None
+    assert exact.matrix is not None
+    assert found.matrix.dtype == np.float32
+    np.testing.assert_allclose(found.matrix, exact.matrix, atol=1e-5)
+    np.testing.assert_allclose(found.matrix @ found.matrix.T, np.eye(16), atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 255, 256, 257, 700])
+def test_column_correlations_are_those_of_numpy_for_any_number_of_rows(rows: int) -> None:
+    a, b = drawn(0, max(rows, 2), 5), drawn(1, max(rows, 2), 6)
+    expected = np.corrcoef(a.T, b.T)[:5, 5:]
+    np.testing.assert_allclose(column_correlation(a, b), expected, atol=1e-5)

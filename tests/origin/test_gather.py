@@ -3,6 +3,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,3 +93,23 @@ def test_windows_are_disjoint_and_inside(n: int, size: int, count: int, seed: in
         assert len(found) == min(count, n // size)
         assert all(a >= 0 and b - a == size and b <= n for a, b in found)
         assert all(one[1] <= other[0] for one, other in pairwise(found))
+
+
+@pytest.mark.parametrize("kind", ["identity", "signed_permutation", "rotation"])
+def test_many_rows_are_folded_and_carried_as_all_at_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = np.random.default_rng(0)
+    turn = np.linalg.qr(drawn.standard_normal((WIDTH, WIDTH)))[0].astype(np.float32)
+    basis = {
+        "identity": Basis(),
+        "signed_permutation": Basis(
+            kind, drawn.permutation(WIDTH), signs=drawn.choice(np.float32([-1, 1]), WIDTH)
+        ),
+        "rotation": Basis(kind, matrix=turn),
+    }[kind]
+    at_once = [side(basis=basis, is_suspect=mine).reader("gate", 1) for mine in (True, False)]
+    monkeypatch.setattr(gather, "AT_ONCE", 5 * WIDTH)
+    in_pieces = [side(basis=basis, is_suspect=mine).reader("gate", 1) for mine in (True, False)]
+    for whole, pieces in zip(at_once, in_pieces, strict=True):
+        assert whole is not None
+        assert pieces is not None
+        np.testing.assert_allclose(pieces, whole, rtol=1e-5, atol=1e-6)

@@ -1,11 +1,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from filiation.evidence import Relation
+from filiation.anatomy.model import Symmetry
+from filiation.evidence import Location, Relation
+from filiation.origin import labelset
+from filiation.origin.examine import Examination, Stage
+from filiation.origin.history import History, Shared
+from filiation.origin.labelset import Subject
 from filiation.origin.overall import over_components, word_verdict
 from filiation.origin.verdict import Finding, judge
 from tests.origin.models import examined, llama
@@ -57,3 +66,70 @@ def test_without_history_no_common_origin_is_claimed() -> None:
     found = judge(examined(base, base), None)
     assert found.relation is Relation.SHARED_PARTS
     assert found.reasons == ("history_not_measured",)
+
+
+@cache
+def a_stage() -> Stage:
+    best = examined(llama(1), llama(1)).best
+    assert best is not None
+    return best
+
+
+def label_set(symmetry: Symmetry, layer: int | None, bans: float, detail: str = "") -> labelset.Tested:
+    role = "residual" if layer is None else "ffn"
+    subject = Subject(symmetry, Location("language", layer, role), "direct", detail)
+    return labelset.Tested(subject, bans * math.log(10), (), applied=True)
+
+
+evidence = st.one_of(st.floats(-1, 4), st.floats(-1, 40))
+histories = st.sampled_from(Shared).map(lambda s: History(s, "gains", 0.9, 0.9, 9, 0.9, 9))
+
+
+@given(
+    gains=evidence,
+    columns=evidence,
+    signs=evidence,
+    layers=st.lists(evidence, max_size=6),
+    considered=st.integers(0, 8),
+    history=st.none() | histories,
+)
+def test_shared_parts_always_names_a_part(
+    gains: float,
+    columns: float,
+    signs: float,
+    layers: list[float],
+    considered: int,
+    history: History | None,
+) -> None:
+    residual = (
+        label_set(Symmetry.RESIDUAL_ORDER, None, gains, "gains"),
+        label_set(Symmetry.RESIDUAL_ORDER, None, columns, "embedding"),
+        label_set(Symmetry.RESIDUAL_SIGN, None, signs, "embedding"),
+    )
+    blocks = tuple(label_set(Symmetry.FFN_ORDER, n, bans) for n, bans in enumerate(layers))
+    stage = replace(a_stage(), residual=residual, blocks=blocks, considered=max(considered, len(layers)))
+    found = judge(Examination("language", (stage,)), history)
+    if found.relation in (Relation.SHARED_PARTS, Relation.COMMON_ORIGIN):
+        assert found.scope
+    assert found.inherited <= found.tested
+    if found.relation is Relation.COMMON_ORIGIN:
+        assert history is not None
+        assert history.shared is Shared.TRAINING
+
+
+def test_blocks_that_pass_the_line_only_together_are_all_named() -> None:
+    """What a faint blend of all weights leaves: no layer reaches its line, all together pass theirs."""
+    residual = (label_set(Symmetry.RESIDUAL_ORDER, None, 90.0, "embedding"),)
+    blocks = tuple(label_set(Symmetry.FFN_ORDER, n, 2.5) for n in range(6))
+    stage = replace(a_stage(), residual=residual, blocks=blocks, considered=6)
+    found = judge(Examination("language", (stage,)), None)
+    assert found.relation is Relation.SHARED_PARTS
+    assert found.reasons == ("blocks_only_together",)
+    assert found.scope == ("language: layers 0-5", "language: token embeddings")
+
+
+def test_what_cannot_be_checked_for_arrangement_is_no_finding() -> None:
+    unchecked = History(Shared.UNCHECKED, "gains", 0.99, 1.0, 9, 0.2, 64)
+    found = judge(examined(llama(1), llama(1)), unchecked)
+    assert found.relation is Relation.SUGGESTIVE
+    assert found.reasons == ("arrangement_not_checked",)

@@ -37,6 +37,19 @@ modules = sorted({m.split(".")[0] for m in sys.modules})
 print(json.dumps({"code": code, "help": out.getvalue(), "modules": modules}))
 """
 
+THREADS = """
+import contextlib, io, json, os, sys
+from filiation.cli import main
+os.environ.pop("OPENBLAS_NUM_THREADS", None)
+os.environ.pop("OMP_NUM_THREADS", None)
+os.environ.update(json.loads(sys.argv[1]))
+before = "numpy" in sys.modules
+sys.argv = ["filiation", "--version"]
+with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+    main()
+print(json.dumps([before, os.environ.get("OPENBLAS_NUM_THREADS")]))
+"""
+
 IMPORT_ALL = """
 import importlib, importlib.abc, json, pkgutil, sys
 
@@ -72,6 +85,13 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     assert seen["code"] == 0
     assert "filiation" in seen["help"].lower()
     assert not set(HEAVY) & set(seen["modules"])
+
+
+@pytest.mark.parametrize(
+    ("told", "threads"), [({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3"), ({"OMP_NUM_THREADS": "2"}, None)]
+)
+def test_the_command_asks_for_one_thread_unless_told(told: dict[str, str], threads: str | None) -> None:
+    assert run(THREADS, told) == [False, threads]
 
 
 def test_import_loads_nothing_heavy() -> None:

@@ -44,10 +44,62 @@ def relocate(document: dict[str, Any]) -> None:
 
 
 def test_where_the_models_lie_and_what_was_read_is_no_finding() -> None:
-    found = difference(STORED, changed(relocate))
+    found = difference(STORED, changed(relocate), moved={"suspect"})
     assert found.holds
     assert {c.field for c in found.circumstances} >= {"locator", "suspect", "version"}
     assert not found.rounding
+    assert found.unchecked == ("tool.version", "validation")
+    assert not difference(STORED, changed(relocate)).holds
+
+
+def local(document: dict[str, Any]) -> dict[str, Any]:
+    for model in (document["models"]["suspect"], *document["models"]["candidates"]):
+        model["revision"] = None
+    return document
+
+
+def test_the_same_local_place_is_read_the_same_again() -> None:
+    old, new = local(changed(lambda _: None)), local(changed(lambda d: d.update(bytes_read=7)))
+    assert [c.record for c in difference(old, new).findings] == ["bytes_read"]
+    assert difference(old, new, moved={"suspect"}).holds
+    remote = changed(lambda d: d.update(bytes_read=7))
+    assert difference(STORED, remote).holds
+
+
+def test_no_record_hides_behind_another() -> None:
+    def twice(document: dict[str, Any]) -> None:
+        document["evidence"].insert(0, {**document["evidence"][0], "log10_e": 9999.0})
+
+    first, second = difference(changed(twice), STORED).findings
+    assert (first.record, first.field, first.old) == (STORED["evidence"][0]["id"], "log10_e", 9999.0)
+    assert second.record == f"{first.record} #2"
+
+    def posing(document: dict[str, Any]) -> None:
+        document["evidence"].append({**document["verdict"], "id": "verdict"})
+        document["verdict"]["relation"] = "identical"
+
+    assert {c.field for c in difference(changed(posing), STORED).findings} == {"", "relation"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "holds"),
+    [
+        (1e-12, 1e-9, False),
+        (0.0, 1e-300, False),
+        (1e-300, 1e-300, True),
+        (1e-12, 1.00002e-12, True),
+        (0.5, 0.4, False),
+    ],
+)
+def test_bounds_are_compared_by_their_magnitude(old: float, new: float, holds: bool) -> None:
+    stored, again = ({"verdict": {"false_positive_bound": v}} for v in (old, new))
+    assert difference(stored, again).holds is holds
+
+
+@pytest.mark.parametrize("number", [0, 2])
+def test_a_file_that_the_report_leaves_out_is_missed(number: int) -> None:
+    found = difference(changed(lambda d: d["models"]["suspect"]["files"].pop(number)), STORED)
+    assert not found.holds
 
 
 @pytest.mark.parametrize(

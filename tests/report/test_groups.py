@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from filiation.evidence import Effect, Evidence, Location, Scale, Status, Wing
 from filiation.report.beside import likeness, quantiles
-from filiation.report.groups import groups, strength, untested
+from filiation.report.groups import groups, strength, together, untested
 from filiation.report.sentences import (
     canonical,
     form_of,
@@ -197,3 +198,21 @@ def test_reasons_that_lower_rooms_write_as_sentences_are_reworded() -> None:
     assert "gelu 不是奇函数" in reason_text(phrases("zh-CN"), sentence)
     blocked = "no experts; not in up, down, which are quantised in blocks along these units"
     assert reason_text(phrases("zh-CN"), blocked) == "没有专家。但 up, down 除外：它们沿这些单元分块量化。"
+
+
+def test_a_row_of_several_layers_shows_them_together_and_each() -> None:
+    rows = [ffn(layer, layer, "ffn_order", 10.0, 20, 1.0, e, "direct") for layer, e in ((0, 3.0), (1, 5.0))]
+    rows = [replace(e, label_set=f"layer={e.part.layer}") for e in rows]
+    ((test,),) = [g.tests for g in groups(EN, rows)]
+    assert (test.bans, test.each, test.strength) == ("8.0", "log10 e of each layer: 3.0 to 5.0", "strong")
+    ((test,),) = [g.tests for g in groups(EN, rows[:1])]
+    assert (test.bans, test.each) == ("3.0", None)
+
+
+def test_rows_of_one_label_set_are_averaged() -> None:
+    rows = [ffn(0, 0, "ffn_order", 10.0, 20, 1.0, e, "direct") for e in (3.0, 3.0, -400.0)]
+    rows = [replace(e, id=f"{e.id}/{n}", label_set="one") for n, e in enumerate(rows)]
+    value = together(rows)
+    assert value is not None
+    assert value == pytest.approx(3.0 + math.log10(2 / 3))
+    assert together([replace(rows[0], log10_e=None)]) is None

@@ -53,7 +53,7 @@ def test_evidence_is_told_in_plain_language() -> None:
     assert "neurons of layer 12 (layer 16 of the candidate) sit in the same place" in text
     assert "Over 20 layers, 96,810 of 97,280 neurons sit in the same place; 20 would by chance" in text
     assert "0.873" in text
-    assert "background not measured" in text
+    assert "no published background" in text
 
 
 def test_models_files_and_custody_are_shown() -> None:

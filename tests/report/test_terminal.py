@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -107,3 +108,42 @@ def test_no_line_begins_with_a_full_stop() -> None:
     lines = Flow("两个模型的权重，与“同源”相符。其余部件未见证据。").wrap(console, 12)
     assert len(lines) > 3
     assert not [line.plain for line in lines if line.plain[0] in "，。”"]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("width", [50, 60, 100])
+def test_a_given_width_is_kept(width: int, language: str) -> None:
+    lines = terminal.render(full_report(), phrases(language), width=width).splitlines()
+    assert not [line for line in lines if cell_len(line) > width and "filiation compare" not in line]
+    assert max(cell_len(line) for line in lines if "filiation compare" not in line) > width - 8
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"), [("60", 60), ("", 80), ("wide", 80), ("-5", 80), ("7", 40), ("500", 100), ("²", 80)]
+)
+def test_columns_are_what_the_environment_says(
+    given: str, wanted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", given)
+    assert terminal.columns() == wanted
+    monkeypatch.delenv("COLUMNS")
+    assert terminal.columns() == 80
+
+
+def test_log10_e_is_explained_right_below_the_evidence() -> None:
+    text = " ".join(terminal.render(full_report(), phrases("en")).split())
+    assert "at most once in a million pairs of independently trained models" in text
+    table, _, rest = text.partition("log10 e: 6 means")
+    assert "96,810 of 97,280" in table
+    assert "Published similarity statistics" in rest
+
+
+def test_nothing_found_names_no_bound() -> None:
+    report = verdict_report(Relation.NONE_FOUND)
+    text = " ".join(
+        terminal.render(replace(report, verdict=replace(report.verdict, log10_e=-0.8)), phrases("en")).split()
+    )
+    assert "none worth naming (log₁₀ e = −0.8; a finding needs 6)" in text
+    assert "at most 1" not in text.replace("at most 10", "").partition("Suspect")[0]
+    found = verdict_report(Relation.COMMON_ORIGIN)
+    assert "that is at most 10^-" in " ".join(terminal.render(found, phrases("en")).split())

@@ -1,13 +1,18 @@
-"""Reading a config: the many spellings of one setting, nested configs of towers, and GGUF's key-value data."""
+"""Reading a config: the many spellings of one setting, nested configs of towers, and GGUF's key-value data.
+
+A setting may be missing or null: then it is inferred from shapes, or left unknown, and said. A setting that is
+there and is no number, word or switch where it should be one is an error: to pass over it would be to guess.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import numpy as np
+
+from filiation.errors import CorruptCheckpointError
 
 Config = Mapping[str, Any]
 
@@ -82,7 +87,11 @@ NESTED: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a config says of one tower; None where it says nothing."""
+    """What a config says of one tower; None where it says nothing.
+
+    ``keys`` tells which key of the config a setting was read from. Sizes may be 0 where a tower may have none of
+    the thing (heads, neurons); experts and groups of 0 are None.
+    """
 
     d_model: int | None = None
     n_layers: int | None = None
@@ -96,6 +105,7 @@ class Settings:
     activation: str | None = None
     rope_theta: float | None = None
     tied: bool | None = None
+    keys: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def settings_of(config: Config, keys: Mapping[str, str], ignore: Sequence[str]) -> Settings:
@@ -105,50 +115,133 @@ def settings_of(config: Config, keys: Mapping[str, str], ignore: Sequence[str]) 
         config: that tower's config.
         keys: settings whose key is not one of :data:`SPELLINGS`.
         ignore: settings to leave unread.
+
+    Raises:
+        CorruptCheckpointError: a value is of the wrong type.
     """
     values: dict[str, Any] = {}
-    for setting in (field.name for field in fields(Settings)):
+    read: dict[str, str] = {}
+    for setting, usual in SPELLINGS.items():
         if setting in ignore:
             continue
-        spellings = (keys[setting],) if setting in keys else SPELLINGS[setting]
-        values[setting] = _first(config, spellings, _KINDS[setting])
+        spellings = (keys[setting],) if setting in keys else usual
+        found = _first(config, spellings, _WANTED.get(setting, COUNT))
+        if found is not None:
+            read[setting], values[setting] = found
+    for setting in ("n_experts", "expert_groups"):
+        values[setting] = values.get(setting) or None
     if values.get("rope_theta") is None:
         values["rope_theta"] = _nested_theta(config)
-    return Settings(**values)
+    _check_switches(config)
+    return Settings(**values, keys=read)
 
 
-_SPECIAL: Mapping[str, type] = {"activation": str, "rope_theta": float, "tied": bool}
-_KINDS = {field.name: _SPECIAL.get(field.name, int) for field in fields(Settings)}
+SIZE, COUNT, POSITIVE, WORD, SWITCH = (
+    "a whole number of at least 1",
+    "a whole number",
+    "a positive number",
+    "a word",
+    "true or false",
+)
+"""What a setting has to be, in words."""
+_WANTED: Mapping[str, str] = {
+    "d_model": SIZE,
+    "n_layers": SIZE,
+    "vocab": SIZE,
+    "activation": WORD,
+    "rope_theta": POSITIVE,
+    "tied": SWITCH,
+}
+_SWITCHES: Mapping[str, str] = {
+    "alibi": SWITCH,
+    "multi_query": SWITCH,
+    "do_layer_norm_before": SWITCH,
+    "position_embedding_type": WORD,
+}
+"""Settings that some families' tables ask for themselves."""
 
 
-def _first(config: Config, spellings: Sequence[str], kind: type) -> Any:
+def _check_switches(config: Config) -> None:
+    for key, wanted in _SWITCHES.items():
+        _first(config, (key,), wanted)
+    attention = _inner(config, "attn_config")
+    for key in ("alibi", "rope"):
+        _first(attention, (key,), SWITCH, "attn_config.")
+
+
+def _first(config: Config, spellings: Sequence[str], wanted: str, inside: str = "") -> tuple[str, Any] | None:
+    """Return the first key that says something, and its value.
+
+    One value for each layer is read where all are alike; where they differ there is no one value to read.
+
+    Raises:
+        CorruptCheckpointError: the value is not what is wanted.
+    """
     for key in spellings:
-        value = _as(config.get(key), kind)
-        if value is not None:
-            return value
+        value = _plain(config.get(key))
+        if value is None:
+            continue
+        several = cast(Sequence[Any], value) if isinstance(value, (list, tuple)) and value else [value]
+        if not all(_is(item, wanted) for item in several):
+            raise _wrong_type(inside + key, value, wanted)
+        if all(item == several[0] for item in several):
+            return key, _as(several[0], wanted)
     return None
 
 
-def _as(value: Any, kind: type) -> Any:
-    """Return ``value`` as ``kind`` where it is one; a config is written by strangers and may hold anything."""
-    if isinstance(value, (np.ndarray, np.generic)):
-        value = value.tolist()
-    if isinstance(value, (list, tuple)) and value and all(item == value[0] for item in value):
-        value = value[0]  # one number for each layer, all alike
-    if kind is bool:
-        return value if isinstance(value, bool) else None
-    if kind is str:
-        return value if isinstance(value, str) else None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return None
-    if kind is float:
-        return float(value)
-    return int(value) if value == int(value) and value > 0 else None
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+
+
+_LARGEST = 1 << 48
+
+
+def _is(value: Any, wanted: str) -> bool:
+    if wanted == SWITCH:
+        return isinstance(value, bool)
+    if wanted == WORD:
+        return isinstance(value, str)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -1 < value < _LARGEST:
+        return False
+    if wanted == POSITIVE:
+        return value > 0
+    return value == int(value) and value >= (wanted == SIZE)
+
+
+def _as(value: Any, wanted: str) -> Any:
+    return float(value) if wanted == POSITIVE else int(value) if wanted in (SIZE, COUNT) else value
+
+
+def _wrong_type(key: str, value: Any, wanted: str, file: str = "config.json") -> CorruptCheckpointError:
+    shown = ascii(value) if len(ascii(value)) <= 60 else ascii(value)[:57] + "..."
+    return CorruptCheckpointError(
+        "The config cannot be used.",
+        file=file,
+        reason=f"Its {key} is {shown}, which is not {wanted}.",
+        next_step=f"Correct {key}, or remove it to let it be inferred from the tensors.",
+    )
+
+
+def _inner(config: Config, key: str) -> Config:
+    """Return a map inside the config; an empty one where there is none.
+
+    Raises:
+        CorruptCheckpointError: what stands there is no map.
+    """
+    value = config.get(key)
+    if isinstance(value, Mapping):
+        return cast(Config, value)
+    if value is None or value is False:
+        return {}
+    raise _wrong_type(key, value, "a map of settings")
 
 
 def _nested_theta(config: Config) -> float | None:
-    parameters = config.get("rope_parameters") or config.get("rope_scaling")
-    return _as(parameters.get("rope_theta"), float) if isinstance(parameters, Mapping) else None
+    for key in ("rope_parameters", "rope_scaling"):
+        found = _first(_inner(config, key), ("rope_theta",), POSITIVE, f"{key}.")
+        if found is not None:
+            return found[1]
+    return None
 
 
 def longest_sequence(config: Config) -> int | None:
@@ -161,12 +254,14 @@ def longest_sequence(config: Config) -> int | None:
         "max_sequence_length",
         "seq_length",
     )
-    return _first(config, keys, int)
+    found = _first(config, keys, SIZE)
+    return found[1] if found else None
 
 
 def token_types(config: Config) -> int | None:
     """Return how many kinds of tokens (BERT's segments) the config says there are."""
-    return _first(config, ("type_vocab_size",), int)
+    found = _first(config, ("type_vocab_size",), COUNT)
+    return found[1] or None if found else None
 
 
 def tower_config(config: Config | None, component: str) -> Config:
@@ -186,12 +281,12 @@ def _outer(config: Config) -> Config:
 
 def _nested(config: Config, component: str) -> Iterator[Config]:
     for key in NESTED.get(component, ()):
-        inner = config.get(key)
-        if isinstance(inner, Mapping):
-            yield from _nested(inner, component)
-            yield inner
-    thinker = config.get("thinker_config")
-    if isinstance(thinker, Mapping):
+        inner = _inner(config, key) if key.endswith("_config") else config.get(key)
+        if isinstance(inner, Mapping) and inner:
+            yield from _nested(cast(Config, inner), component)
+            yield cast(Config, inner)
+    thinker = _inner(config, "thinker_config")
+    if thinker:
         yield from _nested(thinker, component)
 
 
@@ -200,13 +295,20 @@ def _has_nested(config: Config) -> bool:
 
 
 def types_of(config: Config) -> tuple[str, ...]:
-    """Return the model type and architectures a config names."""
+    """Return the model type and architectures a config names.
+
+    Raises:
+        CorruptCheckpointError: one of them is no word.
+    """
     found: list[str] = []
-    if isinstance(config.get("model_type"), str):
-        found.append(config["model_type"])
-    architectures = config.get("architectures")
-    if isinstance(architectures, (list, tuple)):
-        found += [name for name in architectures if isinstance(name, str)]
+    for key in ("model_type", "architectures"):
+        value = config.get(key)
+        if value is None:
+            continue
+        names = cast(Sequence[Any], value) if isinstance(value, (list, tuple)) else [value]
+        if not all(isinstance(name, str) for name in names):
+            raise _wrong_type(key, value, WORD)
+        found += names
     return tuple(found)
 
 
@@ -216,14 +318,30 @@ def gguf_architecture(metadata: Mapping[str, Any]) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def config_from_gguf(metadata: Mapping[str, Any], architecture: str) -> dict[str, Any]:
-    """Return GGUF's key-value data in the words of a config.json."""
+def config_from_gguf(
+    metadata: Mapping[str, Any], architecture: str, file: str = "the GGUF file"
+) -> dict[str, Any]:
+    """Return GGUF's key-value data in the words of a config.json.
+
+    Raises:
+        CorruptCheckpointError: a value of ``file`` is of the wrong type.
+    """
     config: dict[str, Any] = {"model_type": architecture}
     for key, gguf_key in GGUF_KEYS.items():
         value = metadata.get(f"{architecture}.{gguf_key}")
         if value is not None:
             config[key] = value
+            try:
+                settings_of({key: value}, {}, ())
+            except CorruptCheckpointError as error:
+                name = f"{architecture}.{gguf_key}"
+                raise _wrong_type(name, _plain(value), _wanted_of(key), file) from error
     tokens = metadata.get("tokenizer.ggml.tokens")
     if "vocab_size" not in config and isinstance(tokens, Sequence) and not isinstance(tokens, str):
         config["vocab_size"] = len(tokens)
     return config
+
+
+def _wanted_of(key: str) -> str:
+    setting = next((name for name, keys in SPELLINGS.items() if key in keys), "")
+    return _WANTED.get(setting, COUNT)

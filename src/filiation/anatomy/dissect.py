@@ -45,7 +45,8 @@ def dissect(checkpoint: Checkpoint) -> Anatomy:
     architecture = configs.gguf_architecture(checkpoint.metadata)
     config: Config | None = checkpoint.config
     if architecture is not None:
-        config = configs.config_from_gguf(checkpoint.metadata, architecture)
+        file = next((info.file for info in checkpoint.tensors.values()), checkpoint.locator)
+        config = configs.config_from_gguf(checkpoint.metadata, architecture, file)
     work = _read(checkpoint.tensors, config, architecture)
     if not work.towers:
         raise _nothing(checkpoint)

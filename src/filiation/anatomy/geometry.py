@@ -59,11 +59,16 @@ def measure(tower: Tower) -> tuple[Geometry, Settings]:
         mla=_first(tower.found, "kv_a") is not None,
     )
     _check_vocabulary(embedding, settings, tower)
+    _check_experts(geometry, settings, tower)
+    if _matrices(tower.found, "o") and not heads.n_heads:
+        what = f"the number of heads in {tower.component} is unknown"
+        tower.notes.append(Inference(what, "no config gives it and the shapes do not determine it"))
     return geometry, settings
 
 
-def contradiction(found: Found, said: str, seen: str) -> CorruptCheckpointError:
-    """Return the error of a shape that contradicts the config."""
+def contradiction(found: Found, said: str, seen: str, key: str | None = None) -> CorruptCheckpointError:
+    """Return the error of a shape that contradicts the config (its entry ``key``)."""
+    said = f"{said} ({key})" if key else said
     return CorruptCheckpointError(
         "A tensor's shape contradicts the config.",
         file=found.info.file,
@@ -93,7 +98,8 @@ def _d_model(tower: Tower, settings: Settings) -> int:
         return settings.d_model or 0
     width = max(votes, key=lambda size: (votes[size], size))
     if settings.d_model is not None and settings.d_model != width:
-        raise contradiction(example[width], f"{settings.d_model} residual channels", f"{width}")
+        said = f"{settings.d_model} residual channels"
+        raise contradiction(example[width], said, f"{width}", settings.keys.get("d_model"))
     return width
 
 
@@ -160,27 +166,36 @@ def _heads(tower: Tower, settings: Settings, d_model: int) -> Heads:
         n_heads, d_head = _heads_from_norms(tower, q_rows, d_head)
     if n_heads is None or q_rows is None:
         return Heads(n_heads, settings.n_kv_heads, d_head)
-    if q_rows % n_heads or (d_head and q_rows != n_heads * d_head):
-        raise contradiction(q or o or tower.found[0], _said(n_heads, d_head), f"{q_rows} query channels")
+    if not n_heads or q_rows % n_heads or (d_head is not None and q_rows != n_heads * d_head):
+        key = _keys(settings, "n_heads", "d_head")
+        raise contradiction(q or o or tower.found[0], _said(n_heads, d_head), f"{q_rows} query channels", key)
     d_head = q_rows // n_heads
     n_kv = _kv_heads(k, fused, q_rows, d_head, settings)
     return Heads(n_heads, n_kv, d_head)
 
 
 def _said(n_heads: int, d_head: int | None) -> str:
-    return f"{n_heads} heads" + (f" of {d_head} channels" if d_head else "")
+    return f"{n_heads} heads" + (f" of {d_head} channels" if d_head is not None else "")
+
+
+def _keys(settings: Settings, *names: str) -> str | None:
+    """Return the config's keys for these settings, as far as it has them."""
+    return ", ".join(settings.keys[name] for name in names if name in settings.keys) or None
 
 
 def _latent_heads(tower: Tower, settings: Settings) -> Heads:
     o = _first(tower.found, "o")
-    if settings.n_heads is None or o is None or columns_of(o) % settings.n_heads:
+    if settings.n_heads is None or o is None:
         return Heads(settings.n_heads, None, None)
+    if not settings.n_heads or columns_of(o) % settings.n_heads:
+        key = _keys(settings, "n_heads")
+        raise contradiction(o, _said(settings.n_heads, None), f"{columns_of(o)} value channels", key)
     return Heads(settings.n_heads, None, columns_of(o) // settings.n_heads)
 
 
 def _heads_from_norms(tower: Tower, q_rows: int | None, d_head: int | None) -> tuple[int | None, int | None]:
     """Without a config, a gain on each query head tells how long a head is; so does the table of rotary frequencies."""
-    if d_head is None:
+    if not d_head:
         gain = _first(tower.found, "q_norm")
         table = next((f for f in tower.found if f.info.name.endswith("rotary_emb.inv_freq")), None)
         if gain is not None and len(gain.info.shape) == 1 and gain.info.shape[0] != q_rows:
@@ -207,10 +222,11 @@ def _kv_heads(
     kv_rows = rows_of(source) if source is k else (rows_of(source) - q_rows) // 2
     said = settings.n_kv_heads
     if kv_rows % d_head or kv_rows <= 0 or (said is not None and said * d_head != kv_rows):
-        words = (
-            _said(said, d_head).replace("heads", "key-value heads") if said else f"heads of {d_head} channels"
-        )
-        raise contradiction(source, words, f"{kv_rows} key channels")
+        words = f"heads of {d_head} channels"
+        if said is not None:
+            words = _said(said, d_head).replace("heads", "key-value heads")
+        key = _keys(settings, "n_heads", "n_kv_heads")
+        raise contradiction(source, words, f"{kv_rows} key channels", key)
     return kv_rows // d_head
 
 
@@ -227,9 +243,10 @@ def _ffn_widths(tower: Tower, settings: Settings) -> tuple[int | None, int | Non
         example.setdefault(width, found)
     widths = [counter.most_common(1)[0][0] if counter else None for counter in (dense, expert, shared)]
     d_ff = widths[0] or widths[1]
-    if settings.d_ff and dense and not expert and len(dense) == 1 and settings.d_ff != d_ff:
+    said = settings.d_ff
+    if said is not None and dense and not expert and len(dense) == 1 and said != d_ff:
         assert d_ff is not None
-        raise contradiction(example[d_ff], f"FFNs of {settings.d_ff} neurons", f"{d_ff}")
+        raise contradiction(example[d_ff], f"FFNs of {said} neurons", f"{d_ff}", _keys(settings, "d_ff"))
     return d_ff, widths[1], widths[2]
 
 
@@ -268,7 +285,9 @@ def _check_vocabulary(embedding: Found | None, settings: Settings, tower: Tower)
         return
     rows = embedding.info.shape[0]
     if rows < settings.vocab:
-        raise contradiction(embedding, f"a vocabulary of {settings.vocab}", f"{rows} rows")
+        raise contradiction(
+            embedding, f"a vocabulary of {settings.vocab}", f"{rows} rows", _keys(settings, "vocab")
+        )
     if rows > settings.vocab:
         tower.notes.append(
             Inference(
@@ -276,3 +295,22 @@ def _check_vocabulary(embedding: Found | None, settings: Settings, tower: Tower)
                 f"the embedding has {rows}, the config {settings.vocab}",
             )
         )
+
+
+def _check_experts(geometry: Geometry, settings: Settings, tower: Tower) -> None:
+    """Compare the experts there are with the number (and the number of groups) that the config gives.
+
+    Raises:
+        CorruptCheckpointError: they differ.
+    """
+    said, groups, count = settings.n_experts, settings.expert_groups, geometry.n_experts
+    if count is None:
+        if said is not None and said > 1:
+            tower.notes.append(Inference("no experts", f"none are stored; the config says {said}"))
+        return
+    example = next(f for f in tower.found if f.hit.rule.stacked or f.hit.expert is not None)
+    if said is not None and said != count:
+        raise contradiction(example, f"{said} experts", f"{count} of them", _keys(settings, "n_experts"))
+    if groups is not None and count % groups:
+        key = _keys(settings, "expert_groups")
+        raise contradiction(example, f"{groups} groups of experts", f"{count} of them in all", key)

@@ -1,8 +1,8 @@
 """A PEFT adapter laid over its base model: ``W + scaling * B A``, computed for the rows that are read.
 
 LoRA (arXiv 2106.09685) with rsLoRA's scaling (arXiv 2312.03732), alpha and rank patterns, ``fan_in_fan_out``,
-``modules_to_save`` and biases. DoRA and the other methods change the weights in ways that are not merged here; they
-are refused, not approximated.
+``modules_to_save``, biases, and DoRA's magnitudes on linear layers (:mod:`filiation.checkpoint.dora`). Other methods
+change the weights in ways that are not merged here; they are refused, not approximated.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from filiation.checkpoint.dora import scaled
 from filiation.checkpoint.formats import safetensors, torch
 from filiation.checkpoint.formats.base import chosen_file
 from filiation.checkpoint.model import (
@@ -38,11 +39,12 @@ _PREFIX = "base_model.model."
 _MATRIX = re.compile(
     r"(?P<module>.+)\.lora_(?P<embedding>embedding_)?(?P<half>[AB])(?:\.[^.]+)??(?:\.weight)?"
 )
+_MAGNITUDE = re.compile(r"(?P<module>.+)\.lora_magnitude_vector(?:\.[^.]+)??(?:\.weight)?")
 _SAVED = re.compile(r"modules_to_save\.(?:[^.]+\.)?|base_layer\.")
 _PLAIN_PATTERN = re.compile(r"\^?(?:[\w\-]|\\?\.)+\$?")
 # Settings that, where they are set, mean more than W + scaling B A.
 _REFUSED_FLAGS = (
-    *("use_dora", "use_qalora", "use_bdlora", "lora_bias", "layer_replication", "target_parameters"),
+    *("use_qalora", "use_bdlora", "lora_bias", "layer_replication", "target_parameters"),
     *("trainable_token_indices", "arrow_config", "kasa_config", "velora_config", "monteclora_config"),
 )
 _REFUSED_STARTS = ("pissa", "olora", "corda", "loftq", "lora_ga")
@@ -84,9 +86,11 @@ def merge(source: Source, base: Checkpoint) -> Checkpoint:
     settings = _settings(read_config(source, CONFIG))
     stored, notes = _load(source, file)
     # What is replaced outright goes first: an embedding may be saved whole and changed by a pair as well.
-    merged = {**base.stored, **_saved(stored, base.stored, file)}
+    merged = {**base.stored, **_saved(stored, base.stored, file, dora=settings.dora)}
+    magnitudes = _magnitudes(stored, base.stored, file) if settings.dora else {}
     for target, pair in _pairs(stored, base.stored, file).items():
-        merged[target] = _merged(target, pair, merged[target], settings)
+        whole = _merged(target, pair, merged[target], settings)
+        merged[target] = scaled(whole, magnitudes.get(target), file) if settings.dora else whole
     beside = SideFiles(source)
 
     def read_file(name: str) -> bytes:
@@ -112,6 +116,7 @@ def merge(source: Source, base: Checkpoint) -> Checkpoint:
 class _Settings:
     alpha: float
     rslora: bool
+    dora: bool
     transposed: bool
     alphas: Mapping[str, float]
 
@@ -122,7 +127,10 @@ class _Settings:
 
     def describe(self) -> str:
         varied = " or by alpha_pattern" if self.alphas else ""
-        return f"alpha {self.alpha:g}{varied}, divided by {'the root of the rank' if self.rslora else 'the rank'}"
+        return (
+            f"alpha {self.alpha:g}{varied}, divided by {'the root of the rank' if self.rslora else 'the rank'}"
+            + (", with DoRA's magnitudes" if self.dora else "")
+        )
 
 
 def _settings(config: Mapping[str, Any] | None) -> _Settings:
@@ -142,6 +150,7 @@ def _settings(config: Mapping[str, Any] | None) -> _Settings:
     return _Settings(
         _positive(config, "lora_alpha"),
         bool(config.get("use_rslora")),
+        bool(config.get("use_dora")),
         bool(config.get("fan_in_fan_out")),
         _patterns(config, "alpha_pattern"),
     )
@@ -212,13 +221,25 @@ def _pairs(
     return pairs
 
 
-def _saved(
+def _magnitudes(
     stored: Mapping[str, StoredTensor], base: Mapping[str, StoredTensor], file: str
+) -> dict[str, StoredTensor]:
+    """Return DoRA's magnitude vectors by the base tensor they scale."""
+    found = ((name, _MAGNITUDE.fullmatch(name)) for name in stored)
+    return {
+        _target(match["module"].removeprefix(_PREFIX) + ".weight", base, file, name): stored[name]
+        for name, match in found
+        if match is not None
+    }
+
+
+def _saved(
+    stored: Mapping[str, StoredTensor], base: Mapping[str, StoredTensor], file: str, *, dora: bool
 ) -> dict[str, StoredTensor]:
     """Return the tensors that the adapter replaces outright: modules_to_save and biases."""
     found: dict[str, StoredTensor] = {}
     for name, tensor in stored.items():
-        if _MATRIX.fullmatch(name):
+        if _MATRIX.fullmatch(name) or (dora and _MAGNITUDE.fullmatch(name)):
             continue
         if "lora_" in name:
             raise _unsupported(f"It holds {name[:80]!a}, which belongs to a variant that is not merged.")
@@ -242,7 +263,7 @@ def _target(wanted: str, base: Mapping[str, StoredTensor], file: str, name: str)
     raise _misfit(file, f"The base model has no tensor {wanted}: the adapter belongs to another base.", name)
 
 
-def _merged(target: str, pair: _Pair, base: StoredTensor, settings: _Settings) -> StoredTensor:
+def _merged(target: str, pair: _Pair, base: StoredTensor, settings: _Settings) -> MergedTensor:
     a, b = pair.halves["A"], pair.halves["B"]
     shape, rank = base.info.shape, a.info.shape[0] if a.info.shape else 0
     if len(shape) != 2 or len(a.info.shape) != 2 or len(b.info.shape) != 2:
@@ -253,6 +274,8 @@ def _merged(target: str, pair: _Pair, base: StoredTensor, settings: _Settings) -
         raise _misfit(a.info.file, reason, target)
     # PEFT, too, lets the shape overrule fan_in_fan_out; a square matrix does not tell.
     transposed = settings.transposed or pair.embedding if delta == delta[::-1] else shape != delta
+    if settings.dora and transposed:
+        raise _unsupported(f"It is a DoRA adapter of {target}, which is an embedding or stored [in, out].")
     info = replace(base.info, name=target)
     return MergedTensor(info, base, a, b, settings.scaling(pair.module, rank), transposed)
 

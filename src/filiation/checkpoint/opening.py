@@ -12,6 +12,7 @@ from filiation.checkpoint.model import Checkpoint, StoredTensor
 from filiation.checkpoint.packing import unpack
 from filiation.checkpoint.shards import WEIGHT_ENDINGS, is_weight_name
 from filiation.checkpoint.sidefiles import MODEL_FILES, SideFiles, read_config
+from filiation.checkpoint.tensor_parallel import PARAMS, read_params
 from filiation.checkpoint.view import SourceView
 from filiation.errors import InputError, NotFoundError, UnsupportedFormatError
 from filiation.evidence import FileRecord
@@ -77,11 +78,15 @@ def _checkpoint(
     progress: Progress | None,
 ) -> Checkpoint:
     # A GGUF carries its own settings; a config.json beside it may be another model's.
-    config = None if formats[0].NAME == "gguf" else read_config(source)
+    config, params = (None, None) if formats[0].NAME == "gguf" else (read_config(source), None)
+    if config is None and formats[0].NAME in ("torch", "safetensors"):
+        config = params = read_params(source)
     tensors, unpacking = unpack(loaded.tensors, config)
     if not tensors:
         raise _empty(source, loaded)
     notes = [*source.notes, *_format_notes(formats), *loaded.notes, *unpacking]
+    if params is not None:
+        notes.append(f"settings are taken from {PARAMS}; there is no config.json")
     if config is None:
         notes.append(_no_config(formats[0].NAME))
     side_files = SideFiles(source)

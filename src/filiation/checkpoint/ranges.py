@@ -20,6 +20,8 @@ from filiation.errors import CorruptCheckpointError, FiliationError
 CHUNK = 1 << 20
 """Bytes decoded at a time: small enough to stay in the processor's cache between the read and the decoding."""
 
+_ROWS_AT_ONCE = 1 << 19  # values decoded at once where only some columns of each row are wanted
+
 _FAR = 1 << 14  # a gap of this many bytes between wanted rows is skipped rather than read
 
 
@@ -145,6 +147,8 @@ class RangeTensor:
             UnsupportedFormatError: the stored kind has no real values.
         """
         wanted = plan(self.info.shape, index)
+        if self._narrow(wanted):
+            return _columns(wanted, self.run.values)
         return _gather(wanted, self._gaps(wanted), self.run.values)
 
     def read_raw(self, index: Index = ()) -> npt.NDArray[Any]:
@@ -167,6 +171,16 @@ class RangeTensor:
             return [self.run.span(at, at + row) for at in _row_starts(wanted)]
         return [self.run.span(wanted.start, wanted.stop)] if wanted.stop > wanted.start else []
 
+    def _narrow(self, wanted: Plan) -> bool:
+        """Whether columns of many rows of a local file are wanted: then some rows are decoded at a time."""
+        if wanted.step != 1 or len(wanted.rest) != 2 or len(wanted.shape) != 2:
+            return False
+        columns, length = wanted.rest[1], wanted.shape[1]
+        aligned = not wanted.start % self.run.encoding.block and not length % self.run.encoding.block
+        partial = isinstance(columns, slice) and len(range(*columns.indices(length))) < length
+        large = wanted.stop - wanted.start > _ROWS_AT_ONCE
+        return partial and aligned and large and _reader_into(self.run.source) is not None
+
     def _gaps(self, wanted: Plan) -> bool:
         row = math.prod(wanted.shape[1:]) * self.run.encoding.size // self.run.encoding.block
         return wanted.step > 1 and (wanted.step - 1) * row >= _FAR
@@ -175,6 +189,20 @@ class RangeTensor:
 def _row_starts(wanted: Plan) -> range:
     row = math.prod(wanted.shape[1:])
     return range(wanted.start, wanted.stop, wanted.step * row)
+
+
+def _columns(wanted: Plan, read: Callable[[int, int], Floats]) -> Floats:
+    """Return a window of columns; memory never holds all of the rows that they are cut from."""
+    count, length = wanted.shape
+    down, across = wanted.rest
+    assert isinstance(across, slice)
+    out = np.empty((count, len(range(*across.indices(length)))), np.float32)
+    step = max(1, _ROWS_AT_ONCE // length)
+    for low in range(0, count, step):
+        high = min(low + step, count)
+        rows = read(wanted.start + low * length, wanted.start + high * length)
+        out[low:high] = rows.reshape(high - low, length)[:, across]
+    return out if down == slice(None, None, 1) else out[down]
 
 
 def _gather(wanted: Plan, gaps: bool, read: Callable[[int, int], npt.NDArray[Any]]) -> npt.NDArray[Any]:

@@ -19,6 +19,10 @@ from filiation.errors import (
 
 WEIGHT_ENDINGS = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".ckpt", ".onnx")
 INDEX_ENDING = ".index.json"
+POINTER_START = b"version https://git-lfs"
+PART = re.compile(r"consolidated\.(?P<number>[0-9]{2,4})\.(pth|pt|safetensors)")
+"""The name of a tensor-parallel part, as Meta and Mistral write it."""
+
 _MAX_INDEX = 100 << 20
 _MAX_SHARDS = 10_000
 _NUMBERED = re.compile(
@@ -66,6 +70,8 @@ def companions(chosen: str, names: Iterable[str]) -> set[str]:
     if chosen.endswith(INDEX_ENDING):
         return {chosen, *(n for n in names if n.endswith(WEIGHT_ENDINGS))}
     mine = shard_name(chosen)
+    if PART.fullmatch(chosen):
+        return {n for n in names if PART.fullmatch(n) and n.rpartition(".")[2] == chosen.rpartition(".")[2]}
     if mine is None:
         return {chosen}
     stem, _, ending = mine.family
@@ -153,7 +159,12 @@ def read_json(source: Source, name: str, limit: int, *, unique: bool = True) -> 
     size = next((f.size for f in source.files() if f.name == name), None)
     if size is not None and size > limit:
         raise _bad_json(name, f"It is {size} bytes long; at most {limit} are read.")
-    return parse_json(source.read(name), name, unique=unique)
+    data = source.read(name)
+    if data.startswith(POINTER_START):
+        raise _bad_json(name, "In its place stands a git-lfs pointer.", "Run `git lfs pull` in the folder.")
+    if not data.strip(b"\0 \t\r\n"):
+        raise _bad_json(name, f"It is empty: {len(data)} bytes that say nothing.", "Download the file again.")
+    return parse_json(data, name, unique=unique)
 
 
 def parse_json(data: bytes, name: str, *, unique: bool = True) -> dict[str, Any]:
@@ -164,7 +175,7 @@ def parse_json(data: bytes, name: str, *, unique: bool = True) -> dict[str, Any]
         raise _bad_json(name, "It is not UTF-8 text.") from error
     except RecursionError as error:
         raise _bad_json(name, "It is nested too deeply.") from error
-    except _DuplicateKeyError as error:
+    except DuplicateKeyError as error:
         raise _bad_json(name, f"It names {error.args[0]!r} twice.") from error
     except ValueError as error:
         raise _bad_json(name, f"It is not valid JSON: {error}.") from error
@@ -173,8 +184,8 @@ def parse_json(data: bytes, name: str, *, unique: bool = True) -> dict[str, Any]
     return cast(dict[str, Any], value)
 
 
-class _DuplicateKeyError(ValueError):
-    pass
+class DuplicateKeyError(ValueError):
+    """A JSON object names the key ``args[0]`` twice."""
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -183,17 +194,17 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for key, _ in pairs:
             if key in seen:
-                raise _DuplicateKeyError(key)
+                raise DuplicateKeyError(key)
             seen.add(key)
     return result
 
 
-def _bad_json(name: str, reason: str) -> CorruptCheckpointError:
+def _bad_json(name: str, reason: str, next_step: str | None = None) -> CorruptCheckpointError:
     return CorruptCheckpointError(
         f"{name} cannot be used.",
         file=name,
         reason=reason,
-        next_step="Download the file again, or repair it by hand; it is plain text.",
+        next_step=next_step or "Download the file again, or repair it by hand; it is plain text.",
     )
 
 

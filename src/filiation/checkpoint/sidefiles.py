@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from filiation.checkpoint.formats.base import POINTER_START
-from filiation.checkpoint.shards import INDEX_ENDING, is_weight_name, read_json
+from filiation.checkpoint.shards import INDEX_ENDING, POINTER_START, is_weight_name, read_json
 from filiation.checkpoint.sources.base import Source
 from filiation.errors import CorruptCheckpointError, NotFoundError
 
@@ -20,6 +19,7 @@ MODEL_FILES = frozenset(
     {
         "config.json",
         "generation_config.json",
+        "params.json",
         "adapter_config.json",
         "tokenizer.json",
         "tokenizer_config.json",

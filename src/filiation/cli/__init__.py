@@ -1,50 +1,39 @@
-"""The command line: one command a file, each parses, calls and renders. Nothing heavy is imported for ``--help``."""
+"""The command line: one command a file, each parses, calls and renders. Nothing heavy is imported for ``--help``.
+
+This module imports next to nothing: what it imported before :func:`main` runs, Ctrl-C could break into unguarded.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
-import click
+from filiation.cli.interrupts import watched
 
-from filiation._version import __version__
-from filiation.cli.lazy import LazyGroup
-
-COMMANDS = {
-    "compare": "Say whether a model shares its origin with another, with evidence.",
-    "inspect": "Show a model's parts, symmetries, types and digest.",
-    "verify": "Compute a stored report again and say whether it still holds.",
-    "render": "Draw a stored report as text, HTML or markdown, in English or Chinese.",
-    "demo": "Compare small models that were really trained.",
-    "schema": "Print the JSON Schema of a report.",
-    "lab": "Breed small lineages for research.",
-}
+#: How the linear algebra of numpy is told its number of threads. One: in products of small matrices threads wait for
+#: one another longer than they save (four times the time on a busy machine), and sums that are split by the number of
+#: processors would differ between machines.
+_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
-@click.group(
-    name="filiation",
-    cls=LazyGroup,
-    commands_at={name: (f"filiation.cli.{name}", help_) for name, help_ in COMMANDS.items()},
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-@click.version_option(__version__, prog_name="filiation", message="%(prog)s %(version)s")
-def program() -> None:
-    """Does one language model come from the other? filiation answers with evidence that a stranger can recompute.
-
-    \b
-    Exit codes:
-      0  done, and the policy (if any) is met
-      1  the policy is not met, or a report no longer holds
-      2  the call is wrong
-      3  inconclusive, where --fail-if inconclusive asks for it
-      4  an input is missing or unreadable
-      5  internal error
-    """
+def _one_thread() -> None:
+    """Ask the linear algebra for one thread, unless the caller has said how many; numpy is not imported yet."""
+    if "OMP_NUM_THREADS" not in os.environ:
+        for name in _THREADS:
+            os.environ.setdefault(name, "1")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; every failure goes through one map."""
-    from filiation.cli.failures import guarded
-
+    if arguments is None:  # this process is the command's own
+        _one_thread()
     given = list(sys.argv[1:] if arguments is None else arguments)
+    return watched(lambda: _run(given), is_process=arguments is None)
+
+
+def _run(given: list[str]) -> int:
+    from filiation.cli.failures import guarded
+    from filiation.cli.root import program
+
     return guarded(lambda: program.main(given, prog_name="filiation", standalone_mode=False), given)

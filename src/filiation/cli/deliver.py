@@ -115,4 +115,5 @@ def show(report: Report, wanted: Wanted) -> None:
         if sys.stdout.isatty():
             terminal.on_screen(report, phrases(wanted.language))
         else:
-            wanted.sink.data(terminal.render(report, phrases(wanted.language)))
+            width = terminal.columns()
+            wanted.sink.data(terminal.render(report, phrases(wanted.language), width=width))

@@ -11,10 +11,11 @@ from typing import Any
 
 import click
 
+from filiation.cli import interrupts
 from filiation.cli.output import Sink, complain
 from filiation.errors import FiliationError, InputError, StorageError, UsageError
 
-INTERRUPTED, BROKEN_PIPE = 130, 141
+BROKEN_PIPE = 141
 
 
 def guarded(run: Callable[[], Any], arguments: Sequence[str]) -> int:
@@ -25,12 +26,13 @@ def guarded(run: Callable[[], Any], arguments: Sequence[str]) -> int:
     try:
         result = run()
     except (KeyboardInterrupt, click.exceptions.Abort):
-        complain("Interrupted. No file was left half-written.")
-        return INTERRUPTED
+        return interrupts.end()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # python flushes once more at exit
         return BROKEN_PIPE
     except Exception as error:  # noqa: BLE001 - the one place where every failure gets its words
+        if interrupts.pressed():
+            return interrupts.end()
         return _failed(error, arguments)
     return result if isinstance(result, int) else 0
 

@@ -70,9 +70,10 @@ def _show(found: Anatomy, record: ModelRecord, lang: str) -> None:
     import sys
 
     from filiation.report import anatomy as drawn
+    from filiation.report.terminal import columns
     from filiation.report.wording import phrases
 
     if sys.stdout.isatty():
         drawn.on_screen(found, record, phrases(lang))
     else:
-        Sink().data(drawn.render(found, record, phrases(lang)))
+        Sink().data(drawn.render(found, record, phrases(lang), width=columns()))

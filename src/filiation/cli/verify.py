@@ -15,6 +15,7 @@ from filiation.cli.output import Sink
 
 if TYPE_CHECKING:
     from filiation.report.difference import Change, Difference
+    from filiation.report.shapes import Command
     from filiation.report.wording import Phrases
 
 _MOST_LINES = 20
@@ -41,7 +42,8 @@ def command(
 ) -> int:
     """Compute a stored REPORT again and say whether it still holds (exit 0) or not (exit 1).
 
-    Evidence, verdict and maps are compared; where the models lie and what was read to get there may differ.
+    Every key that computing determines is compared: verdict, evidence, maps, models, limits. What cannot be checked
+    that way (the error rates under "validation", the version that wrote it) is said.
 
     \b
     Example:
@@ -51,7 +53,7 @@ def command(
     from filiation.comparison import compare_models
     from filiation.evidence import to_json
     from filiation.report.difference import difference
-    from filiation.report.reading import read_document
+    from filiation.report.reading import as_report, read_command, read_document
     from filiation.report.wording import phrases
     from filiation.report.writing import check_writable, write
 
@@ -59,10 +61,11 @@ def command(
     if json_to not in (None, STDOUT):
         check_writable(Path(str(json_to)))
     stored = read_document(report)
-    asked = _relocated(stored, report, suspect, candidates, base)
+    command = read_command(as_report(stored, report), report)
+    asked = _relocated(command, suspect, candidates, base)
     with progress(sink) as tell:
         again = compare_models(**asked, progress=tell)
-    found = difference(stored, json.loads(to_json(again)))
+    found = difference(stored, json.loads(to_json(again)), moved=_moved(command, asked))
     text = json.dumps(_as_json(found, stored, again.to_dict()), sort_keys=True, ensure_ascii=False, indent=2)
     if json_to == STDOUT:
         sink.data(text)
@@ -74,32 +77,32 @@ def command(
 
 
 def _relocated(
-    stored: Mapping[str, Any], file: Path, suspect: str | None, candidates: Sequence[str], base: str | None
+    command: Command, suspect: str | None, candidates: Sequence[str], base: str | None
 ) -> dict[str, Any]:
     """Return the arguments of the comparison that made the report, with the locators of now."""
-    from filiation.errors import ReportError, UsageError
+    from filiation.errors import UsageError
 
-    command = stored.get("command") or {}
-    names = [str(c) for c in command.get("candidates") or ()]
-    if command.get("name") != "compare" or not command.get("suspect") or not names:
-        raise ReportError(
-            "This report cannot be computed again.",
-            file=str(file),
-            reason="It does not say how 'filiation compare' was called.",
-            next_step="Give a report that 'filiation compare --json' wrote.",
-        )
-    if candidates and len(candidates) != len(names):
+    if candidates and len(candidates) != len(command.candidates):
         raise UsageError(
-            f"The report has {len(names)} candidates, {len(candidates)} were given.",
+            f"The report has {len(command.candidates)} candidates, {len(candidates)} were given.",
             next_step="Give --candidate once for each, in the report's order.",
         )
     return {
-        "suspect": suspect or str(command["suspect"]),
-        "candidates": list(candidates) or names,
-        "full": bool(command.get("full")),
-        "budget": command.get("budget"),
-        "base": base or command.get("base"),
+        "suspect": suspect or command.suspect,
+        "candidates": list(candidates) or command.candidates,
+        "full": command.full,
+        "budget": command.budget,
+        "base": base or command.base,
     }
+
+
+def _moved(command: Command, asked: Mapping[str, Any]) -> frozenset[str]:
+    """Return which models are not where the report says."""
+    candidates = zip(asked["candidates"], command.candidates, strict=True)
+    moved = {f"candidates[{n}]" for n, (now, then) in enumerate(candidates) if now != then}
+    moved |= {"suspect"} if asked["suspect"] != command.suspect else set()
+    # What an adapter is merged into is part of the suspect, and of its name.
+    return frozenset(moved | ({"base", "suspect"} if asked["base"] != command.base else set()))
 
 
 def _as_json(found: Difference, stored: Mapping[str, Any], again: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,6 +113,7 @@ def _as_json(found: Difference, stored: Mapping[str, Any], again: Mapping[str, A
         "holds": found.holds,
         "relation": {"old": relation(stored), "new": relation(again)},
         **{key: [asdict(change) for change in changes] for key, changes in _kinds(found).items()},
+        "not_checked": list(found.unchecked),
     }
 
 
@@ -123,10 +127,7 @@ def _kinds(found: Difference) -> dict[str, tuple[Change, ...]]:
 
 
 def _lines(found: Difference, stored: Mapping[str, Any], phrases: Phrases) -> list[str]:
-    """Return the outcome in words, then what differs."""
-    from filiation._version import __version__
-    from filiation.report.numbers import clean
-
+    """Return the outcome in words, what differs, what was not checked, and what differs without meaning anything."""
     lines: list[str] = []
     if found.inputs:
         lines.append(phrases.say("verify", "inputs_differ"))
@@ -136,11 +137,33 @@ def _lines(found: Difference, stored: Mapping[str, Any], phrases: Phrases) -> li
         lines.append(phrases.say("verify", "holds_rounded", count=len(found.rounding)))
     else:
         lines.append(phrases.say("verify", "holds"))
-    old = (stored.get("tool") or {}).get("version")
-    if old != __version__:
-        lines.append(phrases.say("verify", "version_differs", old=clean(old), new=__version__))
     changes = found.inputs or found.findings  # other models have other findings: nothing to list
-    lines += [f"  {_change(change, phrases)}" for change in changes[:_MOST_LINES]]
+    lines += _listed(changes, phrases)
+    lines += _not_checked(found, stored, phrases)
+    told = [c for c in found.circumstances if (c.record, c.field) != ("tool", "version")]
+    if told and not found.inputs:
+        lines.append(phrases.say("verify", "circumstances"))
+        lines += _listed(told, phrases)
+    return lines
+
+
+def _not_checked(found: Difference, stored: Mapping[str, Any], phrases: Phrases) -> list[str]:
+    """Say which keys of the report computing cannot confirm, so that nobody takes silence for a check."""
+    from filiation._version import __version__
+    from filiation.report.numbers import clean
+
+    old = clean((stored.get("tool") or {}).get("version"))
+    lines: list[str] = []
+    if "tool.version" in found.unchecked:
+        lines.append(phrases.say("verify", "version_differs", old=old, new=__version__))
+    key = "validation_same" if "tool.version" not in found.unchecked else "validation_other"
+    if any(change.record == "validation" for change in found.findings):
+        key = "validation_other"
+    return [*lines, phrases.say("verify", key, old=old, new=__version__)]
+
+
+def _listed(changes: Sequence[Change], phrases: Phrases) -> list[str]:
+    lines = [f"  {_change(change, phrases)}" for change in changes[:_MOST_LINES]]
     if len(changes) > _MOST_LINES:
         lines.append(f"  {phrases.say('ui', 'more', count=len(changes) - _MOST_LINES)}")
     return lines
@@ -155,4 +178,6 @@ def _change(change: Change, phrases: Phrases) -> str:
     if not change.field and change.old is None:
         return phrases.say("verify", "new", id=record)
     old, new = (clean(json.dumps(value, ensure_ascii=False))[:80] for value in (change.old, change.new))
+    if not change.field:
+        return phrases.say("verify", "record", id=record, old=old, new=new)
     return phrases.say("verify", "field", id=record, field=clean(change.field), old=old, new=new)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from filiation.derivation.budget import same_within
 from filiation.derivation.identity import Difference, Sameness, as_identical, same_files, same_weights
 from filiation.derivation.merge import decompose
-from filiation.derivation.records import KINDS, Delta, Derived
-from filiation.derivation.walk import derive, joined
+from filiation.derivation.records import KINDS, Delta, Derived, joined, order_and_signs_gone
+from filiation.derivation.walk import derive
 
 __all__ = [
     "KINDS",
@@ -17,6 +18,8 @@ __all__ = [
     "decompose",
     "derive",
     "joined",
+    "order_and_signs_gone",
     "same_files",
     "same_weights",
+    "same_within",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 from filiation.derivation.channels import NOTHING, Channels, match_pairs, match_values, mean_cosine
 from filiation.derivation.convert import Conversion, convert_heads
 from filiation.derivation.heads import Attention, match_groups, plainly_in_place, read_attention
-from filiation.derivation.reading import SMALL, Case, norms, reader, row_cosines
+from filiation.derivation.reading import SMALL, Case, may_be_searched, norms, reader, row_cosines
 from filiation.derivation.unitmap import STILL, UnitMap
 from filiation.origin.units import Floats, Integers
 
@@ -55,7 +55,7 @@ def match_attention(case: Case, pair: Pair) -> AttentionFrame | None:
     small = case.plan.whole and g.d_model * (g.n_heads or 1) * (g.d_head or 1) <= SMALL
     if same and not small and _looks_in_place(case, pair):
         return AttentionFrame(pair, whole=False)
-    if not case.whole and same:
+    if not case.whole and same and not may_be_searched(case, g.d_model * (g.n_heads or 1) * (g.d_head or 1)):
         return None
     s, c = read_attention(case, pair[0], True), read_attention(case, pair[1], False)
     if s is None or c is None or s.v.shape[1] != c.v.shape[1] or s.q.shape[1] != c.q.shape[1]:

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from filiation.derivation.reading import SMALL, Case, norms, reader, row_cosines, unit_rows, writer
+from filiation.derivation.reading import (
+    SMALL,
+    Case,
+    may_be_searched,
+    norms,
+    reader,
+    row_cosines,
+    unit_rows,
+    writer,
+)
 from filiation.derivation.scaling import paired_scaling
 from filiation.derivation.unitmap import STILL, UnitMap, inverse_factor
 from filiation.origin.gather import Window, seeded_windows
@@ -23,8 +32,6 @@ IN_PLACE = 0.15
 VERIFIED = 0.1
 #: Cosine at equal positions from which on no other unit is looked for.
 PLAINLY = 0.7
-#: Elements of a matrix up to which a sampled reading of local files looks for units that are not in place.
-SEARCHED = 1 << 24
 _BLOCK = 1024
 _ASSIGN_UP_TO = 2048
 
@@ -141,7 +148,7 @@ def _look(case: Case, pair: Pair, experts: Experts, prefix: str, window: Window,
     cosines = row_cosines(s.content, c.content)
     level = float(np.median(cosines))
     if level < IN_PLACE or float((cosines > 0.5 * level).mean()) < 0.9:
-        if case.whole or case.pairing.match_anywhere or _may_be_searched(case, n * s.content.shape[1]):
+        if case.whole or case.pairing.match_anywhere or may_be_searched(case, n * s.content.shape[1]):
             return None
         return _untouched(pair, experts, prefix, n)
     ups = row_cosines(s.up, c.up)
@@ -149,11 +156,6 @@ def _look(case: Case, pair: Pair, experts: Experts, prefix: str, window: Window,
     if s.gate is not None and ((ups < -0.5 * level).any() or ratio.std() > 0.25):
         return None
     return FfnFrame(pair, experts, None, None, None, level, len(cosines), n, 0, 0, None, False, prefix)
-
-
-def _may_be_searched(case: Case, elements: int) -> bool:
-    """Return whether a sampled reading may read a block whole, to look for its units elsewhere."""
-    return case.plan.budget is None and elements <= SEARCHED
 
 
 def _untouched(pair: Pair, experts: Experts, prefix: str, n: int) -> FfnFrame:

@@ -18,6 +18,8 @@ from filiation.origin.gather import Side
 
 #: Folding gains must take away this share of a reader's difference before it is preferred to the plain reading.
 FOLD_EXPLAINS = 0.5
+#: Spread of a gain over its size, below which all of it is one number.
+FLAT = 1e-3
 _FFN = ("gate", "up", "down")
 
 
@@ -45,6 +47,13 @@ class LayerFrame:
         if base == "router":
             return self._router_map()
         return STILL
+
+    def left_out(self, part: Part) -> bool:
+        """Return whether the part belongs to a feed-forward block that was not matched (an expert left out)."""
+        base = part.role.removesuffix(".bias")
+        if base not in _FFN:
+            return False
+        return all(f.prefix or f.experts[0] != part.expert for f in self.ffn.frames)
 
     def _router_map(self) -> UnitMap:
         order = self.ffn.order
@@ -86,7 +95,9 @@ def _must_fold(case: Case, frame: LayerFrame, role: str) -> bool | None:
         return False
     window = case.pairing.window if case.frugal else None
     folded, plain = _distance(match, window), _distance(match.unfolded(), window)
-    return folded < FOLD_EXPLAINS * plain
+    # Gains of one were folded or were reset: whichever explains the reader better. Others may just have been trained.
+    flat = float(match.fold.suspect.std()) <= FLAT * float(np.abs(match.fold.suspect).mean())
+    return folded < (1.0 if flat else FOLD_EXPLAINS) * plain
 
 
 def _distance(match: Matched, window: tuple[int, int] | None = None) -> float:
@@ -140,7 +151,7 @@ def layer_matches(case: Case, frame: LayerFrame) -> Iterator[Matched]:
     for part in case.suspect.anatomy.parts:
         if part.component != case.component or part.layer != frame.pair[0] or part.role == "buffer":
             continue
-        if _norm_is_folded(frame, part):
+        if _norm_is_folded(frame, part) or (not case.whole and frame.left_out(part)):
             continue
         match = _match_part(case, frame, part)
         if match is not None and match.comparable():

@@ -37,15 +37,15 @@ def launder_steps(
 def _permuted(case: Case, frames: Sequence[LayerFrame]) -> Iterable[Derivation]:
     blocks = [b for f in frames for b in f.ffn.frames if b.agreement is not None]
     yield from _moved_units("ffn", blocks)
-    if case.residual.kind == "permuted":
+    if case.residual.kind == "permuted" and _channels(case.residual)[0]:
         yield _moved_channels(case.residual)
     for what, orders in (
         ("kv_heads", _head_orders(frames, "groups")),
         ("query_heads", _head_orders(frames, "queries")),
     ):
-        if orders:
-            count = sum(len(order) for order in orders.values())
-            moved = sum(int((o != np.arange(len(o))).sum()) for o in orders.values())
+        count = sum(len(order) for order in orders.values())
+        moved = sum(int((o != np.arange(len(o))).sum()) for o in orders.values())
+        if moved:
             yield _permutation(what, orders, count, moved, 0, None)
     yield from _moved_values(frames)
     experts = {
@@ -60,7 +60,7 @@ def _permuted(case: Case, frames: Sequence[LayerFrame]) -> Iterable[Derivation]:
 
 def _moved_units(what: str, blocks: Sequence[FfnFrame]) -> Iterable[Derivation]:
     same = [b for b in blocks if b.units == b.candidate_units or not b.whole]
-    touched = [b for b in same if b.moved > MOVED * b.units or b.flipped > MOVED * b.units]
+    touched = [b for b in same if b.moved > MOVED * b.units]
     if not touched:
         return
     orders = {b.pair[0]: b.index for b in touched if b.index is not None and b.experts[0] is None}
@@ -77,10 +77,15 @@ def _moved_units(what: str, blocks: Sequence[FfnFrame]) -> Iterable[Derivation]:
 
 def _moved_channels(residual: Residual) -> Derivation:
     assert residual.columns is not None
-    still = np.arange(len(residual.columns))
-    flipped = 0 if residual.signs is None else int((residual.signs < 0).sum())
-    moved = int((residual.columns != still).sum())
-    return _permutation("residual", {-1: residual.columns}, len(still), moved, flipped, None)
+    moved, flipped = _channels(residual)
+    return _permutation("residual", {-1: residual.columns}, len(residual.columns), moved, flipped, None)
+
+
+def _channels(residual: Residual) -> tuple[int, int]:
+    """Return how many residual channels sit elsewhere and how many have the other sign."""
+    columns, signs = residual.columns, residual.signs
+    moved = 0 if columns is None else int((columns != np.arange(len(columns))).sum())
+    return moved, 0 if signs is None else int((signs < 0).sum())
 
 
 def _head_orders(frames: Sequence[LayerFrame], which: str) -> dict[int, Integers]:
@@ -104,8 +109,7 @@ def _moved_values(frames: Sequence[LayerFrame]) -> Iterable[Derivation]:
         f
         for f in frames
         if f.attention is not None
-        and (f.attention.values.moved or f.attention.values.flipped)
-        > MOVED * f.attention.kv_heads * f.attention.d_head
+        and f.attention.values.moved > MOVED * f.attention.kv_heads * f.attention.d_head
     ]
     if not touched:
         return
@@ -192,8 +196,39 @@ def _rotated(case: Case, frames: Sequence[LayerFrame], measured: Sequence[Measur
             )
 
 
+def _flipped(case: Case, frames: Sequence[LayerFrame]) -> Iterable[Derivation]:
+    """Tell units that were multiplied by minus one where they stand; of moved ones it is told with the order."""
+    ffn = [
+        (b.pair[0], b.units, b.flipped)
+        for f in frames
+        for b in f.ffn.frames
+        if b.agreement is not None and b.moved <= MOVED * b.units
+    ]
+    values = [
+        (f.pair[0], a.kv_heads * a.d_head, a.values.flipped)
+        for f in frames
+        if (a := f.attention) is not None and a.values.moved <= MOVED * a.kv_heads * a.d_head
+    ]
+    for what, found in (("ffn_signs", ffn), ("value_signs", values)):
+        touched = [row for row in found if row[2] > MOVED * row[1]]
+        if touched:
+            yield _signs(what, touched)
+    moved, flipped = _channels(case.residual)
+    if case.residual.kind == "permuted" and flipped and not moved:
+        assert case.residual.columns is not None
+        numbers = {"what": "residual_signs", "units": len(case.residual.columns), "flipped": flipped}
+        yield Derivation("rescaled", numbers)
+
+
+def _signs(what: str, touched: Sequence[tuple[int, int, int]]) -> Derivation:
+    layers = sorted({layer for layer, _, _ in touched})
+    units, flipped = sum(n for _, n, _ in touched), sum(k for _, _, k in touched)
+    return Derivation("rescaled", {"what": what, "units": units, "flipped": flipped, "layers": layers})
+
+
 def _rescaled(case: Case, frames: Sequence[LayerFrame], measured: Sequence[Measured]) -> Iterable[Derivation]:
     yield from _rescaled_gains(case, frames, measured)
+    yield from _flipped(case, frames)
     spreads: dict[str, list[tuple[int, float]]] = {"ffn": [], "value_channels": [], "rotary_pairs": []}
     for frame in frames:
         spreads["ffn"] += [

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from filiation.anatomy.model import Anatomy, Part
+from filiation.derivation.budget import Ledger
 from filiation.derivation.structure import ATTENTION, FFN
 from filiation.evidence import Derivation
 from filiation.origin.examine import Examination
@@ -111,8 +112,9 @@ def decompose(
     usable = [n for n in usable if _same_shapes(suspect, candidates[n], component)]
     if len(usable) < 2:
         return None
-    chosen = [candidates[n] for n in usable]
-    sums = _sums(suspect, chosen, component, plan)
+    ledger = Ledger(plan.budget)
+    chosen = [ledger.hold(candidates[n]) for n in usable]
+    sums = ledger.attempt(lambda: _sums(ledger.hold(suspect), chosen, component, plan), {})
     if not sums:
         return None
     total = Normal(len(chosen))

@@ -13,6 +13,8 @@ from filiation.origin.units import Doubles, Floats
 
 #: Elements of a matrix above which alignment first looks at a window and reads on only if something moved.
 SMALL = 1 << 21
+#: Elements of a matrix up to which a sampled reading of local files looks for units that are not in place.
+SEARCHED = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +45,11 @@ class Case:
         """Whether only rows that the exact tests read are to be read: every read is a request."""
         return self.plan.frugal and not self.whole
 
+    @property
+    def rough(self) -> bool:
+        """Whether parts are carried by a rotation that was fitted on token rows alone: blurred by its own error."""
+        return self.residual.matrix is not None and not self.whole
+
     def rng(self, purpose: str) -> np.random.Generator:
         """Return the generator for one purpose."""
         return self.plan.rng(f"derivation/{self.component}/{self.number}/{purpose}")
@@ -54,6 +61,11 @@ class Case:
     def with_residual(self, residual: Residual) -> Case:
         """Return the case with another map of residual channels."""
         return replace(self, residual=residual)
+
+
+def may_be_searched(case: Case, elements: int) -> bool:
+    """Return whether a sampled reading may read a block whole, to look for its units elsewhere."""
+    return case.plan.budget is None and elements <= SEARCHED
 
 
 def norm_before(side: Side, role: str) -> str | None:

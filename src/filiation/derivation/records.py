@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -156,3 +156,24 @@ def evidence_for(steps: Iterable[Derivation], component: str) -> tuple[Evidence,
         count = seen[plain.id] = seen.get(plain.id, -1) + 1
         records.append(evidence_of(step, component, count) if count else plain)
     return tuple(records)
+
+
+def order_and_signs_gone(found: Derived) -> bool:
+    """Return whether feed-forward units were recovered by content, in another order and with other signs."""
+    return any(
+        s.kind == "permuted" and s.numbers.get("what") == "ffn" and s.numbers.get("flipped", 0)
+        for s in found.steps
+    )
+
+
+def joined(found: Sequence[Derived]) -> Derived:
+    """Return the derivations of several components as one; steps told twice are kept once."""
+    steps: list[Derivation] = []
+    for derived in found:
+        steps += [s for s in derived.steps if s not in steps]
+    return Derived(
+        ordered(steps),
+        tuple(d for x in found for d in x.deltas),
+        tuple({e.id: e for x in found for e in x.evidence}.values()),
+        tuple(dict.fromkeys(n for x in found for n in x.notes)),
+    )

@@ -50,24 +50,33 @@ class Agreement:
         return bool(compared) and len(self.foreign) == len(compared)
 
 
-def agreements(measured: Sequence[Measured], unmatched: frozenset[int] = frozenset()) -> dict[int, Agreement]:
+#: One half of a layer: its number, and ``attention`` or ``ffn``.
+Half = tuple[int, str]
+
+
+def agreements(
+    measured: Sequence[Measured], unmatched: frozenset[Half] = frozenset()
+) -> dict[int, Agreement]:
     """Return each compared layer's agreement.
 
     Args:
-        unmatched: layers whose feed-forward units were not looked for elsewhere: nothing is known of those.
+        unmatched: halves of layers that may come from the candidate although nothing agrees in place: their units
+            were not looked for elsewhere, or an exact test found the candidate's labels on them. Of these a low
+            cosine says nothing.
     """
     cosines: dict[int, dict[str, list[float]]] = {}
     for m in measured:
         group = "attention" if m.role in ATTENTION else "ffn" if m.role in FFN else None
         if m.layer is None or group is None or m.cosine is None:
             continue
-        if group == "ffn" and m.layer in unmatched:
-            continue
         cosines.setdefault(m.layer, {}).setdefault(group, []).append(m.cosine)
-    return {
-        layer: Agreement(_median(groups.get("attention")), _median(groups.get("ffn")))
-        for layer, groups in sorted(cosines.items())
-    }
+
+    def known(layer: int, group: str) -> float | None:
+        median = _median(cosines[layer].get(group))
+        low = median is not None and abs(median) < FOREIGN
+        return None if low and (layer, group) in unmatched else median
+
+    return {layer: Agreement(known(layer, "attention"), known(layer, "ffn")) for layer in sorted(cosines)}
 
 
 def _median(values: Sequence[float] | None) -> float | None:

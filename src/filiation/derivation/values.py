@@ -65,8 +65,20 @@ def value_steps(measured: Sequence[Measured], *, complete: bool, rough: bool = F
         if not _is_requantised(m) and not (_is_sparsified(m) and m.kept_relative <= 3 * m.floor)
     ]
     vectors = [m for m in measured if not m.is_matrix]
-    steps += _update(rest, vectors, complete=complete)
+    steps += (
+        [_bounded(s) for s in _update(rest, vectors, complete=complete)]
+        if rough
+        else _update(rest, vectors, complete=complete)
+    )
     return steps
+
+
+def _bounded(step: Derivation) -> Derivation:
+    """Return what can be told where the size of the change is only bounded from above: that it was small, if so."""
+    if step.kind not in ("continued_pretraining", "noise_added"):
+        return step
+    candidates = ["fine_tuned", "continued_pretraining", "noise_added"]
+    return Derivation("cannot_tell", {"candidates": candidates, **step.numbers, "upper_bound": True})
 
 
 def _is_sparsified(m: Measured) -> bool:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from filiation.anatomy.model import Anatomy, Part
-from filiation.derivation.frame import LayerFrame, frame_layer, layer_matches, outer_matches
+from filiation.anatomy.model import Anatomy
+from filiation.derivation.budget import Ledger
+from filiation.derivation.frame import LayerFrame, frame_layer
 from filiation.derivation.launder import launder_steps
-from filiation.derivation.matched import Matched
-from filiation.derivation.measure import Measured, measure
+from filiation.derivation.measure import Measured
+from filiation.derivation.measuring import measure_all
 from filiation.derivation.mixtures import mixture_steps
 from filiation.derivation.reading import Case
 from filiation.derivation.records import Derived, evidence_for, ordered
@@ -22,6 +22,7 @@ from filiation.derivation.settings import settings_step
 from filiation.derivation.storage import storage_steps
 from filiation.derivation.structure import (
     Agreement,
+    Half,
     agreements,
     agrees,
     grafted_step,
@@ -33,16 +34,19 @@ from filiation.derivation.values import value_steps
 from filiation.derivation.width import width_steps
 from filiation.evidence import Derivation
 from filiation.origin.basis import IDENTITY
-from filiation.origin.examine import Examination, Stage
+from filiation.origin.evalues import LOG10
+from filiation.origin.examine import LAYER_CARRIES, Examination, Stage
 from filiation.origin.gather import Side
+from filiation.origin.labelset import Tested, combine
 from filiation.origin.pairing import Pairing, Plan, TokenRows
 
-#: Layers and rows of each matrix that a sampled reading looks at; half of that where every read is a request.
-SAMPLED_LAYERS, SAMPLED_ROWS = 3, 32
+#: Layers that a sampled reading looks at; half of that where every read is a request.
+SAMPLED_LAYERS = 3
 
-#: Where every read is a request, the rows that the exact tests read are measured and no others.
-READ_ALREADY = ("gate", "up")
+#: The half of a layer that a label set of this role speaks of.
+_HALF = {"ffn": "ffn", "values": "attention", "heads": "attention"}
 
+NO_PART = "derivation.no_part_agrees"
 Pairs = tuple[tuple[int, int], ...]
 
 
@@ -67,12 +71,52 @@ def derive(
         tokens: rows of shared tokens, for the language component.
         number: the candidate's number in the report.
     """
+    ledger = Ledger(plan.budget)
+    suspect, candidate = ledger.hold(suspect), ledger.hold(candidate)
+    examination = _held(examination, suspect, candidate)
+    found = ledger.attempt(
+        lambda: _derive(suspect, candidate, examination, plan, tokens, ledger, full=full, number=number),
+        Derived((), (), ()),
+    )
+    if not ledger.spent:
+        return found
+    # What was not looked at does not disagree.
+    notes = tuple(note for note in found.notes if note != NO_PART)
+    return replace(found, notes=(*notes, "budget_spent"))
+
+
+def _held(examination: Examination, suspect: Anatomy, candidate: Anatomy) -> Examination:
+    """Return the examination with these models in the pairings of its stages."""
+
+    def sides(pairing: Pairing) -> Pairing:
+        mine, theirs = (
+            replace(pairing.suspect, anatomy=suspect),
+            replace(pairing.candidate, anatomy=candidate),
+        )
+        return replace(pairing, suspect=mine, candidate=theirs)
+
+    return replace(
+        examination, stages=tuple(replace(s, pairing=sides(s.pairing)) for s in examination.stages)
+    )
+
+
+def _derive(
+    suspect: Anatomy,
+    candidate: Anatomy,
+    examination: Examination,
+    plan: Plan,
+    tokens: TokenRows | None,
+    ledger: Ledger,
+    *,
+    full: bool,
+    number: int,
+) -> Derived:
     stage = examination.best
     if stage is None:
         return Derived((), (), (), ("derivation.nothing_paired",))
     if _suspect_is_wider(stage.pairing) or _suspect_is_deeper(stage.pairing):
-        return _turned_round(suspect, candidate, examination, plan, tokens, full=full, number=number)
-    work = _prepare(stage, _looked_at(examination), plan, tokens, full=full, number=number)
+        return _turned_round(suspect, candidate, examination, plan, tokens, ledger, full=full, number=number)
+    work = _prepare(stage, _looked_at(examination), plan, tokens, ledger, full=full, number=number)
     return _tell(work, suspect, candidate, number)
 
 
@@ -115,6 +159,7 @@ class _Work:
     frames: tuple[LayerFrame, ...]
     inner: tuple[Measured, ...]
     outer: tuple[Measured, ...]
+    carrying: frozenset[Half] = frozenset()
 
     @property
     def complete(self) -> bool:
@@ -122,10 +167,20 @@ class _Work:
         return self.case.whole and len(self.pairs) >= self.case.suspect.geometry.n_layers
 
     @property
-    def unmatched(self) -> frozenset[int]:
-        """The layers with feed-forward units that are not in place and were not looked for elsewhere."""
+    def unmatched(self) -> frozenset[Half]:
+        """The halves of layers of which a low cosine says nothing.
+
+        Their units or heads are not in place and were not looked for elsewhere, or carry the candidate's labels.
+        """
         blocks = ((f.pair[0], b) for f in self.frames for b in f.ffn.frames)
-        return frozenset(layer for layer, b in blocks if b.agreement is None and not b.whole)
+        rough = self.case.rough  # blurs contents: what is not found may still be there
+        found = {(layer, "ffn") for layer, b in blocks if b.agreement is None and (rough or not b.whole)}
+        found |= {
+            (f.pair[0], "attention")
+            for f in self.frames
+            if f.attention is None or (rough and f.attention.agreement is None)
+        }
+        return frozenset(found | self.carrying)
 
     @property
     def known_path(self) -> bool:
@@ -134,7 +189,14 @@ class _Work:
 
 
 def _prepare(
-    stage: Stage, looked: frozenset[int], plan: Plan, tokens: TokenRows | None, *, full: bool, number: int
+    stage: Stage,
+    looked: frozenset[int],
+    plan: Plan,
+    tokens: TokenRows | None,
+    ledger: Ledger,
+    *,
+    full: bool,
+    number: int,
 ) -> _Work:
     pairing = stage.pairing
     case = Case(
@@ -149,11 +211,26 @@ def _prepare(
     )
     path = _whole_path(case)
     guessed = _guessed(case, path, looked)
-    pairs = tuple(sorted((*path, *guessed))) if case.whole else _affordable(case, _sampled(path, plan))
-    case, frames = refine(case, [frame_layer(case, p) for p in pairs])
-    case = with_tokens(case)
-    inner, outer = _measure_all(case, frames)
-    return _Work(case, path, guessed, pairs, tuple(frames), inner, outer)
+    pairs = tuple(sorted((*path, *guessed))) if case.whole else _sampled_pairs(path, guessed, plan)
+    pairs, wanted = (pairs if case.whole else _affordable(case, pairs)), pairs
+    ledger.spent |= len(pairs) < len(wanted)
+    framed = [ledger.attempt(lambda p=p: frame_layer(case, p), None) for p in pairs]
+    frames = [f for f in framed if f is not None]
+    refined = ledger.attempt(lambda: refine(case, frames), (case, frames))
+    case, frames = ledger.attempt(lambda: with_tokens(refined[0]), refined[0]), refined[1]
+    pairs = tuple(f.pair for f in frames)
+    inner, outer = measure_all(case, frames, ledger)
+    return _Work(case, path, guessed, pairs, tuple(frames), inner, outer, _carrying(stage))
+
+
+def _carrying(stage: Stage) -> frozenset[Half]:
+    """Return the halves of the suspect's layers that carry the candidate's labels by the exact tests."""
+    halves: dict[Half, list[Tested]] = {}
+    for tested in stage.blocks:
+        layer, half = tested.subject.part.layer, _HALF.get(tested.subject.part.role or "")
+        if tested.applied and layer is not None and half is not None:
+            halves.setdefault((layer, half), []).append(tested)
+    return frozenset(h for h, found in halves.items() if combine(found) >= LAYER_CARRIES * LOG10)
 
 
 def _whole_path(case: Case) -> Pairs:
@@ -202,58 +279,20 @@ def _sampled(path: Pairs, plan: Plan) -> Pairs:
     return tuple(path[int(i)] for i in chosen)
 
 
-def _worth_sampling(part: Part, plan: Plan) -> bool:
-    if len(part.shape) < 2:
-        return False
-    return part.role in READ_ALREADY or not plan.frugal
-
-
-def _measure_all(
-    case: Case, frames: Sequence[LayerFrame]
-) -> tuple[tuple[Measured, ...], tuple[Measured, ...]]:
-    """Measure every part; whether values lie on a lattice is looked at in two layers first."""
-    wanted = [
-        [m for m in layer_matches(case, frame) if case.whole or _worth_sampling(m.mine, case.plan)]
-        for frame in frames
-    ]
-    probes = sorted({0, len(frames) // 2}) if frames else []
-    first = _measure_some(case, [m for n in probes for m in wanted[n]], lattices=True)
-    seen = any(m.lattice is not None for m in first)
-    rest = _measure_some(
-        case, [m for n, matches in enumerate(wanted) if n not in probes for m in matches], lattices=seen
-    )
-    sampled = () if case.frugal else ("embedding",)
-    outer = [m for m in outer_matches(case) if case.whole or m.mine.role in sampled]
-    inner = sorted((*first, *rest), key=lambda m: m.layer or 0)
-    return tuple(inner), tuple(_measure_some(case, outer, lattices=True))
-
-
-def _measure_some(case: Case, matches: Sequence[Matched], *, lattices: bool) -> list[Measured]:
-    """Measure parts; large models' two at a time, since reading and adding up leave the interpreter free."""
-    rows = None if case.whole else SAMPLED_ROWS
-
-    def one(match: Matched) -> Measured:
-        rng = case.rng(f"rows/{match.mine.tensor}/{match.mine.role}")
-        window = case.pairing.window if case.frugal else None
-        return measure(match, rng, rows=rows, window=window, lattices=lattices)
-
-    if not case.whole or case.plan.whole:
-        return [one(m) for m in matches]
-    with ThreadPoolExecutor(2, thread_name_prefix="filiation-measure") as pool:
-        return list(pool.map(one, matches))
+def _sampled_pairs(path: Pairs, guessed: Pairs, plan: Plan) -> Pairs:
+    """Return the pairs that a sampled reading looks at: of the path, and of the layers that have no partner in it."""
+    beyond = () if plan.frugal else _sampled(guessed, plan)
+    return tuple(sorted((*_sampled(path, plan), *beyond)))
 
 
 def _tell(work: _Work, suspect: Anatomy, candidate: Anatomy, number: int) -> Derived:
     case = work.case
     layers = agreements(work.inner, work.unmatched)
     if not _any_inherited(layers, work.outer):
-        return Derived((), (), (), ("derivation.no_part_agrees",))
+        return Derived((), (), (), (NO_PART,))
     inserted = silent_copies(case, work.path)
     foreign = frozenset(i for i, a in layers.items() if a.wholly_foreign)
     pairs = tuple(sorted((*work.path, *work.guessed)))
-    if not case.whole:
-        layers |= {i: Agreement(0.0, 0.0) for i, _ in work.guessed}
-        foreign |= {i for i, _ in work.guessed}
     inherited = [
         m for m in (*work.inner, *work.outer) if _is_inherited(m, layers) and m.layer not in inserted
     ]
@@ -265,7 +304,7 @@ def _tell(work: _Work, suspect: Anatomy, candidate: Anatomy, number: int) -> Der
         *value_steps(
             inherited,
             complete=work.complete,
-            rough=case.residual.matrix is not None and not case.whole,
+            rough=case.rough,
         ),
     ]
     steps += [
@@ -330,6 +369,7 @@ def _turned_round(
     examination: Examination,
     plan: Plan,
     tokens: TokenRows | None,
+    ledger: Ledger,
     *,
     full: bool,
     number: int,
@@ -339,7 +379,7 @@ def _turned_round(
     assert stage is not None
     turned = replace(stage, pairing=_swapped(stage.pairing))
     swapped_tokens = None if tokens is None else TokenRows(tokens.candidate, tokens.suspect, tokens.by_string)
-    work = _prepare(turned, frozenset(), plan, swapped_tokens, full=full, number=number)
+    work = _prepare(turned, frozenset(), plan, swapped_tokens, ledger, full=full, number=number)
     found = _tell(work, candidate, suspect, number)
     steps = tuple(Derivation(s.kind, {**s.numbers, "reversed": True}, number) for s in found.steps)
     return Derived(
@@ -356,17 +396,4 @@ def _swapped(pairing: Pairing) -> Pairing:
         candidate=replace(pairing.suspect, basis=turned, is_suspect=False),
         layers=tuple((j, i) for i, j in pairing.layers),
         shares={},
-    )
-
-
-def joined(found: Sequence[Derived]) -> Derived:
-    """Return the derivations of several components as one; steps told twice are kept once."""
-    steps: list[Derivation] = []
-    for derived in found:
-        steps += [s for s in derived.steps if s not in steps]
-    return Derived(
-        ordered(steps),
-        tuple(d for x in found for d in x.deltas),
-        tuple({e.id: e for x in found for e in x.evidence}.values()),
-        tuple(dict.fromkeys(n for x in found for n in x.notes)),
     )

@@ -11,7 +11,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +25,8 @@ from filiation.lab.llama import Config, loss
 
 Weights = dict[str, npt.NDArray[np.float32]]
 Batch = tuple[Tokens, Tokens]
+#: Parameters by name, inputs and targets -> mean loss in nats and a balancing term (torch tensors).
+Objective = Callable[[Mapping[str, Any], Any, Any], tuple[Any, Any]]
 REPORT_EVERY, SAVE_EVERY = 50, 250
 
 
@@ -38,6 +40,7 @@ class Recipe:
         warmup: steps of linear warm-up.
         order_seed: fixes which windows of the data each step sees.
         balance: weight of the load-balancing loss (mixture-of-experts models only).
+        ema: decay of an exponential moving average of the weights, which is then what the run returns; 0 for none.
     """
 
     steps: int
@@ -51,6 +54,7 @@ class Recipe:
     clip: float = 1.0
     floor: float = 0.1
     balance: float = 0.0
+    ema: float = 0.0
 
     def rate_at(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0."""
@@ -117,18 +121,33 @@ def windows(stream: Tokens, length: int, count: int = 96) -> Batch:
     return rows[:, :-1], rows[:, 1:]
 
 
-def evaluate(weights: Weights, config: Config, held_out: Batch) -> float:
+def evaluate(weights: Weights, config: Config, held_out: Batch, objective: Objective | None = None) -> float:
     """Return the mean loss, in nats a token, over held-out inputs and targets."""
     import torch
+
+    objective = objective or _of_llama(config)
 
     inputs, targets = (torch.from_numpy(np.ascontiguousarray(part)) for part in held_out)
     with torch.no_grad():
         params = {name: torch.from_numpy(value) for name, value in weights.items()}
-        return float(loss(params, inputs, targets, config)[0])
+        return float(objective(params, inputs, targets)[0])
+
+
+def _of_llama(config: Config) -> Objective:
+    return lambda params, inputs, targets: loss(params, inputs, targets, config)
 
 
 def train(
-    name: str, start: Weights, config: Config, data: Data, recipe: Recipe, held_out: Batch, state: Path
+    name: str,
+    start: Weights,
+    config: Config,
+    data: Data,
+    recipe: Recipe,
+    held_out: Batch,
+    state: Path,
+    *,
+    objective: Objective | None = None,
+    judged_by: Objective | None = None,
 ) -> Trained:
     """Train from `start` and return the result; resume from `state` where a cut-off run left it.
 
@@ -136,6 +155,8 @@ def train(
         name: what progress lines on stderr call the run.
         held_out: inputs and targets on which the loss is measured before and after.
         state: folder for the run's state. A finished run found there is returned without training.
+        objective: what is made small; next-token prediction of a small Llama or Mixtral when None.
+        judged_by: what is measured on ``held_out``; the objective when None.
 
     Raises:
         UsageError: `state` holds a run of another recipe or other initial weights.
@@ -143,22 +164,28 @@ def train(
     import torch
 
     torch.set_num_threads(1)
+    objective = objective or _of_llama(config)
     params = {key: torch.from_numpy(value.copy()).requires_grad_() for key, value in start.items()}
     optimiser = _optimiser(params, recipe)
     identity = _identity(recipe, start)
     path = state / f"{name}.pt"
-    first = _resume(path, identity, params, optimiser)
+    averaged: Weights = {key: value.copy() for key, value in start.items()} if recipe.ema else {}
+    first = _resume(path, identity, params, optimiser, averaged)
     began = time.monotonic()
     for step in range(first, recipe.steps):
-        recent = _step(params, optimiser, config, data, recipe, step)
+        recent = _step(params, optimiser, objective, data, recipe, step)
+        for key, value in averaged.items():
+            value *= recipe.ema
+            value += (1 - recipe.ema) * params[key].detach().numpy()
         done = step + 1
         if done % REPORT_EVERY == 0:
             rate = (done - first) * recipe.batch * recipe.context / (time.monotonic() - began)
             sys.stderr.write(f"{name}: step {done}/{recipe.steps}, loss {recent:.3f}, {rate:,.0f} tokens/s\n")
         if done % SAVE_EVERY == 0 or done == recipe.steps:
-            _save(path, identity, done, params, optimiser)
-    weights = {key: value.detach().numpy().copy() for key, value in params.items()}
-    before, after = evaluate(start, config, held_out), evaluate(weights, config, held_out)
+            _save(path, identity, done, params, optimiser, averaged)
+    weights = averaged or {key: value.detach().numpy().copy() for key, value in params.items()}
+    judge = judged_by or objective
+    before, after = (evaluate(each, config, held_out, judge) for each in (start, weights))
     return Trained(weights, before, after, recipe.steps, recipe.steps * recipe.batch * recipe.context)
 
 
@@ -176,14 +203,14 @@ def _optimiser(params: Mapping[str, Any], recipe: Recipe) -> Any:
 
 
 def _step(
-    params: dict[str, Any], optimiser: Any, config: Config, data: Data, recipe: Recipe, step: int
+    params: dict[str, Any], optimiser: Any, objective: Objective, data: Data, recipe: Recipe, step: int
 ) -> float:
     import torch
 
     for group in optimiser.param_groups:
         group["lr"] = recipe.rate_at(step)
     inputs, targets = (torch.from_numpy(part) for part in data.batch(recipe, step))
-    value, balance = loss(params, inputs, targets, config)
+    value, balance = objective(params, inputs, targets)
     optimiser.zero_grad(set_to_none=True)
     (value + recipe.balance * balance).backward()
     torch.nn.utils.clip_grad_norm_(list(params.values()), recipe.clip)
@@ -199,19 +226,29 @@ def _identity(recipe: Recipe, start: Weights) -> str:
     return running.hexdigest()
 
 
-def _save(path: Path, identity: str, done: int, params: dict[str, Any], optimiser: Any) -> None:
+def _save(
+    path: Path, identity: str, done: int, params: dict[str, Any], optimiser: Any, averaged: Weights
+) -> None:
     import torch
 
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     plain = {key: value.detach() for key, value in params.items()}
+    means = {key: torch.from_numpy(value) for key, value in averaged.items()}
     torch.save(
-        {"identity": identity, "done": done, "params": plain, "optimiser": optimiser.state_dict()}, partial
+        {
+            "identity": identity,
+            "done": done,
+            "params": plain,
+            "optimiser": optimiser.state_dict(),
+            "averaged": means,
+        },
+        partial,
     )
     partial.replace(path)
 
 
-def _resume(path: Path, identity: str, params: dict[str, Any], optimiser: Any) -> int:
+def _resume(path: Path, identity: str, params: dict[str, Any], optimiser: Any, averaged: Weights) -> int:
     import torch
 
     if not path.exists():
@@ -227,5 +264,7 @@ def _resume(path: Path, identity: str, params: dict[str, Any], optimiser: Any) -
     with torch.no_grad():
         for key, value in params.items():
             value.copy_(saved["params"][key])
+    for key, value in averaged.items():
+        value[...] = saved["averaged"][key].numpy()
     optimiser.load_state_dict(saved["optimiser"])
     return int(saved["done"])

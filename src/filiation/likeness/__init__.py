@@ -40,6 +40,8 @@ MOST_LAYERS = 6
 #: What a sampled comparison measures, and what is left where every read is a request.
 SAMPLED = frozenset({"sigma_curve", "norm_correlation", "neuron_match", "embedding_geometry"})
 FRUGAL = frozenset({"norm_correlation", "neuron_match"})
+#: What reads matrices that no other step reads again, and does not keep them.
+UNREMEMBERED = frozenset({"sigma_curve"})
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,30 @@ def measure(
         None if plan.whole or full else SAMPLED_ROWS,
         spread_layers(best.pairing.layers, MOST_LAYERS if plan.whole or full else 2),
     )
-    outcomes = [(s, _affordable(s, subject)) for s in STATISTICS]
+    beside = full and not plan.whole
+    outcomes = list(zip(STATISTICS, _side_by_side(subject) if beside else _in_turn(subject), strict=True))
     return Likeness(
         tuple(record(s, m, subject) for s, m in outcomes),
         tuple({**curve, "number": number} for _, m in outcomes for curve in m.curves),
     )
+
+
+def _in_turn(subject: Subject) -> list[Measured]:
+    return [_affordable(s, subject) for s in STATISTICS]
+
+
+def _side_by_side(subject: Subject) -> list[Measured]:
+    """Measure on large models what reads around the sides' memory of what was read, while the others use that.
+
+    The memory is one thread's, so what it holds, and what is read once more, is the same at every run.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1, thread_name_prefix="filiation-likeness") as pool:
+        apart = {s.name: pool.submit(_affordable, s, subject) for s in STATISTICS if s.name in UNREMEMBERED}
+        found = {s.name: _affordable(s, subject) for s in STATISTICS if s.name not in UNREMEMBERED}
+        found |= {name: future.result() for name, future in apart.items()}
+    return [found[s.name] for s in STATISTICS]
 
 
 def _affordable(statistic: Statistic, subject: Subject) -> Measured:

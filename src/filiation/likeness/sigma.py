@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
 from filiation.evidence import Background, Effect
 from filiation.likeness.subject import Measured, Subject
 from filiation.origin.gather import Side
+from filiation.origin.units import Floats
 
 Curve = npt.NDArray[np.float64]
 ROLES = ("q", "k", "v", "o")
+PIECE = 1 << 17  # elements added up at a time
 
 #: Share of unrelated pairs at or above a value, from the same re-analysis as the quantiles.
 EXCEEDANCE = ((0.5, 0.502), (0.7, 0.335), (0.8, 0.156), (0.85, 0.094), (0.9, 0.018), (0.927, 0.0))
@@ -68,8 +72,28 @@ class SigmaCurve:
             if part is None:
                 return None
             stop = None if subject.rows is None else min(subject.rows, part.shape[0])
-            sigmas.append(float(side.anatomy.read(part, 0, stop).std(dtype=np.float64)))
+            sigmas.append(deviation(side.anatomy.read(part, 0, stop)))
         return np.array(sigmas)
+
+
+def deviation(matrix: Floats) -> float:
+    """Return the standard deviation of all elements, worked out in float64.
+
+    Large matrices are added up piece by piece (means and squares are joined as of two samples), so that what is
+    held in float64 stays in the processor's cache.
+    """
+    if matrix.size <= PIECE:
+        return float(matrix.std(dtype=np.float64))
+    flat, count, mean, squares = matrix.reshape(-1), 0, 0.0, 0.0
+    for start in range(0, flat.size, PIECE):
+        piece = flat[start : start + PIECE].astype(np.float64)
+        own = float(piece.mean())
+        piece -= own
+        share = len(piece) / (count + len(piece))
+        squares += float(np.square(piece, out=piece).sum()) + (own - mean) ** 2 * count * share
+        mean += (own - mean) * share
+        count += len(piece)
+    return math.sqrt(squares / count)
 
 
 def stretched(a: Curve, b: Curve) -> tuple[Curve, Curve]:

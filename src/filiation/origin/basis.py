@@ -15,6 +15,11 @@ import numpy as np
 from filiation.origin.matching import assign
 from filiation.origin.units import Doubles, Floats, Integers
 
+#: Residual channels up to which a rotation is decomposed in float64.
+PRECISE = 1024
+#: Token rows worked on at once.
+ROWS = 256
+
 
 @dataclass(frozen=True, eq=False)
 class Basis:
@@ -56,8 +61,15 @@ def column_correlation(suspect: Floats, candidate: Floats) -> Doubles:
 
 def _standard(matrix: Floats) -> Floats:
     centred = matrix - matrix.mean(axis=0)
-    norms = np.sqrt(np.square(centred).sum(axis=0))
-    return (centred / np.where(norms > 0, norms, 1.0)).astype(np.float32)
+    energy = np.zeros(centred.shape[1], np.float32)
+    # Added up in the order of one sum over all rows, without a second matrix for the squares.
+    for start in range(0, len(centred), ROWS):
+        squares = np.square(centred[start : start + ROWS])
+        squares[0] += energy
+        energy = squares.sum(axis=0)
+    norms = np.sqrt(energy)
+    centred /= np.where(norms > 0, norms, np.float32(1.0))
+    return centred
 
 
 def signed_permutation(
@@ -86,10 +98,30 @@ def rotation(suspect: Floats, candidate: Floats) -> Basis:
     The agreement is measured on every fourth row, which the fit did not see.
     """
     held_out = np.arange(len(suspect)) % 4 == 3
-    cross = (suspect[~held_out].T @ candidate[~held_out]).astype(np.float64)
-    left, _, right = np.linalg.svd(cross, full_matrices=False)
-    matrix = (left @ right).astype(np.float32)
+    fitted = np.flatnonzero(~held_out)
+    if suspect.shape[1] <= PRECISE:
+        cross = suspect[fitted].T @ candidate[fitted]
+    else:
+        cross = np.zeros((suspect.shape[1], candidate.shape[1]), np.float32)
+        for some in np.array_split(fitted, max(1, len(fitted) // 1024)):
+            cross += suspect[some].T @ candidate[some]
+    matrix = _nearest_rotation(cross)
     carried, target = suspect[held_out] @ matrix, candidate[held_out]
     norms = np.linalg.norm(carried, axis=1) * np.linalg.norm(target, axis=1)
     cosines = np.einsum("ij,ij->i", carried, target) / np.where(norms > 0, norms, 1.0)
     return Basis("rotation", matrix=matrix, agreement=float(cosines.mean()) if len(cosines) else 0.0)
+
+
+def _nearest_rotation(cross: Floats) -> Floats:
+    """Return the orthogonal factor of a product of rows.
+
+    A decomposition takes eight times the memory of its matrix; wide ones are left in the product's own precision,
+    which numpy would raise to float64.
+    """
+    if len(cross) <= PRECISE:
+        left, _, right = np.linalg.svd(cross.astype(np.float64), full_matrices=False)
+        return (left @ right).astype(np.float32)
+    from scipy.linalg import svd
+
+    one, _, other = svd(cross, full_matrices=False, overwrite_a=True, check_finite=False)
+    return one @ other

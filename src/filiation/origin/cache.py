@@ -11,7 +11,7 @@ from filiation.origin.units import Floats
 class ReadCache:
     """Keeps the most recently used arrays, up to a number of bytes; callers must not write to them."""
 
-    def __init__(self, most_bytes: int = 128 * 2**20) -> None:
+    def __init__(self, most_bytes: int = 48 * 2**20) -> None:
         self._kept: OrderedDict[Hashable, Floats] = OrderedDict()
         self._most = most_bytes
         self._held = 0

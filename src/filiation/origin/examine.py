@@ -6,7 +6,6 @@ counts as zero (evidence contract, section 3.6), so stopping early is allowed an
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -25,6 +24,7 @@ from filiation.origin.pairing import (
     TokenRows,
     block_label_sets,
     embedding_rows,
+    head_label_sets,
     residual_label_sets,
 )
 from filiation.origin.pattern import order_is_arbitrary
@@ -37,6 +37,8 @@ STAGES = {"direct": 0.5, "aligned": 0.2, "rebased": 0.1, "rotated": 0.1, "basis_
 CLEAR_BASIS = 0.8
 #: log10 e at which one layer's blocks count as carrying the candidate's labels.
 LAYER_CARRIES = 3.0
+#: log10 e of the residual channels from which blocks out of order are looked for in the same channels.
+RESIDUAL_AGREES = 6.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,8 +268,30 @@ def _same_ffn_width(s: Side, c: Side) -> bool:
 
 
 def _aligned(walk: _Walk) -> bool:
-    """Match layers by content in the given channels, on one window of neurons; test the path on another."""
-    return _match_layers(walk, bases.IDENTITY, "aligned", "stage.aligned", ("order",))
+    """Match layers by content in the given channels, on one window of neurons; test the path on another.
+
+    Where the residual channels agree and the blocks do not, the units may have been put in another order: then
+    their signs are looked at as well, which no order changes, and after them the labels inside the heads.
+    """
+    scrambled = combine(walk.residual) >= RESIDUAL_AGREES * evalues.LOG10
+    ways = ("order", "sign")[: 1 + scrambled]
+    if _match_layers(walk, bases.IDENTITY, "aligned", "stage.aligned", ways):
+        return True
+    return scrambled and all(s.name != "aligned" for s in walk.stages) and _heads(walk)
+
+
+def _heads(walk: _Walk) -> bool:
+    """Test heads and value channels of a sample of layers in place, which a sampled direct stage leaves out."""
+    s, c = walk.sides(bases.IDENTITY)
+    if walk.plan.whole or s.geometry.n_layers != c.geometry.n_layers:
+        return False
+    layers = walk.plan.sampled_layers(s.geometry.n_layers)
+    heads = max(side.geometry.n_heads or 0 for side in (s, c)) * (s.geometry.d_head or 0)
+    if not walk.affordable(2 * 4 * heads * s.geometry.d_model * len(layers)):
+        return False
+    pairing = Pairing(s, c, tuple((i, i) for i in layers), "aligned", walk.number)
+    blocks = tuple(head_label_sets(pairing, walk.plan, walk.tests))
+    return walk.keep("aligned", "stage.aligned", pairing, blocks, len(layers)).covers_half()
 
 
 def _rebased(walk: _Walk) -> bool:
@@ -307,7 +331,7 @@ def _match_layers(walk: _Walk, basis: bases.Basis, stage: str, why: str, ways: t
         if layers is None:
             break
         drawn = _draw(walk, s, c, choose, way, layers)
-        walk.maps.append(drawn)
+        walk.maps.append(replace(drawn, stage=stage))
         path = drawn.path()
         if path and (best is None or len(path) > len(best[1])):
             best = (drawn, path)
@@ -329,13 +353,12 @@ Layers = tuple[Sequence[int], Sequence[int]]
 def _map_layers(walk: _Walk, s: Side, c: Side, way: str) -> Layers | None:
     """Return which layers of each model a map compares: all, or a sample where whole matrices must be read."""
     everything = range(s.geometry.n_layers), range(c.geometry.n_layers)
-    width = c.ffn_width * c.geometry.d_model
     if walk.plan.whole or way == "order":
         cost = 0 if walk.plan.whole else 4 * walk.plan.map_units * c.geometry.d_model * c.geometry.n_layers
         return everything if walk.affordable(cost) else None
     sampled = walk.plan.sampled_layers(s.geometry.n_layers)
     layers = (sampled, sampled) if s.geometry.n_layers == c.geometry.n_layers else everything
-    return layers if walk.affordable(4 * width * len(layers[1])) else None
+    return layers if walk.affordable(4 * c.ffn_width * c.geometry.d_model * len(layers[1])) else None
 
 
 def _draw(walk: _Walk, s: Side, c: Side, choose: Window, way: str, layers: Layers) -> LayerMap:
@@ -375,8 +398,3 @@ def _unpatterned(side: Side, layer: int) -> bool:
     """Return whether a layer's neurons, looked at all together, stand in an arbitrary order."""
     units = contents(side, [layer], None).get(layer)
     return units is not None and order_is_arbitrary(units)
-
-
-def bans(log_e: float) -> float:
-    """Return decimal logarithm from natural, with minus infinity kept out of records."""
-    return max(log_e / evalues.LOG10, -300.0) if math.isfinite(log_e) else -300.0

@@ -16,6 +16,7 @@ from filiation.origin.cache import ReadCache
 from filiation.origin.units import Floats, Units
 
 Window = tuple[int, int]
+AT_ONCE = 1 << 19  # values that are folded and carried at once
 SKETCH = 24  # probe directions of a head's Gram sketch
 
 
@@ -79,7 +80,21 @@ class Side:
         gain = self.gain(norm, layer) if self.geometry.norm_position != "post" else None
         if gain is None and role in {"gate", "up", "router"} and self.geometry.norm_position == "pre":
             gain = self._parallel_gain(layer)
-        return self.carry(rows if gain is None else rows * gain)
+        return self._carried(rows, gain)
+
+    def _carried(self, rows: Floats, gain: Floats | None) -> Floats:
+        """Fold a gain in and carry rows to the common basis, some rows at a time: memory holds the result alone."""
+        step = max(1, AT_ONCE // max(1, rows.shape[-1]))
+        if rows.ndim != 2 or len(rows) <= step:
+            return self.carry(rows if gain is None else rows * gain)
+        out: Floats | None = None
+        for start in range(0, len(rows), step):
+            some = rows[start : start + step]
+            carried = self.carry(some if gain is None else some * gain)
+            out = np.empty((len(rows), carried.shape[1]), np.float32) if out is None else out
+            out[start : start + step] = carried
+        assert out is not None
+        return out
 
     def _parallel_gain(self, layer: int) -> Floats | None:
         """Parallel blocks (GPT-J, Falcon, Phi) read attention and FFN from one norm."""

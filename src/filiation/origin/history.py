@@ -7,13 +7,17 @@ significant.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 
-from filiation.origin.examine import Examination
-from filiation.origin.gather import gain_units
+from filiation.anatomy.model import Part
+from filiation.origin.evalues import LOG10
+from filiation.origin.examine import RESIDUAL_AGREES, Examination
+from filiation.origin.gather import Side, gain_units
+from filiation.origin.labelset import combine
 from filiation.origin.matching import nearest, same_position
 from filiation.origin.pairing import Pairing, Plan, ffn_views, paired_gains
 from filiation.origin.units import Doubles, Floats, Integers, Units, signed_agreement, unit_rows
@@ -27,6 +31,8 @@ WEIGHT_COSINE = 0.5
 #: Share of units whose partner by gate rows is also their partner by up rows. Moving units about does not change it:
 #: labels can be arranged, this cannot. Strangers show about one in n; models of one initialisation show far more.
 PARTNERS_AGREE = 0.1
+#: Layers of which a sampled reading takes the down columns where there is no gate to compare partners by.
+UNGATED_LAYERS = 2
 
 
 class Shared(StrEnum):
@@ -34,6 +40,7 @@ class Shared(StrEnum):
 
     TRAINING = "training"
     LABELS_ONLY = "labels_only"
+    UNCHECKED = "unchecked"
     INITIALISATION = "initialisation"
     UNKNOWN = "unknown"
 
@@ -61,10 +68,12 @@ def of(examination: Examination, plan: Plan) -> History | None:
     """Measure the traces of shared training in the layers that carry labels (in all, where none does).
 
     None where nothing was paired, or only without a common basis: then neither gains nor weights can be laid side
-    by side.
+    by side. (Where the residual channels agree as they are, theirs is the common basis.)
     """
     best = examination.best
-    if best is None or not best.pairing.layers or best.name == "basis_free":
+    if best is None or not best.pairing.layers:
+        return None
+    if best.name == "basis_free" and combine(best.residual) < RESIDUAL_AGREES * LOG10:
         return None
     carrying = set(best.carrying())
     layers = tuple(pair for pair in best.pairing.layers if pair[0] in carrying) or best.pairing.layers
@@ -93,17 +102,24 @@ def measure(pairing: Pairing, plan: Plan) -> History:
     if strangers and (cosine is None or cosine < WEIGHT_COSINE):
         # Contents of strangers under agreeing labels: gains can be copied and units put in order by anyone.
         shared = Shared.LABELS_ONLY
+    if agree is None and shared is Shared.TRAINING and (cosine is None or cosine < WEIGHT_COSINE):
+        # Gains alone would decide, and gains can be copied: without a look at the contents nothing is decided.
+        shared = Shared.UNCHECKED
     return History(shared, basis, correlation, in_place, norms, cosine, units, agree)
 
 
 def partner_agreement(pairing: Pairing, plan: Plan) -> float | None:
-    """Return the share of units whose nearest partner by content is also the nearest by what flips with their sign.
+    """Return the share of units whose nearest partner by one content is also the nearest by the other.
 
-    None where units have one kind of content only (ungated layers without their down columns).
+    Gate rows and up rows; up rows and down columns where there is no gate. No range of rows holds columns, so a
+    sampled reading takes those of two layers, and none where the budget forbids it: then None, as where units have
+    one kind of content only.
     """
     agree = n = 0
-    for pair in pairing.layers:
-        for s, c in ffn_views(pairing, pair, with_down=plan.whole):
+    gated = _part(pairing.suspect, "gate", pairing.layers) is not None
+    pairs = pairing.layers if gated or plan.whole else _affordable(pairing, plan)
+    for pair in pairs:
+        for s, c in ffn_views(pairing, pair, with_down=plan.whole or not gated):
             mine, theirs = _two_contents(s), _two_contents(c)
             if mine is None or theirs is None or len(c) < 16:
                 continue
@@ -112,6 +128,27 @@ def partner_agreement(pairing: Pairing, plan: Plan) -> float | None:
             agree += int((first == second).sum())
             n += len(s)
     return agree / n if n else None
+
+
+def _affordable(pairing: Pairing, plan: Plan) -> tuple[tuple[int, int], ...]:
+    """Return the layers whose down matrices a sampled reading may read whole."""
+    chosen = pairing.layers[:UNGATED_LAYERS]
+    if plan.budget is None:
+        return chosen
+    for column, side in enumerate((pairing.suspect, pairing.candidate)):
+        tensors = side.anatomy.checkpoint.tensors
+        parts = [_part(side, "down", [(pair[column], pair[column])]) for pair in chosen]
+        cost = sum(tensors[p.tensor].nbytes for p in parts if p is not None)
+        if side.anatomy.checkpoint.bytes_read + cost > plan.budget:
+            return ()
+    return chosen
+
+
+def _part(side: Side, role: str, layers: Sequence[tuple[int, int]]) -> Part | None:
+    """Return a part of the first of these layers (of one of its experts)."""
+    wanted = {i for i, _ in layers[:1]}
+    found = (p for p in side.anatomy.parts if (p.component, p.role) == (side.component, role))
+    return next((p for p in found if p.layer in wanted), None)
 
 
 def _two_contents(units: Units) -> tuple[Floats, Floats] | None:

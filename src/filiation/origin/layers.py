@@ -29,7 +29,8 @@ class LayerMap:
     """Layer x layer evidence from the FFN units of one window.
 
     ``log10_e[i, j]`` and ``matched[i, j]`` (units in place, or plus signs where the order is scrambled) are for the
-    ``i``-th of ``suspect_layers`` against the ``j``-th of ``candidate_layers``; ``units`` is how many were compared.
+    ``i``-th of ``suspect_layers`` against the ``j``-th of ``candidate_layers``; ``units`` is how many were compared,
+    ``stage`` the stage of the walk that drew it.
     """
 
     suspect_layers: tuple[int, ...]
@@ -38,6 +39,7 @@ class LayerMap:
     matched: np.ndarray
     units: int
     by: str
+    stage: str = ""
 
     def path(self) -> tuple[tuple[int, int], ...]:
         """Return each suspect layer with its best candidate layer, where the evidence for it is clear.

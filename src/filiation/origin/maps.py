@@ -22,6 +22,7 @@ def _layer_map(drawn: LayerMap, component: str, number: int) -> dict[str, Any]:
         "candidate": number,
         "component": component,
         "by": drawn.by,
+        "stage": drawn.stage or None,
         "suspect_layers": list(drawn.suspect_layers),
         "candidate_layers": list(drawn.candidate_layers),
         "log10_e": [[round(float(v), 2) for v in row] for row in drawn.log10_e],
@@ -48,6 +49,7 @@ def inheritance_table(examination: Examination, number: int) -> list[dict[str, A
                 "candidate_layer": members[0].subject.part.candidate_layer,
                 "role": role,
                 "state": _state(log10_e, top),
+                "reason": _why_open(log10_e, top, members),
                 "log10_e": log10_e,
                 "matched": None if top is None else top.matched,
                 "n": None if top is None else top.n,
@@ -74,6 +76,16 @@ def _state(log10_e: float | None, top: Tested | None) -> str:
     if log10_e >= LAYER_CARRIES:
         return "inherited"
     return "not_found" if _attainable(top) >= LAYER_CARRIES else "not_tested"
+
+
+def _why_open(log10_e: float | None, top: Tested | None, members: Sequence[Tested]) -> str | None:
+    """Return why a place counts as not tested: the reason of its tests, or ``too_few_units``; None where it was."""
+    if _state(log10_e, top) != "not_tested":
+        return None
+    if top is not None:
+        return "too_few_units"
+    reasons = {e.reason for t in members for e in t.evidence if e.reason is not None}
+    return min(reasons, default="no_such_units")
 
 
 def _attainable(top: Tested) -> float:

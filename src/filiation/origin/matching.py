@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from filiation.origin.units import Doubles, Integers, Units
+from filiation.origin.units import Doubles, Floats, Integers, Units
 
-ROWS = 2048  # suspect units compared at once: bounds memory
+ROWS = 2048  # units of either side compared at once: bounds memory
 
 
 def nearest(suspect: Units, candidate: Units, rng: np.random.Generator) -> Integers:
@@ -28,12 +28,26 @@ def nearest(suspect: Units, candidate: Units, rng: np.random.Generator) -> Integ
         if columns is None:
             continue
         mine, theirs = rng.permutation(rows), rng.permutation(columns)
-        pool = candidate.normed[theirs].T
-        for start in range(0, len(mine), ROWS):
-            part = mine[start : start + ROWS]
-            scores = suspect.normed[part] @ pool
-            match[part] = theirs[(np.abs(scores) if suspect.sign_free else scores).argmax(axis=1)]
+        best = np.full(len(mine), -np.inf, np.float32)
+        for first in range(0, len(theirs), ROWS):
+            there = theirs[first : first + ROWS]
+            pool = candidate.normed[there].T
+            for start in range(0, len(mine), ROWS):
+                part = slice(start, start + ROWS)
+                scores = suspect.normed[mine[part]] @ pool
+                _keep_better(
+                    np.abs(scores) if suspect.sign_free else scores, there, best[part], match, mine[part]
+                )
     return match
+
+
+def _keep_better(scores: Floats, there: Integers, best: Floats, match: Integers, rows: Integers) -> None:
+    """Note, for each of the ``rows``, the best of these candidates where it beats what was found before."""
+    top = scores.argmax(axis=1)
+    value = scores[np.arange(len(scores)), top]
+    better = value > best
+    best[better] = value[better]
+    match[rows[better]] = there[top[better]]
 
 
 def assign(scores: Doubles, rng: np.random.Generator) -> Integers:

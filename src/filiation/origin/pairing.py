@@ -245,6 +245,18 @@ def block_label_sets(
     return results
 
 
+def head_label_sets(pairing: Pairing, plan: Plan, tests: Sequence[ExactTest]) -> list[Tested]:
+    """Test the label sets of heads and value channels of every paired layer, and nothing of the FFNs."""
+    attention = _attention_shares(pairing, plan)
+    return [
+        tested
+        for pair in pairing.layers
+        for tested in _head_label_sets(
+            pairing, pair, plan, tests, min(layer_share(pairing, pair), attention.get(pair[0], 1.0))
+        )
+    ]
+
+
 def layer_share(pairing: Pairing, pair: tuple[int, int]) -> float:
     """Return the exponent of a layer pair: less than 1 among copies, or where the candidate layer is used again."""
     return pairing.shares.get(pair[0], 1.0) / sum(other == pair[1] for _, other in pairing.layers)

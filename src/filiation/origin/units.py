@@ -21,6 +21,8 @@ Integers = npt.NDArray[np.int64]
 EQUAL = 1e-5
 #: Positions that every common quantisation block is a multiple of (Q6_K, NVFP4: 16; Q4_0, MXFP4: 32; FP8: 128).
 GRAIN = 16
+#: Values that are worked on in float64 at once.
+_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +91,8 @@ class Units:
     def _repeated(self) -> npt.NDArray[np.bool_]:
         """Which units have (up to rounding, and to the sign where it is free) the content of another."""
         probe = np.random.default_rng(0).standard_normal(self.content.shape[1])
-        seen = self.normed @ probe
+        normed, step = self.normed, max(64, _AT_ONCE // len(probe) // 64 * 64)
+        seen = np.concatenate([normed[i : i + step] @ probe for i in range(0, len(normed), step)])
         seen = np.abs(seen) if self.sign_free else seen
         order = np.lexsort((seen, self.block))
         one, other = order[:-1], order[1:]
@@ -113,8 +116,14 @@ class Units:
 
 def unit_rows(matrix: Floats) -> Floats:
     """Return the rows scaled to unit length; zero rows stay zero."""
-    norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))
-    return (matrix / np.where(norms > 0, norms, 1.0)[:, None]).astype(np.float32)
+    scaled = np.empty(matrix.shape, np.float32)
+    # Some rows at a time: what is divided in float64 never leaves the processor's cache.
+    step = max(1, _AT_ONCE // max(1, matrix.shape[1]))
+    for start in range(0, len(matrix), step):
+        rows = matrix[start : start + step]
+        norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+        scaled[start : start + step] = rows / np.where(norms > 0, norms, 1.0)[:, None]
+    return scaled
 
 
 def similarity(suspect: Units, candidate: Units) -> Doubles:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from filiation.evidence import Relation
 from filiation.origin import evalues
@@ -13,6 +13,8 @@ from filiation.origin.labelset import Tested, combine
 
 DECIDE_AT = 6.0
 SUGGEST_AT = 2.0
+#: Why agreeing labels are no finding: somebody may have arranged them.
+SUSPENDED = {Shared.LABELS_ONLY: "labels_without_contents", Shared.UNCHECKED: "arrangement_not_checked"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,8 @@ def judge(examination: Examination, history: History | None) -> Finding:
     stage = examination.best
     if stage is None or not examination.tested:
         return Finding(Relation.CANNOT_TEST, None, (), (examination.cannot or "no_testable_units",), 0, 0)
-    log10_e, tested = examination.log10_e, len(stage.layer_log10_e())
+    # A layer that was looked for and left without a partner was looked at too.
+    log10_e, tested = examination.log10_e, max(stage.considered, len(stage.layer_log10_e()))
     carrying = stage.carrying()
     if log10_e < SUGGEST_AT:
         return Finding(Relation.NONE_FOUND, log10_e, (), ("no_test_rejected",), 0, tested)
@@ -50,25 +53,60 @@ def judge(examination: Examination, history: History | None) -> Finding:
     residual, blocks = _bans(stage.residual), _bans(stage.blocks)
     # A layer is named only where the blocks together carry: one of many layers reaches three bans by chance.
     carrying = carrying if blocks >= DECIDE_AT else []
-    whole = stage.covers_half() and blocks >= DECIDE_AT and _enough_label_sets(stage, residual)
-    scope = _scope(examination.component, stage, carrying, residual)
-    if not whole:
-        reasons = _why_parts(stage, residual, carrying)
-        # Norm gains can be copied in seconds, to frame a model: alone they carry no verdict.
-        relation = Relation.SUGGESTIVE if reasons == ("gains_only",) else Relation.SHARED_PARTS
-        if carrying and history is not None and history.shared is Shared.INITIALISATION:
-            relation, reasons = Relation.SHARED_INITIALISATION, ("history_absent",)
-        if carrying and history is not None and history.shared is Shared.LABELS_ONLY:
-            relation, reasons = Relation.SUGGESTIVE, ("labels_without_contents",)
-    elif history is None or history.shared is Shared.UNKNOWN:
-        relation, reasons = Relation.SHARED_PARTS, ("history_not_measured",)
-    elif history.shared is Shared.INITIALISATION:
-        relation, reasons = Relation.SHARED_INITIALISATION, ("history_absent",)
-    elif history.shared is Shared.LABELS_ONLY:
-        relation, reasons = Relation.SUGGESTIVE, ("labels_without_contents",)
+    spread = blocks >= DECIDE_AT and not carrying
+    scope = _scope(examination.component, stage, carrying, residual, spread=spread)
+    if stage.covers_half() and blocks >= DECIDE_AT and _enough_label_sets(stage, residual):
+        relation, reasons = _of_wholes(history)
     else:
-        relation, reasons, scope = Relation.COMMON_ORIGIN, (), (examination.component,)
+        told = ("blocks_only_together",) if spread else _why_parts(stage, residual, carrying)
+        relation, reasons = _of_parts(told, scope, history if carrying or spread else None)
+    if relation is Relation.COMMON_ORIGIN:
+        scope = (examination.component,)
     return Finding(relation, log10_e, scope, reasons, len(carrying), tested)
+
+
+def without_labels(finding: Finding) -> Finding:
+    """Return the finding where the blocks' units were matched by content, out of order and with other signs.
+
+    Then no label of the blocks is left to test: that no test found them says nothing of where they come from.
+    """
+    if finding.relation is not Relation.SHARED_PARTS or finding.reasons != ("residual_only",):
+        return finding
+    return replace(finding, reasons=("order_and_signs_destroyed",), inherited=0, tested=0)
+
+
+Told = tuple[Relation, tuple[str, ...]]
+
+
+def _of_wholes(history: History | None) -> Told:
+    """Return the relation of models whose residual channels and blocks agree."""
+    if history is None or history.shared is Shared.UNKNOWN:
+        return Relation.SHARED_PARTS, ("history_not_measured",)
+    return _unless_trained(history) or (Relation.COMMON_ORIGIN, ())
+
+
+def _of_parts(reasons: tuple[str, ...], scope: tuple[str, ...], history: History | None) -> Told:
+    """Return the relation of models of which some parts agree.
+
+    Args:
+        history: of the blocks that agree; None where none do.
+    """
+    if not scope:
+        # Together the label sets pass the line, and none does by itself: no part can be named.
+        return Relation.SUGGESTIVE, ("no_part_by_itself",)
+    if reasons == ("gains_only",):
+        # Norm gains can be copied in seconds, to frame a model: alone they carry no verdict.
+        return Relation.SUGGESTIVE, reasons
+    return (history and _unless_trained(history)) or (Relation.SHARED_PARTS, reasons)
+
+
+def _unless_trained(history: History) -> Told | None:
+    """Return what agreeing labels amount to where nothing shows shared training; None where something does."""
+    if history.shared is Shared.INITIALISATION:
+        return Relation.SHARED_INITIALISATION, ("history_absent",)
+    if history.shared in SUSPENDED:
+        return Relation.SUGGESTIVE, (SUSPENDED[history.shared],)
+    return None
 
 
 def _bans(tested: Sequence[Tested]) -> float:
@@ -82,13 +120,19 @@ def _enough_label_sets(stage: Stage, residual: float) -> bool:
     return stage.pairing.basis != "identity" and len(stage.carrying()) >= 2
 
 
-def _scope(component: str, stage: Stage, carrying: Sequence[int], residual: float) -> tuple[str, ...]:
-    scope = [f"{component}: layers {_ranges(carrying)}"] if carrying else []
+def _scope(
+    component: str, stage: Stage, carrying: Sequence[int], residual: float, *, spread: bool
+) -> tuple[str, ...]:
+    """Return the parts that agree; where the blocks do so only together (``spread``), all their layers."""
+    layers = list(stage.layer_log10_e()) if spread else carrying
+    scope = [f"{component}: layers {_ranges(layers)}"] if layers else []
     if residual >= DECIDE_AT:
         views = {t.subject.detail for t in stage.residual if t.applied and t.log10_e >= DECIDE_AT}
-        scope += [
+        words = [
             f"{component}: {'norm gains' if v == 'gains' else 'token embeddings'}" for v in sorted(views)
         ]
+        # Views that pass the line only together are not told apart.
+        scope += words or [f"{component}: residual"]
     return tuple(scope)
 
 

@@ -22,10 +22,10 @@ from filiation.report.wording import Phrases
 _MOST = 12
 
 
-def render(found: Anatomy, record: ModelRecord, phrases: Phrases) -> str:
-    """Return the inspection as plain text of 80 columns."""
+def render(found: Anatomy, record: ModelRecord, phrases: Phrases, *, width: int = WIDTH) -> str:
+    """Return the inspection as plain text of ``width`` columns."""
     with io.StringIO() as file:
-        _print(found, record, phrases, Console(file=file, width=WIDTH, no_color=True, force_terminal=False))
+        _print(found, record, phrases, Console(file=file, width=width, no_color=True, force_terminal=False))
         return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
 
 

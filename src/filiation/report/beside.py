@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from filiation.evidence import Background, Evidence, Status
-from filiation.report.numbers import clean, figure, share
+from filiation.report.measured import strangers
+from filiation.report.numbers import clean, decimal, figure, share
 from filiation.report.sentences import (
     is_likeness,
     name_of_test,
@@ -20,7 +22,10 @@ from filiation.report.wording import Phrases
 
 @dataclass(frozen=True, slots=True)
 class Likeness:
-    """A similarity statistic beside what unrelated pairs show."""
+    """A similarity statistic beside what unrelated pairs show.
+
+    ``here``: what this version showed on independent models of one recipe, where that was measured.
+    """
 
     name: str
     question: str
@@ -28,21 +33,27 @@ class Likeness:
     background: str
     rate: str | None
     source: str | None
+    here: str | None
     shows: str | None
     evidence: Evidence
 
 
-def likeness(phrases: Phrases, evidence: Sequence[Evidence]) -> tuple[Likeness, ...]:
-    """Return the similarity statistics that were computed, worded."""
-    return tuple(_view(phrases, e) for e in evidence if e.status is Status.APPLIED and is_likeness(e))
+def likeness(
+    phrases: Phrases, evidence: Sequence[Evidence], validation: Mapping[str, Any] | None = None
+) -> tuple[Likeness, ...]:
+    """Return the similarity statistics that were computed, worded, each beside its backgrounds."""
+    applied = (e for e in evidence if e.status is Status.APPLIED and is_likeness(e))
+    return tuple(_view(phrases, e, strangers(phrases, validation, e.test)) for e in applied)
 
 
-def _view(phrases: Phrases, e: Evidence) -> Likeness:
+def _view(phrases: Phrases, e: Evidence, here: str | None) -> Likeness:
     template = phrases.find("test", e.test, "plain")
     said = plain_text(phrases, e)
     if template and e.statistic is not None:
-        said = phrases.fill(template, x=f"{e.statistic:.3f}")
+        said = phrases.fill(template, x=decimal(e.statistic, 3))
     text, rate, source = _background(phrases, e.background)
+    if population := phrases.find("test", e.test, "population"):
+        text = phrases.say("ui", "label_colon", label=population, value=text)
     return Likeness(
         name=name_of_test(phrases, e.test),
         question=question_text(phrases, e),
@@ -50,6 +61,7 @@ def _view(phrases: Phrases, e: Evidence) -> Likeness:
         background=text,
         rate=rate,
         source=source,
+        here=here,
         shows=phrases.find("test", e.test, "shows"),
         evidence=e,
     )
@@ -59,9 +71,10 @@ def _background(phrases: Phrases, background: Background | None) -> tuple[str, s
     if background is None:
         return phrases.say("ui", "no_background"), None, None
     named = quantiles(background)
+    key = "background_pairs" if background.n_families is None else "background_pairs_families"
     pairs = phrases.say(
         "ui",
-        "background_pairs" if background.n_families is None else "background_pairs_families",
+        "background_simulated" if is_simulated(background) else key,
         pairs=figure(background.n_pairs),
         families=figure(background.n_families),
     )
@@ -84,6 +97,11 @@ def _background(phrases: Phrases, background: Background | None) -> tuple[str, s
         None if rate is None else phrases.say("ui", "background_rate", rate=share(rate)),
         clean(background.source) or None,
     )
+
+
+def is_simulated(background: Background) -> bool:
+    """Whether the pairs were made up: then the background says nothing about trained models."""
+    return background.source.startswith("simulation")
 
 
 _NAMED = {"min": 0.0, "low": 0.0, "high": 1.0, "minimum": 0.0, "median": 0.5, "max": 1.0, "maximum": 1.0}

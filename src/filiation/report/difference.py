@@ -1,13 +1,15 @@
 """What differs between a stored report and one computed again, sorted by what it means.
 
-Not every difference refutes a report: the models may lie elsewhere, another version may have read other bytes,
-another processor may add in another order. Those are told apart from a finding that does not come out again.
+Every key that the recomputation determines is compared. Not every difference refutes a report: the models may lie
+elsewhere, another version may have read other bytes, another processor may add in another order. Those are told
+apart from a finding that does not come out again.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -16,14 +18,16 @@ ROUNDING = 1e-5
 #: The same for sizes of changes: a rotation that was fitted first adds to it (a fine-tuned, rotated SmolLM2: 6e-5).
 FITTED = 1e-3
 
-# Where a model is and what it took to read it: no part of what was found. The command is one of them, because
-# it holds the locators.
-_CIRCUMSTANCES = frozenset(
-    {"locator", "name", "revision", "bytes_read", "places", "tool", "command", "validation"}
-)
-_PINS = frozenset({"files", "digest", "format"})
+#: Where a model is: determined, unless the caller says that it has moved.
+_WHERE = frozenset({"locator", "name", "revision"})
+#: What it took to read the models: the same again only where they lie in the same local place.
+_READING = frozenset({"bytes_read", "places"})
+_PINS = frozenset({"files", "digest"})
+#: Probabilities, compared by their order of magnitude: 1e-12 and 1e-10 are both next to nothing, and not one number.
+_BOUNDS = frozenset({"false_positive_bound", "p_value"})
 
 Json = Any
+Record = Mapping[str, Json]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +46,17 @@ class Difference:
 
     Attributes:
         inputs: the models are not the ones the report speaks of.
-        findings: evidence, verdict or maps that come out otherwise.
+        findings: evidence, verdict, maps, or anything else that comes out otherwise.
         rounding: numbers that differ in their last digits only.
-        circumstances: differences that say nothing about the finding.
+        circumstances: differences that say nothing about the finding: where moved models lie, what was read there.
+        unchecked: keys that recomputing cannot say anything about.
     """
 
     inputs: tuple[Change, ...]
     findings: tuple[Change, ...]
     rounding: tuple[Change, ...]
     circumstances: tuple[Change, ...]
+    unchecked: tuple[str, ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -58,71 +64,158 @@ class Difference:
         return not self.inputs and not self.findings
 
 
-def difference(old: Mapping[str, Json], new: Mapping[str, Json]) -> Difference:
-    """Compare the JSON of a stored report with that of one computed again."""
-    inputs, unpinned = _inputs(old, new)
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """Under what conditions the report was computed again."""
+
+    moved: frozenset[str]
+    same_version: bool
+    same_reads: bool
+
+    def excuses(self, change: Change) -> bool:
+        """Whether a difference follows from these conditions and not from the finding."""
+        words = re.split(r"[.\[]", change.field)
+        top = change.record.partition(".")[0]
+        if top == "tool":
+            return change.field == "version"
+        if top == "validation":
+            return not self.same_version
+        if top == "command":
+            return change.field in self.moved
+        if top == "models" and words[0] in _WHERE:
+            return change.record.removeprefix("models.") in self.moved
+        return not self.same_reads and (words[-1] in _READING or words[0] in _READING or top in _READING)
+
+
+def difference(old: Record, new: Record, *, moved: Collection[str] = ()) -> Difference:
+    """Compare the JSON of a stored report with that of one computed again.
+
+    Args:
+        old: the stored report.
+        new: the report computed again.
+        moved: which models lie elsewhere now: ``suspect``, ``candidates[0]`` ..., ``base``.
+    """
+    setting = _setting(old, new, frozenset(moved))
+    inputs, circumstances = _inputs(old, new, exact=setting.same_reads)
     findings: list[Change] = []
     rounding: list[Change] = []
-    circumstances: list[Change] = [*unpinned]
-    for change in _changes("", _keyed(old), _keyed(new)):
-        words = set(re.split(r"[.\[]", change.field))
-        if words & _PINS and change.record.startswith("models"):
-            continue
-        if words & _CIRCUMSTANCES or change.record.partition(".")[0] in _CIRCUMSTANCES:
+    for change in _all_changes(old, new):
+        if setting.excuses(change):
             circumstances.append(change)
-        elif _nearly_equal(change.old, change.new, FITTED if _measures_a_change(change) else ROUNDING):
+        elif _rounded(change):
             rounding.append(change)
         else:
             findings.append(change)
-    return Difference(tuple(inputs), tuple(findings), tuple(rounding), tuple(circumstances))
+    unchecked = ("validation",) if setting.same_version else ("tool.version", "validation")
+    return Difference(tuple(inputs), tuple(findings), tuple(rounding), tuple(circumstances), unchecked)
 
 
-def _keyed(document: Mapping[str, Json]) -> dict[str, Json]:
-    """The document with evidence by id instead of by position, and every other key a record of its own."""
-    records = {key: value for key, value in document.items() if key not in ("evidence", "models")}
-    for entry in document.get("evidence") or ():
-        records[str(entry.get("id"))] = entry
-    for name, model in _models(document):
-        records[f"models.{name}"] = model
-    return records
+def _setting(old: Record, new: Record, moved: frozenset[str]) -> _Setting:
+    same_version = _get(old, "tool", "version") == _get(new, "tool", "version")
+    local = all(
+        model.get("revision") is None and "://" not in str(model.get("locator"))
+        for model in _models(new).values()
+    )
+    return _Setting(moved, same_version, same_version and local and not moved)
 
 
-def _models(document: Mapping[str, Json]) -> Iterator[tuple[str, Mapping[str, Json]]]:
-    models = document.get("models") or {}
-    if models.get("suspect"):
-        yield "suspect", models["suspect"]
-    for n, candidate in enumerate(models.get("candidates") or ()):
-        yield f"candidates[{n}]", candidate
+def _get(document: Record, *path: str) -> Json:
+    value: Json = document
+    for key in path:
+        value = _record(value).get(key)
+    return value
 
 
-def _inputs(old: Mapping[str, Json], new: Mapping[str, Json]) -> tuple[list[Change], list[Change]]:
-    """Compare what pins the models: files by name, size and hash; the digest where files do not contradict it."""
+def _record(value: Json) -> Record:
+    return cast("Record", value) if isinstance(value, Mapping) else {}
+
+
+def _list(value: Json) -> Sequence[Json]:
+    return cast("Sequence[Json]", value) if isinstance(value, list) else ()
+
+
+def _all_changes(old: Record, new: Record) -> Iterator[Change]:
+    """Yield every leaf that differs: evidence by its id, models by their part, everything else by its key."""
+    apart = ("evidence", "models")
+    mine, theirs = ({k: v for k, v in document.items() if k not in apart} for document in (old, new))
+    for key in sorted(mine.keys() | theirs.keys()):
+        yield from _changes("", mine.get(key), theirs.get(key), key)
+    for keyed in (_evidence, _models):
+        before, now = keyed(old), keyed(new)
+        for name in [*before, *(name for name in now if name not in before)]:
+            yield from _changes(
+                "", before.get(name), now.get(name), name if keyed is _evidence else _of(name)
+            )
+
+
+def _of(name: str) -> str:
+    return "models" if not name else f"models.{name}"
+
+
+def _evidence(document: Record) -> dict[str, Json]:
+    """The evidence by id; an id that stands twice is numbered, so that neither hides the other."""
+    found: dict[str, Json] = {}
+    for entry in _list(document.get("evidence")):
+        name = str(_record(entry).get("id"))
+        again = sum(known == name or known.startswith(f"{name} #") for known in found) if name in found else 0
+        found[f"{name} #{again + 1}" if again else name] = entry
+    return found
+
+
+def _parts(document: Record) -> dict[str, Record]:
+    """The models by their part; ``""`` holds what is no model."""
+    models = _record(document.get("models"))
+    candidates = {f"candidates[{n}]": m for n, m in enumerate(_list(models.get("candidates")))}
+    rest = {k: v for k, v in models.items() if k not in ("suspect", "candidates")}
+    named = {"suspect": models.get("suspect"), **candidates, "": rest or None}
+    return {name: _record(model) for name, model in named.items() if model is not None}
+
+
+def _models(document: Record) -> dict[str, Record]:
+    """The models without what pins them (see :func:`_inputs`)."""
+    return {
+        name: {key: value for key, value in model.items() if key not in _PINS}
+        for name, model in _parts(document).items()
+    }
+
+
+def _inputs(old: Record, new: Record, *, exact: bool) -> tuple[list[Change], list[Change]]:
+    """Compare what pins the models: files by name, size and hash; the digest where files do not contradict it.
+
+    ``exact``: the same local place was read by the same version, so that the whole record must come out again.
+    """
     differ: list[Change] = []
     unpinned: list[Change] = []
-    now = dict(_models(new))
-    for name, model in _models(old):
-        other = now.get(name, {})
-        files = _files_differ(f"models.{name}", model, other)
+    before, now = _parts(old), _parts(new)
+    for name in [*before, *(name for name in now if name not in before)]:
+        model, other = before.get(name, {}), now.get(name, {})
+        record = f"models.{name}"
+        files = _files_differ(record, model, other)
         differ += files
-        if not files and model.get("digest") != other.get("digest"):
-            pinned = all(_all_hashed(m) for m in (model, other))
-            change = Change(f"models.{name}", "digest", model.get("digest"), other.get("digest"))
+        if files:
+            continue
+        if model.get("digest") != other.get("digest"):
+            pinned = exact or all(_all_hashed(m) for m in (model, other))
+            change = Change(record, "digest", model.get("digest"), other.get("digest"))
             (differ if pinned else unpinned).append(change)
+        for change in _changes("files", model.get("files"), other.get("files"), record):
+            (differ if exact else unpinned).append(change)
     return differ, unpinned
 
 
-def _all_hashed(model: Mapping[str, Json]) -> bool:
-    return all(f.get("sha256") for f in model.get("files") or ())
+def _all_hashed(model: Record) -> bool:
+    return all(_record(f).get("sha256") for f in _list(model.get("files")))
 
 
-def _files_differ(record: str, old: Mapping[str, Json], new: Mapping[str, Json]) -> list[Change]:
-    mine = {f.get("name"): f for f in old.get("files") or ()}
-    theirs = {f.get("name"): f for f in new.get("files") or ()}
+def _files_differ(record: str, old: Record, new: Record) -> list[Change]:
+    mine, theirs = (
+        {str(_record(f).get("name")): _record(f) for f in _list(model.get("files"))} for model in (old, new)
+    )
     found: list[Change] = []
-    for name, file in mine.items():
-        other = theirs.get(name)
-        if other is None:
-            found.append(Change(record, f"files.{name}", file.get("size"), None))
+    for name in [*mine, *(name for name in theirs if name not in mine)]:
+        file, other = mine.get(name, {}), theirs.get(name, {})
+        if not file or not other:
+            found.append(Change(record, f"files.{name}", file.get("size"), other.get("size")))
         elif file.get("size") != other.get("size"):
             found.append(Change(record, f"files.{name}.size", file.get("size"), other.get("size")))
         elif file.get("sha256") and other.get("sha256") and file["sha256"] != other["sha256"]:
@@ -130,20 +223,14 @@ def _files_differ(record: str, old: Mapping[str, Json], new: Mapping[str, Json])
     return found
 
 
-def _changes(field: str, old: Json, new: Json, record: str = "") -> Iterator[Change]:
-    """Yield every leaf that differs; the first level of keys names the record."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        mine, theirs = cast("dict[str, Json]", old), cast("dict[str, Json]", new)
+def _changes(field: str, old: Json, new: Json, record: str) -> Iterator[Change]:
+    """Yield every leaf that differs."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        mine, theirs = _record(old), _record(new)
         for key in sorted(mine.keys() | theirs.keys()):
-            path = key if not field else f"{field}.{key}"
-            deeper = (path, record) if record else ("", key)
-            yield from _changes(deeper[0], mine.get(key), theirs.get(key), deeper[1])
-    elif (
-        isinstance(old, list)
-        and isinstance(new, list)
-        and len(cast("list[Json]", old)) == len(cast("list[Json]", new))
-    ):
-        for n, (a, b) in enumerate(zip(cast("list[Json]", old), cast("list[Json]", new), strict=True)):
+            yield from _changes(f"{field}.{key}" if field else key, mine.get(key), theirs.get(key), record)
+    elif isinstance(old, list) and isinstance(new, list) and len(_list(old)) == len(_list(new)):
+        for n, (a, b) in enumerate(zip(_list(old), _list(new), strict=True)):
             yield from _changes(f"{field}[{n}]", a, b, record)
     elif old != new or isinstance(old, bool) != isinstance(new, bool):
         yield Change(record, field, old, new)
@@ -154,10 +241,21 @@ def _measures_a_change(change: Change) -> bool:
     return change.record.startswith(("deltas", "derivation.")) or "derivation[" in change.field
 
 
-def _nearly_equal(old: Json, new: Json, within: float) -> bool:
-    if isinstance(old, bool) or isinstance(new, bool):
+def _rounded(change: Change) -> bool:
+    """Return whether two numbers may be one, computed in another order."""
+    old, new = change.old, change.new
+    if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in (old, new)):
         return False
-    if not isinstance(old, int | float) or not isinstance(new, int | float):
+    if isinstance(old, int) and isinstance(new, int):
         return False
-    whole = isinstance(old, int) and isinstance(new, int)
-    return not whole and abs(old - new) <= within * max(abs(old), abs(new), 1e-3)
+    if change.field.rpartition(".")[2] in _BOUNDS:
+        return _same_bound(float(old), float(new))
+    within = FITTED if _measures_a_change(change) else ROUNDING
+    return abs(old - new) <= within * max(abs(old), abs(new), 1e-3)
+
+
+def _same_bound(old: float, new: float) -> bool:
+    """Return whether two probabilities agree as their logarithms would; 0 agrees with nothing else."""
+    if old <= 0 or new <= 0:
+        return old == new
+    return abs(math.log10(old) - math.log10(new)) <= ROUNDING * max(abs(math.log10(new)), 1e-3)

@@ -17,7 +17,7 @@ from filiation.evidence import Derivation, Relation, Report, Verdict, plain
 class LayerMap:
     """``log10_e[i][j]``: evidence that layer ``suspect_layers[i]`` matches ``candidate_layers[j]``; None: not read.
 
-    ``chosen``: the pairing ``pairs`` was found on this map; others were drawn on the way to it.
+    ``chosen``: the pairing ``pairs`` was found on this map; others were drawn on the way to it. ``stage`` drew it.
     """
 
     candidate: int
@@ -30,6 +30,7 @@ class LayerMap:
     pairs: tuple[tuple[int, int], ...]
     basis: str | None
     chosen: bool = True
+    stage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +156,7 @@ def _layer_map(row: Mapping[str, Any], pairing: Mapping[str, Any]) -> LayerMap:
         units=row.get("units"),
         pairs=tuple((int(a), int(b)) for a, b in pairing.get("layers", ())),
         basis=pairing.get("basis"),
+        stage=row.get("stage"),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -45,9 +46,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class TestGroup:
-    """All rows of one test in one view at one stage of the walk: a summary and the range of their ``log10 e``.
+    """All rows of one test in one view at one stage of the walk: a summary and their ``log10 e`` together.
 
     ``detail`` is what was read (norm gains, token embeddings), ``stage`` the stage where the walk had more than one.
+    ``together``, in words ``bans``, is of all rows: layers are different labels, whose e-values multiply. ``low`` and
+    ``high`` are the extremes of one row, ``each`` the same in words where there are several layers.
     """
 
     test: str
@@ -58,6 +61,8 @@ class TestGroup:
     plain: str
     low: float | None
     high: float | None
+    together: float | None
+    each: str | None
     bans: str
     strength: str
     shows: str | None
@@ -93,18 +98,24 @@ class KindGroup:
 
         The verdict averages them: listing each test and stage would say one thing several times.
         """
-        best: dict[tuple[str, str | None, bool], TestGroup] = {}
+        best: dict[tuple[str, str | None, bool, bool], TestGroup] = {}
         for test in sorted(self.tests, key=lambda t: not is_counted(form_of(t.test))):
-            key = ("sign" if "_sign" in test.test else "order", test.detail, test.high is None)
+            reads = "sign" if "_sign" in test.test else "order"
+            key = (reads, test.detail, test.together is None, _is_basis_free(test))
             held = best.get(key)
             if held is None or _stronger(test, held):
                 best[key] = test
         return tuple(best.values())
 
 
+def _is_basis_free(test: TestGroup) -> bool:
+    """Whether a group is of the stage that describes units by one another, which reads other values."""
+    return parameters(test.rows[0].evidence)[0].get("stage") == "basis_free"
+
+
 def _stronger(test: TestGroup, held: TestGroup) -> bool:
     """Whether to show ``test`` instead: a later stage that found as much, or another kind that found clearly more."""
-    mine, other = test.high or 0.0, held.high or 0.0
+    mine, other = test.together or 0.0, held.together or 0.0
     return other < STRONG and mine >= other + (0.0 if form_of(test.test) == form_of(held.test) else 1.0)
 
 
@@ -127,9 +138,27 @@ def strength(log10_e: float | None) -> str:
     return "strong" if log10_e >= STRONG else "suggestive" if log10_e >= SUGGESTIVE else "none"
 
 
-def _bans_text(phrases: Phrases, low: float | None, high: float | None) -> str:
-    first, last = bans(low), bans(high)
-    return last if first == last else phrases.say("ui", "range", low=first, high=last)
+def together(rows: Iterable[Evidence]) -> float | None:
+    """Return the ``log10 e`` of several rows: averaged over rows of one label set, multiplied over label sets."""
+    sets: dict[str, list[float]] = {}
+    for e in rows:
+        if e.log10_e is not None:
+            sets.setdefault(e.label_set or e.id, []).append(e.log10_e)
+    return sum(_log_mean(values) for values in sets.values()) if sets else None
+
+
+def _log_mean(values: Sequence[float]) -> float:
+    top = max(values)
+    return top + math.log10(sum(10.0 ** (value - top) for value in values) / len(values))
+
+
+def _each(phrases: Phrases, rows: Sequence[Evidence], strengths: Sequence[float]) -> str | None:
+    """Return what one layer shows, where the figure beside it is of several."""
+    if len({e.part.layer for e in rows if e.log10_e is not None}) < 2:
+        return None
+    first, last = bans(min(strengths)), bans(max(strengths))
+    low_to_high = last if first == last else phrases.say("ui", "range", low=first, high=last)
+    return phrases.say("ui", "each_layer", range=low_to_high)
 
 
 def groups(phrases: Phrases, evidence: Iterable[Evidence]) -> tuple[KindGroup, ...]:
@@ -163,6 +192,8 @@ def _views(phrases: Phrases, evidence: Sequence[Evidence]) -> Callable[[Evidence
     def view(e: Evidence) -> View:
         named, details = parameters(e)
         words = [phrases.resolve(detail, "detail", "role") or clean(detail) for detail in details]
+        # The tests without a common basis name their stage twice.
+        words = [word for word, detail in zip(words, details, strict=True) if detail not in stages]
         stage = phrases.name("stage", named["stage"]) if len(stages) > 1 and "stage" in named else None
         return e.test, " · ".join(words) or None, stage
 
@@ -178,7 +209,7 @@ def _rank(key: tuple[int, str, str]) -> tuple[int, bool, str, int]:
 def _test_group(phrases: Phrases, view: View, rows: list[Evidence]) -> TestGroup:
     test, detail, stage = view
     strengths = [e.log10_e for e in rows if e.log10_e is not None]
-    high = max(strengths, default=None)
+    all_rows = together(rows)
     limits = dict.fromkeys(key for e in rows for key in e.cannot_show)
     shows = next((e.shows for e in rows if e.shows), None)
     return TestGroup(
@@ -189,9 +220,11 @@ def _test_group(phrases: Phrases, view: View, rows: list[Evidence]) -> TestGroup
         question=question_text(phrases, rows[0]),
         plain=sentence(summary_text(phrases, test, rows)),
         low=min(strengths, default=None),
-        high=high,
-        bans=_bans_text(phrases, min(strengths, default=None), high),
-        strength=strength(high) if rows[0].scale is Scale.EXACT else str(rows[0].scale),
+        high=max(strengths, default=None),
+        together=all_rows,
+        each=_each(phrases, rows, strengths),
+        bans=bans(all_rows),
+        strength=strength(all_rows) if rows[0].scale is Scale.EXACT else str(rows[0].scale),
         shows=_shown(phrases, test, shows),
         cannot_show=tuple(limit_text(phrases, key) for key in limits),
         rows=tuple(_row(phrases, e) for e in sorted(rows, key=_place_rank)),

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 
 from filiation.evidence import Report
 from filiation.report import numbers
-from filiation.report.beside import Likeness, quantiles
+from filiation.report.beside import Likeness, is_simulated, quantiles
 from filiation.report.custody import Custody
 from filiation.report.draw.bands import legend
 from filiation.report.draw.curves import curve, strip
@@ -24,7 +24,7 @@ from filiation.report.mapping import by_component, path_text, summary
 from filiation.report.sentences import (
     role_name,
 )
-from filiation.report.story import Story, tell
+from filiation.report.story import Story, paired, tell
 from filiation.report.wording import Phrases
 
 NAME = "html"
@@ -45,8 +45,8 @@ def render(report: Report, phrases: Phrases, custody: Custody | None = None) -> 
         phrases=phrases,
         custody=custody,
         version=numbers.clean(report.tool.get("version", "")),
-        maps=[_map(drawn, phrases) for drawn in story.maps if drawn.chosen],
-        other_maps=[_map(drawn, phrases) for drawn in story.maps if not drawn.chosen],
+        maps=[_map(drawn, story, phrases) for drawn in story.maps if drawn.chosen],
+        other_maps=[_map(drawn, story, phrases) for drawn in story.maps if not drawn.chosen],
         inheritance=_inheritance(story, phrases),
         curves=[(drawn.number, Markup(curve(drawn, phrases))) for drawn in story.curves],
         strips=[_strip(likeness, phrases) for likeness in story.likeness],
@@ -101,7 +101,7 @@ def powers(text: object) -> Markup:
     return Markup(_POWER.sub(r"10<sup>−\1</sup>", str(escape(str(text)))))
 
 
-def _map(drawn: LayerMap, phrases: Phrases) -> dict[str, Any]:
+def _map(drawn: LayerMap, story: Story, phrases: Phrases) -> dict[str, Any]:
     """A layer map with its caption and the same content as a table, for who cannot see the drawing."""
     best: list[tuple[str, str, str]] = []
     for layer, line in zip(drawn.suspect_layers, drawn.log10_e, strict=False):
@@ -118,7 +118,8 @@ def _map(drawn: LayerMap, phrases: Phrases) -> dict[str, Any]:
         "candidate": drawn.candidate,
         "component": phrases.name("component", drawn.component),
         "svg": Markup(heatmap(drawn, phrases)) if drawn.log10_e else None,
-        "path": path_text(drawn, phrases),
+        "path": path_text(drawn, phrases, found=paired(story, drawn.candidate)),
+        "stage": drawn.stage and phrases.say("ui", "stage_of_map", stage=phrases.name("stage", drawn.stage)),
         "basis": _basis(drawn, phrases),
         "best": best,
     }
@@ -154,7 +155,8 @@ def _layer(cell: Inherited) -> str:
 
 def _strip(likeness: Likeness, phrases: Phrases) -> Markup | None:
     e = likeness.evidence
-    if e.statistic is None or e.background is None:
+    # A mark outside a simulated band would look like a finding.
+    if e.statistic is None or e.background is None or is_simulated(e.background):
         return None
     levels = quantiles(e.background)
     return Markup(strip(e.statistic, levels, phrases)) if levels else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from filiation.report import numbers
 from filiation.report.extras import Inherited, LayerMap
@@ -30,21 +30,34 @@ def by_component(cells: Iterable[Inherited]) -> dict[tuple[int, str], list[Inher
     return found
 
 
-def summary_by_component(cells: Iterable[Inherited], phrases: Phrases) -> list[str]:
-    """Return one summary for each candidate and component; the component is named where there are several."""
+def summary_by_component(
+    cells: Iterable[Inherited], phrases: Phrases, names: Sequence[str] = ()
+) -> list[str]:
+    """Return one summary for each candidate and component; each is named where there are several.
+
+    ``names`` are those of the candidates, where there is more than one.
+    """
     parts = by_component(cells)
-    if len(parts) == 1:
-        return [summary(next(iter(parts.values())), phrases)]
-    return [
-        phrases.say(
-            "ui", "label_colon", label=phrases.name("component", component), value=summary(part, phrases)
-        )
-        for (_, component), part in parts.items()
-    ]
+    components = {component for _, component in parts}
+    lines: list[str] = []
+    for (candidate, component), part in parts.items():
+        label = [names[candidate]] if candidate < len(names) else []
+        label += [phrases.name("component", component)] if len(components) > 1 else []
+        lines.append(_labelled(phrases, phrases.say("ui", "list_comma").join(label), summary(part, phrases)))
+    return lines
 
 
-def path_text(drawn: LayerMap, phrases: Phrases) -> str:
-    """Return which layers were paired, in words."""
-    if not drawn.pairs:
-        return phrases.say("ui", "layer_map_no_path")
-    return phrases.say("ui", "layer_map_path", path=numbers.path(list(drawn.pairs)))
+def _labelled(phrases: Phrases, label: str | None, text: str) -> str:
+    return phrases.say("ui", "label_colon", label=label, value=text) if label else text
+
+
+def path_text(drawn: LayerMap, phrases: Phrases, name: str | None = None, *, found: bool = True) -> str:
+    """Return which layers were paired, in words.
+
+    ``name`` is the candidate's where there are several; without ``found`` the pairing is how strangers were compared.
+    """
+    text = phrases.say("ui", "layer_map_no_path")
+    if drawn.pairs:
+        key = "layer_map_path" if found else "layer_map_compared"
+        text = phrases.say("ui", key, path=numbers.path(list(drawn.pairs)))
+    return _labelled(phrases, name, text)

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from filiation.evidence import Report
 from filiation.report import numbers
 from filiation.report.custody import Custody
+from filiation.report.figures import Figures
 from filiation.report.groups import KindGroup
 from filiation.report.mapping import path_text, summary_by_component
-from filiation.report.story import Answer, Figures, Story, tell
+from filiation.report.story import Answer, Story, paired, tell
 from filiation.report.wording import Phrases
 
 NAME = "markdown"
@@ -32,14 +33,14 @@ def render(report: Report, phrases: Phrases, custody: Custody | None = None) -> 
         blocks += _answer(answer, phrases)
     blocks += [f"## {say('models')}", *_models(story)]
     blocks += [f"## {say('evidence')}"] if story.groups or story.likeness else []
-    blocks += [_group(group, phrases) for group in story.groups]
+    blocks += [_group(group, story, phrases) for group in story.groups]
+    blocks += [safe(say("log10_e_plain")), safe(say("log10_e_sum"))] if story.groups else []
     blocks += _likeness(story, phrases)
     blocks += _maps(story, phrases)
     blocks += _happened(story, phrases)
     blocks += [f"## {say('untested')}", *_untested(story, phrases)]
     blocks += [f"## {say('limits')}", _items(story.limits) or say("no_limits")]
-    if story.validation is None:
-        blocks.append(say("not_validated"))
+    blocks += [f"### {safe(say('validation'))}", safe(story.validation or say("not_validated"))]
     blocks += _reproduce(story, phrases)
     return "\n\n".join(block for block in blocks if block) + "\n"
 
@@ -90,25 +91,48 @@ def _models(story: Story) -> list[str]:
     ]
 
 
-def _group(group: KindGroup, phrases: Phrases) -> str:
+def _group(group: KindGroup, story: Story, phrases: Phrases) -> str:
     head = [phrases.say("ui", key) for key in ("test", "finding", "log10_e")]
     rows = [
         (
             test.name if test.view is None else f"{test.name} ({test.view})",
-            test.plain,
+            test.plain if test.each is None else f"{test.plain} ({test.each})",
             test.bans,
         )
         for test in group.tests
     ]
-    return f"### {safe(group.name)}\n\n{_table(head, rows)}"
+    return f"### {safe(_of(group.name, group.candidate, story))}\n\n{_table(head, rows)}"
+
+
+def _of(name: str, candidate: int, story: Story) -> str:
+    """Return a name with the candidate it speaks of, where there are several."""
+    several = len(story.candidates) > 1 and candidate < len(story.candidates)
+    return f"{name} · {story.candidates[candidate].name}" if several else name
+
+
+def _name(candidate: int, story: Story) -> str | None:
+    names = _names(story)
+    return names[candidate] if candidate < len(names) else None
+
+
+def _names(story: Story) -> tuple[str, ...]:
+    return tuple(c.name for c in story.candidates) if len(story.candidates) > 1 else ()
 
 
 def _likeness(story: Story, phrases: Phrases) -> list[str]:
     if not story.likeness:
         return []
     head = [phrases.say("ui", key) for key in ("test", "finding", "background")]
-    rows = [(entry.name, entry.plain, entry.background) for entry in story.likeness]
-    return [f"### {safe(phrases.say('ui', 'likeness'))}", _table(head, rows)]
+    rows = [
+        (
+            _of(entry.name, entry.evidence.candidate, story),
+            entry.plain,
+            phrases.say("ui", "list_semicolon").join(filter(None, (entry.background, entry.here))),
+        )
+        for entry in story.likeness
+    ]
+    note = safe(phrases.say("ui", "likeness_other_models"))
+    return [f"### {safe(phrases.say('ui', 'likeness'))}", note, _table(head, rows)]
 
 
 def _maps(story: Story, phrases: Phrases) -> list[str]:
@@ -116,23 +140,28 @@ def _maps(story: Story, phrases: Phrases) -> list[str]:
     if story.maps:
         blocks += [
             f"## {safe(phrases.say('ui', 'layer_map'))}",
-            _items(path_text(m, phrases) for m in story.maps if m.chosen),
+            _items(
+                path_text(m, phrases, _name(m.candidate, story), found=paired(story, m.candidate))
+                for m in story.maps
+                if m.chosen
+            ),
         ]
     if story.inheritance:
-        summaries = summary_by_component(story.inheritance, phrases)
+        summaries = summary_by_component(story.inheritance, phrases, _names(story))
         blocks += [f"## {safe(phrases.say('ui', 'inheritance'))}", _items(summaries)]
     return blocks
 
 
 def _happened(story: Story, phrases: Phrases) -> list[str]:
     blocks = [f"## {safe(phrases.say('ui', 'happened'))}"]
-    steps = [step for answer in story.answers for step in answer.steps]
-    for step in steps:
+    steps = [(answer, step) for answer in story.answers for step in answer.steps]
+    for answer, step in steps:
         figures = phrases.say("ui", "list_semicolon").join(
             f"{label} {value}" for label, value in step.figures
         )
         blocks.append(
-            f"**{safe(step.name)}** · {safe(step.text)}" + (f" ({safe(figures)})" if figures else "")
+            f"**{safe(_of(step.name, answer.verdict.candidate, story))}** · {safe(step.text)}"
+            + (f" ({safe(figures)})" if figures else "")
         )
     return blocks if steps else [*blocks, safe(phrases.say("ui", "nothing_happened"))]
 
@@ -141,7 +170,8 @@ def _untested(story: Story, phrases: Phrases) -> list[str]:
     if not story.untested:
         return [safe(phrases.say("ui", "all_tested"))]
     head = [phrases.say("ui", key) for key in ("test", "where", "reason")]
-    return [_table(head, [(entry.name, entry.where, entry.reason) for entry in story.untested])]
+    rows = [(_of(entry.name, entry.candidate, story), entry.where, entry.reason) for entry in story.untested]
+    return [_table(head, rows)]
 
 
 def _reproduce(story: Story, phrases: Phrases) -> list[str]:

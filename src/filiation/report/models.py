@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -32,8 +32,10 @@ class ModelView:
     files: tuple[FileView, ...]
 
 
-def model_view(phrases: Phrases, model: Mapping[str, Any], heading: str, name: str) -> ModelView:
-    """Return one model's facts; what is unknown is left out."""
+def model_view(
+    phrases: Phrases, model: Mapping[str, Any], heading: str, name: str, *, same_files: Sequence[str] = ()
+) -> ModelView:
+    """Return one model's facts; what is unknown is left out. ``same_files``: models with the same digest."""
 
     def label(key: str) -> str:
         return phrases.say("ui", key)
@@ -42,6 +44,7 @@ def model_view(phrases: Phrases, model: Mapping[str, Any], heading: str, name: s
         (label("name"), name),
         (label("locator"), clean(model.get("locator") or MISSING)),
         (label("digest"), clean(model.get("digest") or MISSING)),
+        *(((label("same_files"), phrases.say("ui", "list_comma").join(same_files)),) if same_files else ()),
         (label("revision"), clean(model.get("revision") or "")),
         (label("format"), clean(model.get("format") or MISSING)),
         (label("family"), clean(model.get("family") or "")),

@@ -74,6 +74,12 @@ def _float(value: float) -> str:
     return text.replace("-", "−")
 
 
+def decimal(value: float, digits: int) -> str:
+    """Return a number with a fixed count of decimals, a true minus sign, and no minus before a zero."""
+    text = f"{round(value, digits) + 0.0:,.{digits}f}"
+    return text.replace("-", "−")
+
+
 def share(value: float | None) -> str:
     """Return a share of 1 as per cent, rounded so that only all is 100 % and only nothing 0 %."""
     if value is None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import cache
 
 from filiation.evidence import Evidence, Wing
-from filiation.report.numbers import MISSING, clean, count
+from filiation.report.numbers import MISSING, clean, count, decimal
 from filiation.report.wording import Phrases
 
 KINDS = ("residual", "ffn", "value", "kv_group", "query_head", "expert")
@@ -116,7 +116,7 @@ def plain_text(phrases: Phrases, e: Evidence) -> str:
 
 
 def _effect(value: float) -> str:
-    return f"{value:.2f}" if abs(value) <= 1 else f"{value:,.3g}"
+    return decimal(value, 2) if abs(value) <= 1 else f"{value:,.3g}".replace("-", "−")
 
 
 def _effects(phrases: Phrases, e: Evidence) -> str:

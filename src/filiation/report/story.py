@@ -14,18 +14,17 @@ from typing import Any, cast
 from filiation.evidence import Relation, Report, Verdict, plain
 from filiation.report import extras
 from filiation.report.beside import Likeness, likeness
+from filiation.report.figures import Figures, figures, value_text
 from filiation.report.groups import KindGroup, Untested, groups, untested
+from filiation.report.measured import measured
 from filiation.report.models import ModelView, model_view
-from filiation.report.numbers import MISSING, bans, bound, clean, figure, ranges, share, size
+from filiation.report.numbers import MISSING, bans, bound, clean, share, size
 from filiation.report.sentences import (
     limit_text,
     reason_text,
     role_name,
 )
 from filiation.report.wording import Phrases
-
-_MAX_LIST = 12
-Figures = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +47,7 @@ class Answer:
     means: str
     bound: str | None
     bound_meaning: str
+    names_bound: bool
     facts: Figures
     steps: tuple[Step, ...]
     notes: tuple[str, ...]
@@ -88,7 +88,18 @@ class Story:
     versions: Figures
     seeds: str
     bytes_read: str
-    validation: Figures | None
+    validation: str | None
+
+
+def paired(story: Story, candidate: int) -> bool:
+    """Whether the pairing of layers with a candidate rests on a finding, and not on equal numbers alone."""
+    related = {
+        Relation.IDENTICAL,
+        Relation.COMMON_ORIGIN,
+        Relation.SHARED_PARTS,
+        Relation.SHARED_INITIALISATION,
+    }
+    return any(a.verdict.candidate == candidate and a.verdict.relation in related for a in story.answers)
 
 
 def tell(report: Report, phrases: Phrases) -> Story:
@@ -101,15 +112,21 @@ def tell(report: Report, phrases: Phrases) -> Story:
     return Story(
         language=phrases.language,
         title=phrases.say("ui", "title", suspect=names[0], candidate=_joined(phrases, names[1:])),
-        answers=tuple(_answer(phrases, v, names) for v in verdicts(report)),
+        answers=tuple(_answer(phrases, v, names, first=not n) for n, v in enumerate(verdicts(report))),
         suspect=model_view(phrases, suspect, phrases.say("ui", "suspect"), names[0]),
         candidates=tuple(
-            model_view(phrases, c, _candidate_heading(phrases, n, len(candidates)), names[n])
+            model_view(
+                phrases,
+                c,
+                _candidate_heading(phrases, n, len(candidates)),
+                names[n],
+                same_files=_same_files(candidates, n - 1, phrases),
+            )
             for n, c in enumerate(candidates, 1)
         ),
         groups=grouped,
         cannot_show=tuple(dict.fromkeys(k for g in grouped for t in g.tests for k in t.cannot_show)),
-        likeness=likeness(phrases, report.evidence),
+        likeness=likeness(phrases, report.evidence, report.validation),
         maps=extras.layer_maps(report),
         inheritance=extras.inheritance(report),
         curves=extras.curves(report),
@@ -122,7 +139,7 @@ def tell(report: Report, phrases: Phrases) -> Story:
         versions=_tool(report),
         seeds=_seeds(report, phrases),
         bytes_read=_bytes_read(report),
-        validation=figures(phrases, report.validation) if report.validation else None,
+        validation=measured(phrases, report.validation),
     )
 
 
@@ -147,11 +164,24 @@ def _joined(phrases: Phrases, names: Sequence[str]) -> str:
     return phrases.say("ui", "list_comma").join(names[:-1]) + phrases.say("ui", "and") + names[-1]
 
 
+def _same_files(candidates: Sequence[Mapping[str, Any]], number: int, phrases: Phrases) -> tuple[str, ...]:
+    """Return the headings of earlier candidates that are the same files at another place."""
+    mine = candidates[number]
+    files = cast("Sequence[Mapping[str, Any]]", mine.get("files") or ())
+    if not files or not all(f.get("sha256") for f in files):
+        return ()
+    return tuple(
+        _candidate_heading(phrases, n, len(candidates))
+        for n, other in enumerate(candidates[:number], 1)
+        if other.get("digest") == mine.get("digest")
+    )
+
+
 def _candidate_heading(phrases: Phrases, number: int, total: int) -> str:
     return phrases.say("ui", "candidate") if total == 1 else phrases.say("ui", "candidate_n", n=number)
 
 
-def _answer(phrases: Phrases, verdict: Verdict, names: tuple[str, ...]) -> Answer:
+def _answer(phrases: Phrases, verdict: Verdict, names: tuple[str, ...], *, first: bool) -> Answer:
     relation = str(verdict.relation)
     number = verdict.candidate + 1
     scope = scope_text(phrases, verdict.scope)
@@ -168,16 +198,26 @@ def _answer(phrases: Phrases, verdict: Verdict, names: tuple[str, ...]) -> Answe
         means=phrases.find("relation", relation, "means") or "",
         bound=None if verdict.log10_e is None else bound(verdict.log10_e),
         bound_meaning=_bound_meaning(phrases, verdict),
+        names_bound=_names_bound(verdict),
         facts=_answer_facts(phrases, verdict, scope),
         steps=tuple(_step(phrases, d.kind, _with_names(d.numbers, names)) for d in verdict.derivation),
-        notes=_notes(phrases, verdict),
+        notes=(*_rank_note(phrases, len(names) - 1, first=first), *_notes(phrases, verdict)),
         verdict=verdict,
     )
+
+
+def _rank_note(phrases: Phrases, candidates: int, *, first: bool) -> tuple[str, ...]:
+    """Say what a figure is worth where there are several candidates: only the first is paid for by their number."""
+    if candidates < 2:
+        return ()
+    return (phrases.say("ui", "of_several" if first else "by_itself", count=candidates),)
 
 
 def _notes(phrases: Phrases, verdict: Verdict) -> tuple[str, ...]:
     """Why it is this relation and no stronger one, then the walk's notes."""
     why = [reason_text(phrases, verdict.reason)] if verdict.reason and verdict.log10_e is not None else []
+    if verdict.relation is Relation.NONE_FOUND and verdict.reason == "no_test_rejected":
+        why = []  # what the meaning of the bound says already
     return tuple(dict.fromkeys([*why, *(limit_text(phrases, note) for note in verdict.notes)]))
 
 
@@ -193,13 +233,18 @@ def _with_names(numbers: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[s
     return {**numbers, "weights": named}
 
 
+def _names_bound(verdict: Verdict) -> bool:
+    """Whether there is a bound that says something: "at most 1" is noise to whoever reads it."""
+    return verdict.log10_e is not None and verdict.log10_e > 0 and verdict.relation is not Relation.NONE_FOUND
+
+
 def _bound_meaning(phrases: Phrases, verdict: Verdict) -> str:
     """What 1/e means and does not mean: it must stand beside the number."""
     if verdict.log10_e is None:
         if not verdict.reason:
             return ""
         return phrases.say("bound", "undefined", reason=reason_text(phrases, verdict.reason))
-    if verdict.log10_e <= 0:
+    if not _names_bound(verdict):
         return phrases.say("bound", "none")
     meaning = phrases.say("bound", "meaning", bound=bound(verdict.log10_e))
     return phrases.say("ui", "sentence_join").join((meaning, phrases.say("bound", "not_meaning")))
@@ -208,7 +253,8 @@ def _bound_meaning(phrases: Phrases, verdict: Verdict) -> str:
 def _answer_facts(phrases: Phrases, verdict: Verdict, scope: str) -> Figures:
     facts: list[tuple[str, str]] = []
     if verdict.log10_e is not None:
-        value = phrases.say("ui", "strength_value", bans=bans(verdict.log10_e), bound=bound(verdict.log10_e))
+        key = "strength_value" if _names_bound(verdict) else "strength_none"
+        value = phrases.say("ui", key, bans=bans(verdict.log10_e), bound=bound(verdict.log10_e))
         facts.append((phrases.say("ui", "strength"), value))
     if verdict.inherited_share is not None:
         facts.append((phrases.say("ui", "inherited_share"), share(verdict.inherited_share)))
@@ -250,50 +296,6 @@ def _step(phrases: Phrases, kind: str, numbers: Mapping[str, Any]) -> Step:
     )
 
 
-def figures(phrases: Phrases, numbers: Mapping[str, Any]) -> Figures:
-    """Return numbers of any kind as label and text; long lists are cut, with the count of what is left."""
-    record = cast("Mapping[str, Any]", plain(numbers))
-    return tuple(
-        (clean(phrases.name("number", k)), _value(phrases, v)) for k, v in phrases.ordered("number", record)
-    )
-
-
-def _value(phrases: Phrases, value: Any) -> str:
-    if isinstance(value, Mapping):
-        items = phrases.ordered("number", cast("Mapping[str, Any]", value))
-        parts = [_entry(phrases, k, v) for k, v in items]
-        return _cut(phrases, parts)
-    if isinstance(value, list):
-        entries = cast("list[Any]", value)
-        if entries and all(isinstance(e, int) and not isinstance(e, bool) for e in entries):
-            whole = cast("list[int]", entries)
-            if whole == sorted(set(whole)):
-                return _cut(phrases, ranges(whole).split(", "))
-        return _cut(phrases, [_value(phrases, e) for e in entries])
-    if isinstance(value, bool):
-        return phrases.say("ui", "yes" if value else "no")
-    if isinstance(value, str):
-        return phrases.find("value", value) or phrases.find("derivation", value, "name") or clean(value)
-    return figure(value)
-
-
-def _entry(phrases: Phrases, key: str, value: Any) -> str:
-    """One entry of a mapping: a known number by its name, a renaming as an arrow, anything else by its key."""
-    text = _value(phrases, value)
-    if known := phrases.find("number", key) or phrases.find("value", key) or phrases.find("geometry", key):
-        return f"{known} {text}"
-    return f"{clean(key)} → {text}" if isinstance(value, str) else f"{clean(key)}: {text}"
-
-
-def _cut(phrases: Phrases, parts: list[str]) -> str:
-    if not parts:
-        return MISSING
-    comma = phrases.say("ui", "list_comma")
-    shown = comma.join(parts[:_MAX_LIST])
-    more = len(parts) - _MAX_LIST
-    return shown if more <= 0 else shown + comma + phrases.say("ui", "more", count=more)
-
-
 def _tool(report: Report) -> Figures:
     """The tool and what else it names: ``filiation 0.1.0, numpy 2.4.6``."""
     tool = {clean(k): clean(v) for k, v in sorted(report.tool.items())}
@@ -322,7 +324,7 @@ def _architecture(report: Report, phrases: Phrases) -> Mapping[str, tuple[str, .
         return phrases.say("ui", "label_colon", label=phrases.name("component", component), value=known)
 
     changed = tuple(
-        f"{part(c.get('what', ''))} {_value(phrases, c.get('candidate'))} → {_value(phrases, c.get('suspect'))}"
+        f"{part(c.get('what', ''))} {value_text(phrases, c.get('candidate'))} → {value_text(phrases, c.get('suspect'))}"
         for c in found.get("changed") or ()
     )
     return {
@@ -347,7 +349,19 @@ def command_line(report: Report) -> str:
 def _seeds(report: Report, phrases: Phrases) -> str:
     seeds = report.extra.get("seeds") or report.extra.get("seed")
     note = phrases.say("ui", "seeds_note")
-    return note if seeds is None else f"{_value(phrases, plain(seeds))}. {note}"
+    if seeds is None:
+        return note
+    if isinstance(seeds, Mapping):
+        by_candidate = cast("Mapping[str, Any]", plain(seeds))
+        several = len(by_candidate) > 1
+        texts = [
+            f"[{int(k) + 1 if k.isdigit() else clean(k)}] {value_text(phrases, v)}"
+            if several
+            else value_text(phrases, v)
+            for k, v in by_candidate.items()
+        ]
+        return f"{phrases.say('ui', 'list_semicolon').join(texts)}. {note}"
+    return f"{value_text(phrases, plain(seeds))}. {note}"
 
 
 def _bytes_read(report: Report) -> str:

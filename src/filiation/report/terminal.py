@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -12,20 +13,21 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from filiation.evidence import Report
+from filiation.evidence import Relation, Report
 from filiation.report import numbers
 from filiation.report.custody import Custody
 from filiation.report.draw.bands import EDGES, band
 from filiation.report.extras import LayerMap
+from filiation.report.figures import Figures
 from filiation.report.flow import Flow
 from filiation.report.groups import KindGroup, TestGroup
 from filiation.report.mapping import path_text, summary_by_component
-from filiation.report.story import Answer, Figures, Story, tell
+from filiation.report.story import Answer, Story, paired, tell
 from filiation.report.wording import Phrases
 
 NAME = "terminal"
 SUFFIX = ".txt"
-WIDTH, MAX_WIDTH = 80, 100
+WIDTH, MIN_WIDTH, MAX_WIDTH = 80, 40, 100
 
 _COLOURS = {
     "identical": "bold blue",
@@ -36,13 +38,21 @@ _COLOURS = {
 }
 _SHADES, _PLAIN_SHADES = " ·░▒▓█", " .:+#@"
 _MAX_MAP = 36
-_MODEL_KEYS = ("name", "digest", "revision", "format", "family", "geometry", "read", "inferred")
+_MODEL_KEYS = ("name", "digest", "same_files", "revision", "format", "family", "geometry", "read", "inferred")
 
 
-def render(report: Report, phrases: Phrases, custody: Custody | None = None) -> str:
-    """Return the report as plain text of 80 columns, without colours."""
+def columns() -> int:
+    """Return how wide text is that no terminal shows: 80 columns, or what ``COLUMNS`` says (40 to 100)."""
+    given = os.environ.get("COLUMNS", "")
+    return min(max(int(given), MIN_WIDTH), MAX_WIDTH) if given.isascii() and given.isdigit() else WIDTH
+
+
+def render(
+    report: Report, phrases: Phrases, custody: Custody | None = None, *, width: int | None = None
+) -> str:
+    """Return the report as plain text without colours, 80 columns wide unless ``width`` is given."""
     with io.StringIO() as file:
-        show(report, phrases, Console(file=file, width=WIDTH, no_color=True, force_terminal=False))
+        show(report, phrases, Console(file=file, width=width or WIDTH, no_color=True, force_terminal=False))
         return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
 
 
@@ -76,7 +86,7 @@ def one_line(report: Report, phrases: Phrases) -> Text:
     verdict = report.verdict
     relation = str(verdict.relation)
     line = Text(phrases.name("relation", relation), style=_COLOURS.get(relation, "bold"))
-    if verdict.log10_e is not None:
+    if verdict.log10_e is not None and verdict.relation is not Relation.NONE_FOUND:
         line.append(
             f"  {phrases.say('ui', 'log10_e_ascii')} {numbers.bans(verdict.log10_e)}", style="not bold"
         )
@@ -175,13 +185,28 @@ def _evidence(story: Story, phrases: Phrases) -> RenderableType:
         several = len(story.candidates) > 1
         rows = [row for group, tests in shown for row in _group_rows(group, tests, several=several)]
         left = sum(len(group.tests) - len(tests) for group, tests in shown)
-        note = [_plain(phrases.say("ui", "rows_left", count=left))] if left else []
-        parts.append(section(phrases.say("ui", "evidence"), table(head, rows, right=1), *note))
+        notes = [phrases.say("ui", "log10_e_plain"), phrases.say("ui", "log10_e_sum")]
+        notes += [phrases.say("ui", "rows_left", count=left)] if left else []
+        shown_below = [Text(""), *(Flow(note) for note in notes)]
+        parts.append(section(phrases.say("ui", "evidence"), table(head, rows, right=1), *shown_below))
     if story.likeness:
         head = [phrases.say("ui", "test"), phrases.say("ui", "finding"), phrases.say("ui", "background")]
-        rows = [(entry.name, entry.plain, entry.background) for entry in story.likeness]
-        parts.append(section(phrases.say("ui", "likeness"), table(head, rows)))
+        rows = [
+            (
+                _numbered(entry.name, entry.evidence.candidate, story),
+                entry.plain,
+                "\n".join(filter(None, (entry.background, entry.here))),
+            )
+            for entry in story.likeness
+        ]
+        note = Flow(phrases.say("ui", "likeness_other_models"))
+        parts.append(section(phrases.say("ui", "likeness"), table(head, rows), Text(""), note))
     return Group(*parts)
+
+
+def _numbered(name: str, candidate: int, story: Story) -> str:
+    """Return a name with the number of the candidate it speaks of, where there are several."""
+    return f"{name} [{candidate + 1}]" if len(story.candidates) > 1 else name
 
 
 def _group_rows(
@@ -193,23 +218,42 @@ def _group_rows(
             name.append(f" [{group.candidate + 1}]")
         if test.view:
             name.append(f"\n{test.view}", style="dim")
+        found = Flow(test.plain)
+        if test.each:
+            found.append(f"\n{test.each}", style="dim")
         style = "bold" if test.strength == "strong" else ""
-        yield name, test.plain, Text(test.bans, style=style)
+        yield name, found, Text(test.bans, style=style)
 
 
 def _maps(story: Story, phrases: Phrases, console: Console) -> RenderableType:
     parts: list[RenderableType] = []
     drawn: list[RenderableType] = []
     for found in (m for m in story.maps if m.chosen):
-        drawn.append(Flow(path_text(found, phrases)))
+        drawn.append(Flow(_path(found, story, phrases)))
         if found.log10_e and any(i != j for i, j in found.pairs) and len(found.candidate_layers) <= _MAX_MAP:
             drawn.append(_shaded(found, phrases, console))
     if drawn:
         parts.append(section(phrases.say("ui", "layer_map"), *drawn))
     if story.inheritance:
-        summaries = summary_by_component(story.inheritance, phrases)
+        summaries = summary_by_component(story.inheritance, phrases, _names(story))
         parts.append(section(phrases.say("ui", "inheritance"), _plain(*summaries)))
     return Group(*parts)
+
+
+def _names(story: Story) -> tuple[str, ...]:
+    """The candidates' names with their numbers, where there are several."""
+    several = len(story.candidates) > 1
+    return tuple(f"[{n}] {c.name}" for n, c in enumerate(story.candidates, 1)) if several else ()
+
+
+def _path(drawn: LayerMap, story: Story, phrases: Phrases) -> str:
+    name = _model_of(drawn.candidate, story)
+    return path_text(drawn, phrases, name, found=paired(story, drawn.candidate))
+
+
+def _model_of(candidate: int, story: Story) -> str | None:
+    names = _names(story)
+    return names[candidate] if candidate < len(names) else None
 
 
 def _shaded(found: LayerMap, phrases: Phrases, console: Console) -> Text:
@@ -225,7 +269,10 @@ def _shaded(found: LayerMap, phrases: Phrases, console: Console) -> Text:
 
 def _happened(story: Story, phrases: Phrases) -> RenderableType:
     content: list[RenderableType] = []
-    for step in (step for answer in story.answers for step in answer.steps):
+    for told, step in ((answer, step) for answer in story.answers for step in answer.steps):
+        model = _model_of(told.verdict.candidate, story)
+        if model and step is told.steps[0]:
+            content.append(Text(model, style="dim"))
         words = phrases.say("ui", "label_colon", label=step.name, value=step.text)
         line = Flow(words)
         line.stylize("bold", 0, len(step.name))
@@ -241,10 +288,14 @@ def _open_ends(story: Story, phrases: Phrases) -> RenderableType:
     parts: list[RenderableType] = []
     if story.untested:
         head = [phrases.say("ui", "test"), phrases.say("ui", "where"), phrases.say("ui", "reason")]
-        rows = [(entry.name, entry.where, entry.reason) for entry in story.untested]
+        rows = [
+            (_numbered(entry.name, entry.candidate, story), entry.where, entry.reason)
+            for entry in story.untested
+        ]
         parts.append(section(phrases.say("ui", "untested"), table(head, rows)))
-    limits = [*story.limits, *([] if story.validation else [phrases.say("ui", "not_validated")])]
-    parts.append(section(phrases.say("ui", "limits"), bullets(limits)))
+    parts.append(section(phrases.say("ui", "limits"), bullets(story.limits)))
+    known = story.validation or phrases.say("ui", "not_validated")
+    parts.append(section(phrases.say("ui", "validation"), Flow(known)))
     return Group(*parts)
 
 

@@ -1,4 +1,7 @@
-"""Files are written whole or not at all: beside their place first, then moved into it."""
+"""Files are written whole or not at all: beside their place first, then moved into it.
+
+Links are followed, and what is no regular file (``/dev/null``, a pipe) is written to, never put in the place of.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,18 @@ def write(path: Path, text: str) -> None:
     """
     draft: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        place = path.resolve()
+        if place.exists() and not place.is_file():
+            place.write_text(text, encoding="utf-8", newline="\n")
+            return
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=place.parent)
         draft = Path(name)
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         draft.chmod(0o666 & ~_umask())
-        draft.replace(path)
+        draft.replace(place)
         draft = None
     except OSError as error:
         raise StorageError(
@@ -50,7 +57,9 @@ def check_writable(path: Path) -> None:
         reason = "It is a folder."
     elif not path.parent.is_dir():
         reason = "Its folder does not exist."
-    elif not os.access(path.parent, os.W_OK):
+    elif path.exists() and not path.is_file():
+        reason = None if os.access(path, os.W_OK) else "It may not be written."
+    elif not os.access(path.resolve().parent, os.W_OK):
         reason = "Its folder may not be written."
     if reason:
         raise StorageError(

@@ -18,7 +18,8 @@ class RepositoryFile:
         git_id: object id of the file as git and the hub give it (SHA-1 over a ``blob <size>`` header and the bytes;
             for a file in large-file storage that of its pointer).
         sha256: of the bytes; for a file in large-file storage as its pointer or the hub states it.
-        not_read: why the bytes cannot be read, or None: ``too_large``, ``pointer``, ``not_text``, ``link``, ``facts``.
+        not_read: why the bytes cannot be read, or None: ``too_large``, ``pointer``, ``not_text``, ``link``, ``facts``,
+            ``unreadable`` (refused by the system, encrypted or damaged).
     """
 
     path: str
@@ -30,7 +31,10 @@ class RepositoryFile:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """One commit that touched the repository: id, author and committer time (ISO 8601 with offset), subject."""
+    """One commit that touched the repository: id, author and committer time (ISO 8601 with offset), subject.
+
+    ``paths`` are the files that differ from its first parent (all of them for a first commit), sorted.
+    """
 
     id: str
     authored: str
@@ -44,7 +48,9 @@ class Repository:
     """A model repository: the small files are read, weights are listed only.
 
     ``read`` returns the bytes of one file; use :meth:`data`, which answers for files that are not there. ``notes``
-    says, as pairs of path and phrase key, what was left out and why.
+    says, as pairs of path and phrase key, what was left out and why. ``commits`` come newest first, as ``git log``
+    lists them. ``part`` reads a byte range of any file whose bytes are at hand, weights too (for their headers);
+    ``at`` returns a file as it was at a commit. Both are None where the place cannot do it.
     """
 
     locator: str
@@ -54,6 +60,8 @@ class Repository:
     revision: str | None = None
     commits: tuple[Commit, ...] = ()
     notes: tuple[tuple[str, str], ...] = field(default=())
+    part: Callable[[str, int, int], bytes] | None = None
+    at: Callable[[str, str], bytes] | None = None
 
     def readable(self, path: str) -> bool:
         """Return whether the bytes of ``path`` can be had."""

@@ -6,7 +6,8 @@ alphabets are undone, the sentencepiece mark and WordPiece's missing ``##`` beco
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import Any
 
 from filiation.checkpoint.model import Checkpoint
 from filiation.vocabulary.ggml import from_metadata
@@ -35,24 +36,36 @@ def read(checkpoint: Checkpoint) -> Vocabulary | None:
     if inside is not None:
         return inside
     names = {f.name for f in checkpoint.files} | set(checkpoint.side_files)
+    return from_files(names, lambda name: _bytes(checkpoint, name))
+
+
+def from_files(names: Collection[str], read: Callable[[str], bytes]) -> Vocabulary | None:
+    """Return the vocabulary that a folder's tokenizer files hold, None where there is none.
+
+    Args:
+        names: of the files in the folder.
+        read: returns a file's bytes.
+
+    Raises:
+        CorruptCheckpointError: a tokenizer file is there and cannot be read.
+    """
     if _COMPLETE in names:
-        document = parsed(_text(checkpoint, _COMPLETE), _COMPLETE)
-        return from_tokenizer_json(document, _COMPLETE)
-    found = next((parse(_bytes(checkpoint, name), name) for name, parse in _READERS if name in names), None)
+        return from_tokenizer_json(_parsed(read(_COMPLETE), _COMPLETE), _COMPLETE)
+    found = next((parse(read(name), name) for name, parse in _READERS if name in names), None)
     if found is None:
         ranks = min((n for n in names if n.endswith(".tiktoken")), default=None)
-        found = from_tiktoken(_bytes(checkpoint, ranks), ranks) if ranks is not None else None
-    return None if found is None else with_added(found, _added(checkpoint, names))
+        found = from_tiktoken(read(ranks), ranks) if ranks is not None else None
+    return None if found is None else with_added(found, _added(names, read))
 
 
 _COMPLETE = "tokenizer.json"
 
 
-def _added(checkpoint: Checkpoint, names: set[str]) -> dict[str, int]:
+def _added(names: Collection[str], read: Callable[[str], bytes]) -> dict[str, int]:
     added: dict[str, int] = {}
     for name in ("added_tokens.json", "tokenizer_config.json"):
         if name in names:
-            document = parsed(_text(checkpoint, name), name)
+            document = _parsed(read(name), name)
             if name != "tokenizer_config.json" or "added_tokens_decoder" in document:
                 added |= added_tokens(document)
     return added
@@ -64,12 +77,12 @@ def _bytes(checkpoint: Checkpoint, name: str) -> bytes:
     )
 
 
-def _text(checkpoint: Checkpoint, name: str) -> str:
-    return _bytes(checkpoint, name).decode("utf-8", "replace")
+def _parsed(data: bytes, file: str) -> Any:
+    return parsed(data.decode("utf-8", "replace"), file)
 
 
 def _vocab_json(data: bytes, file: str) -> Vocabulary:
-    return from_vocab_json(parsed(data.decode("utf-8", "replace"), file), file)
+    return from_vocab_json(_parsed(data, file), file)
 
 
 def _pieces(data: bytes, file: str) -> Vocabulary:
@@ -87,4 +100,4 @@ _READERS: tuple[tuple[str, Callable[[bytes, str], Vocabulary]], ...] = (
 )
 
 
-__all__ = ["Vocabulary", "read", "shared_rows"]
+__all__ = ["Vocabulary", "from_files", "from_metadata", "read", "shared_rows"]

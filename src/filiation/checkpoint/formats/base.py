@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from filiation.checkpoint.model import StoredTensor
+from filiation.checkpoint.shards import POINTER_START
 from filiation.checkpoint.sources.base import Source
 from filiation.errors import CorruptCheckpointError, NotFoundError
 from filiation.evidence import FileRecord
 
 _POINTER_SIZE = 1024
-POINTER_START = b"version https://git-lfs"
 
 
 @dataclass(frozen=True, slots=True)

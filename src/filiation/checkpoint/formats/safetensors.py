@@ -25,6 +25,8 @@ from filiation.checkpoint.model import StoredTensor, TensorInfo
 from filiation.checkpoint.ranges import RangeTensor, Run
 from filiation.checkpoint.shards import (
     INDEX_ENDING,
+    PART,
+    DuplicateKeyError,
     ShardIndex,
     ask_for_one,
     check_index,
@@ -35,6 +37,7 @@ from filiation.checkpoint.shards import (
     shard_name,
 )
 from filiation.checkpoint.sources.base import Source
+from filiation.checkpoint.tensor_parallel import check_numbers, joined, read_params
 from filiation.errors import CorruptCheckpointError, UnsupportedFormatError
 
 NAME = "safetensors"
@@ -70,12 +73,17 @@ def load(source: Source) -> Loaded:
     choice = _choose(source)
     headers = [read_header(source, file) for file in choice.files]
     tensors: dict[str, StoredTensor] = {}
-    for file, header in zip(choice.files, headers, strict=True):
-        for name, tensor in header.tensors.items():
+    notes = list(choice.notes)
+    parts = [(file, header.tensors) for file, header in zip(choice.files, headers, strict=True)]
+    if len(parts) > 1 and all(PART.fullmatch(file) for file in choice.files):
+        tensors = joined(parts, read_params(source))
+        notes.append(f"{len(parts)} tensor-parallel parts were put together")
+        parts = []
+    for file, part in parts:
+        for name, tensor in part.items():
             if name in tensors:
                 raise in_two_files(name, tensors[name].info.file, file)
             tensors[name] = tensor
-    notes = list(choice.notes)
     if choice.index is not None:
         notes += check_index(choice.index, tensors)
     metadata: dict[str, Any] = {}
@@ -95,7 +103,8 @@ class _Choice:
 def _choose(source: Source) -> _Choice:
     """Pick the files that make up the model, in the order in which transformers would look for them."""
     chosen = chosen_file(source)
-    if chosen is not None and shard_name(chosen) is None and not chosen.endswith(INDEX_ENDING):
+    alone = chosen is not None and shard_name(chosen) is None and not PART.fullmatch(chosen)
+    if chosen is not None and alone and not chosen.endswith(INDEX_ENDING):
         return _Choice([chosen])
     names = [name for name in top_level(source, ENDING) if name != ADAPTER]
     indices = top_level(source, ENDING + INDEX_ENDING)
@@ -120,6 +129,9 @@ def _without_index(source: Source, names: Sequence[str]) -> _Choice:
     if len(sets) == 1 and (not single or sets[0][0].startswith("model")):
         note = f"no index file: the {len(sets[0])} shards were found by their numbers"
         return _Choice(sets[0], notes=(note,))
+    if single and not sets and all(PART.fullmatch(name) for name in single):
+        check_numbers(single)
+        return _Choice(single)
     if len(single) == 1 and not sets:
         return _Choice(single)
     raise ask_for_one(source, [*(s[0] for s in sets), *single], NAME)
@@ -137,6 +149,9 @@ def read_header(source: Source, file: str) -> Header:
     if len(first) < 8:
         raise _corrupt(file, f"The file holds {size} bytes, not even the header's length.")
     (length,) = struct.unpack("<Q", first[:8])
+    if length > _MAX_HEADER and first[:8].isascii() and first[:8].decode().isprintable():
+        reason = f"It begins with {first[:24]!a}: text, such as an error page saved in place of the weights."
+        raise _corrupt(file, reason, "not safetensors")
     if length > _MAX_HEADER:
         raise _corrupt(
             file,
@@ -154,7 +169,7 @@ def read_header(source: Source, file: str) -> Header:
 def _parse(source: Source, file: str, raw: bytes, size: int) -> Header:
     if not raw.startswith(b"{"):
         raise _corrupt(file, "The header does not begin with '{': this is not a safetensors file.")
-    entries = parse_json(raw, file)
+    entries = _json(file, raw)
     metadata = entries.pop("__metadata__", None) or {}
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in cast(Any, metadata).values()):
         raise _corrupt(file, "__metadata__ is not a map of text to text.")
@@ -165,6 +180,17 @@ def _parse(source: Source, file: str, raw: bytes, size: int) -> Header:
     found.sort(key=lambda t: (t.run.offset, t.run.offset + t.info.nbytes))
     _check_coverage(file, found, base, size)
     return Header({t.info.name: t for t in found}, cast(dict[str, str], metadata))
+
+
+def _json(file: str, raw: bytes) -> dict[str, Any]:
+    try:
+        return parse_json(raw, file)
+    except CorruptCheckpointError as error:
+        cause, tensor = error.__cause__, None
+        if isinstance(cause, DuplicateKeyError) and cause.args[0] not in ("dtype", "shape", "data_offsets"):
+            name = str(cause.args[0])  # a hostile one must not reach the terminal as it is
+            tensor = name if name.isprintable() else ascii(name)
+        raise _corrupt(file, error.reason or "It cannot be parsed.", "header", tensor) from error
 
 
 def _entry(source: Source, file: str, name: str, entry: Any, base: int) -> RangeTensor:
@@ -221,6 +247,9 @@ def _check_coverage(file: str, tensors: Sequence[RangeTensor], base: int, size: 
         start, name = tensor.run.offset, tensor.info.name
         if start < end:
             raise _corrupt(file, "Its bytes overlap those of the tensor before it.", "overlapping", name)
+        if start > size:
+            reason = f"Its bytes begin at {start}, the file ends at {size}."
+            raise _corrupt(file, reason, "out of range", name)
         if start > end:
             raise _corrupt(file, f"{start - end} bytes before it belong to no tensor.", "gap", name)
         end = start + tensor.info.nbytes

@@ -20,6 +20,7 @@ from filiation.checkpoint.formats.base import (
 from filiation.checkpoint.model import StoredTensor
 from filiation.checkpoint.shards import (
     INDEX_ENDING,
+    PART,
     ShardIndex,
     ask_for_one,
     check_index,
@@ -29,6 +30,7 @@ from filiation.checkpoint.shards import (
     shard_name,
 )
 from filiation.checkpoint.sources.base import Source
+from filiation.checkpoint.tensor_parallel import check_numbers, joined, read_params
 from filiation.checkpoint.torchfile.archive import MAGIC
 from filiation.checkpoint.torchfile.standins import PickleError, UnsafePickleError, UnsupportedPickleError
 from filiation.checkpoint.torchfile.statedict import find_tensors, stored_tensors
@@ -44,7 +46,6 @@ _NOT_WEIGHTS = re.compile(
     r"(training_args|optimizer|scheduler|scaler|rng_state|random_states|trainer_state|adapter_model|openvino|tf_|"
     r"flax_|tokenizer|vocab|mp_rank_\d+_\w*optim|zero_pp_rank).*"
 )
-_PART = re.compile(r"consolidated\.\d+\.pth")
 
 
 def recognises(source: Source) -> bool:
@@ -60,12 +61,19 @@ def load(source: Source) -> Loaded:
     files, index, notes = _choose(source)
     tensors: dict[str, StoredTensor] = {}
     found = list(notes)
+    parts: list[tuple[str, dict[str, StoredTensor]]] = []
     for file in files:
         part, said = read_file(source, file)
         found += said
+        parts.append((file, part))
+    if len(parts) > 1 and all(PART.fullmatch(file) for file in files):
+        tensors = joined(parts, read_params(source))
+        found.append(f"{len(parts)} tensor-parallel parts were put together")
+        parts = []
+    for file, part in parts:
         for name, tensor in part.items():
             if name in tensors:
-                raise in_two_files(name, tensors[name].info.file, file, _advice(file))
+                raise in_two_files(name, tensors[name].info.file, file)
             tensors[name] = tensor
     if index is not None:
         found += check_index(index, tensors)
@@ -100,7 +108,8 @@ def read_file(source: Source, file: str) -> tuple[dict[str, StoredTensor], list[
 def _choose(source: Source) -> tuple[Sequence[str], ShardIndex | None, tuple[str, ...]]:
     """Pick the files that make up the model, in the order in which transformers would look for them."""
     chosen = chosen_file(source)
-    if chosen is not None and shard_name(chosen) is None and chosen != _INDEX:
+    alone = chosen is not None and shard_name(chosen) is None and not PART.fullmatch(chosen)
+    if chosen is not None and alone and chosen != _INDEX:
         return [chosen], None, ()
     names = _candidates(source)
     if "pytorch_model.bin" in names:
@@ -113,8 +122,11 @@ def _choose(source: Source) -> tuple[Sequence[str], ShardIndex | None, tuple[str
     if len(sets) == 1 and (not single or sets[0][0].startswith("pytorch_model")):
         note = f"no index file: the {len(sets[0])} shards were found by their numbers"
         return sets[0], None, (note, *_left_out(len(single)))
-    parts = [name for name in single if _PART.fullmatch(name)]
-    if not sets and (len(single) == 1 or (parts and len(parts) == len(single))):
+    parts = [name for name in single if PART.fullmatch(name)]
+    if not sets and parts and len(parts) == len(single):
+        check_numbers(parts)
+        return parts, None, ()
+    if not sets and len(single) == 1:
         return single, None, ()
     raise ask_for_one(source, [*(s[0] for s in sets), *single], "PyTorch")
 
@@ -126,18 +138,12 @@ def _left_out(count: int) -> tuple[str, ...]:
 def _candidates(source: Source) -> list[str]:
     """Return the files that may be weights: by name, and by their first bytes where the name says little."""
     names = [name for name in top_level(source, *ENDINGS) if not _NOT_WEIGHTS.fullmatch(name)]
-    return [n for n in names if n.startswith("pytorch_model") or _PART.fullmatch(n) or _is_torch(source, n)]
+    return [n for n in names if n.startswith("pytorch_model") or PART.fullmatch(n) or _is_torch(source, n)]
 
 
 def _is_torch(source: Source, name: str) -> bool:
     first = leading_bytes(source, name, 4)
     return first == MAGIC or (first[:1] == b"\x80" and first[1:2] in b"\2\3\4\5")
-
-
-def _advice(file: str) -> str | None:
-    if not _PART.fullmatch(file):
-        return None
-    return "These are tensor-parallel parts; convert them to the Hugging Face layout first."
 
 
 def _unsafe(file: str, name: str) -> UnsafeCheckpointError:

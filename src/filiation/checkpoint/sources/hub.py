@@ -22,7 +22,7 @@ from urllib.parse import quote
 from filiation.checkpoint.sources.http_client import HttpClient, Version
 from filiation.checkpoint.sources.http_link import Link, StatusError, may_carry_token
 from filiation.checkpoint.sources.http_retry import Patience
-from filiation.checkpoint.sources.hub_cache import COMMIT, HubCache, Listed, read_cached
+from filiation.checkpoint.sources.hub_cache import COMMIT, HubCache, Listed, as_git_id, read_cached
 from filiation.checkpoint.sources.hub_errors import (
     incomplete_cache,
     no_such_path,
@@ -156,9 +156,10 @@ def _ask(place: HubLocator, settings: HubSettings, client: HttpClient) -> _Snaps
 
 def _listed(entry: Mapping[str, Any]) -> Listed:
     lfs = cast("Mapping[str, Any] | None", entry.get("lfs"))
+    git_id = as_git_id(entry.get("blobId"))
     if lfs is None:
-        return Listed(int(entry["size"]))
-    return Listed(int(lfs["size"]), str(lfs["sha256"]), large=True)
+        return Listed(int(entry["size"]), git_id=git_id)
+    return Listed(int(lfs["size"]), str(lfs["sha256"]), large=True, git_id=git_id)
 
 
 class HubSource:
@@ -232,6 +233,10 @@ class HubSource:
             FileRecord(name, file.size, file.sha256, None if file.sha256 else _NOT_HASHED)
             for name, file in self._listing.items()
         ]
+
+    def git_ids(self) -> Mapping[str, str]:
+        """Return git's object id of every file whose id the hub told; of a large file, its pointer's."""
+        return {name: file.git_id for name, file in self._listing.items() if file.git_id is not None}
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
         """Return bytes ``start:stop``; see :meth:`filiation.checkpoint.sources.base.Source.read`."""

@@ -23,11 +23,15 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A file as the hub lists it: bytes, and the SHA-256 it records for large files."""
+    """A file as the hub lists it: bytes, the SHA-256 it records for large files, and git's object id of the file.
+
+    The object id of a large file is that of the pointer that stands for it in git.
+    """
 
     size: int
     sha256: str | None = None
     large: bool = False
+    git_id: str | None = None
 
 
 class HubCache:
@@ -123,4 +127,10 @@ def read_cached(path: Path, name: str, start: int, buffer: memoryview) -> None:
 def _listed(entry: Mapping[str, Any]) -> Listed:
     sha256 = entry.get("lfs_sha256")
     large = sha256 is not None
-    return Listed(int(entry["lfs_size"] if large else entry["size"]), cast("str | None", sha256), large)
+    size = int(entry["lfs_size"] if large else entry["size"])
+    return Listed(size, cast("str | None", sha256), large, as_git_id(entry.get("blob_id")))
+
+
+def as_git_id(value: object) -> str | None:
+    """Return git's object id, None for anything else."""
+    return value if isinstance(value, str) and COMMIT.fullmatch(value) else None

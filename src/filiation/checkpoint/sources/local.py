@@ -58,7 +58,7 @@ class LocalSource:
         self.chosen = None if _is_folder(path) else path.name
         folder = path if self.chosen is None else path.parent
         self._root = _real(folder)
-        self._blobs = _blobs_of(self._root)
+        self._blobs = blobs_of(self._root)
         self._refused: dict[str, InputError] = {}
         self._entries = self._listed()
         if self.chosen is not None:
@@ -196,7 +196,7 @@ class LocalSource:
         return real.is_relative_to(self._root) or (self._blobs is not None and real.parent == self._blobs)
 
 
-def _blobs_of(root: Path) -> Path | None:
+def blobs_of(root: Path) -> Path | None:
     """Return the ``blobs`` folder that a snapshot in the hub's cache may link into."""
     for folder in (root, *root.parents):
         repo = folder.parent.parent

@@ -1,0 +1,112 @@
+"""What a repository says of itself: every claim with its place.
+
+Subjects of claims, by where they stand:
+
+- card: ``base_model``, ``base_model_relation``, ``license``, ``license_name``, ``license_link``, ``datasets``,
+  ``tags``, ``card_name``; ``card_problem`` (a phrase key) where the front matter could not be read in full;
+- prose: ``prose_parent``, ``prose_architecture``, ``prose_outputs``, ``prose_denial``;
+- configurations: ``config_name_or_path``, ``config_name``, ``config_model_type``, ``config_architecture``,
+  ``auto_map``, ``quantization``, ``adapter_base``, ``adapter_type``, ``tokenizer_class``, ``tokenizer_name_or_path``;
+- merge recipes: ``merge_parent``, ``merge_method``;
+- GGUF: ``gguf_base_model``, ``gguf_source``, ``gguf_name``, ``gguf_license``, ``gguf_license_name``,
+  ``gguf_license_link``, ``gguf_dataset``, ``gguf_architecture``;
+- licence files: ``licence_text``, ``licence_mention`` (an id of the registry, or ``unknown``);
+- heads of code files: ``header_holder``, ``header_licence``, ``header_changed``;
+- the repository's own name: ``repository_name``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from filiation.disclosure import cardyaml
+from filiation.disclosure.configs import config_claims, gguf_claims, merge_claims
+from filiation.disclosure.headers import read_head
+from filiation.disclosure.papers import Papers, read_papers
+from filiation.disclosure.prose import statements
+from filiation.evidence import Claim, Place
+from filiation.repository import Repository
+
+CARD_KEYS = frozenset(
+    {
+        "base_model", "base_model_relation", "license", "license_name", "license_link", "datasets", "tags",
+        "model_name",
+    }
+)  # fmt: skip
+
+MAX_CODE_FILES = 400
+"""Code files whose heads are read."""
+
+MAX_CODE = 1 << 20
+"""Bytes of such a file."""
+
+_CODE = (".py", ".pyi", ".cu", ".cpp", ".cc", ".c", ".h", ".js", ".ts", ".rs", ".go", ".java")
+
+
+def claims(repository: Repository) -> tuple[Claim, ...]:
+    """Return everything that a repository says of its parents, licence, data and name, each with its place.
+
+    Args:
+        repository: as :func:`filiation.repository.open` returns it. Nothing in it is run.
+    """
+    papers = read_papers(repository)
+    found = [
+        Claim("repository_name", repository.name, Place(file=None)),
+        *card_claims(papers),
+        *prose_claims(papers),
+        *config_claims(repository),
+        *merge_claims(repository),
+        *gguf_claims(repository),
+        *licence_claims(papers),
+        *header_claims(repository),
+    ]
+    return tuple(dict.fromkeys(found))
+
+
+def card_claims(papers: Papers) -> Iterator[Claim]:
+    """Yield what the card's front matter says, as written."""
+    card = papers.card
+    if card is None:
+        return
+    front = cardyaml.read(card.text, CARD_KEYS)
+    if front.problem:
+        yield Claim("card_problem", front.problem, card.place(1))
+    for key, values in front.values.items():
+        subject = "card_name" if key == "model_name" else key
+        for value in values:
+            if value.text.strip():
+                yield Claim(subject, value.text.strip(), card.place(value.line))
+
+
+def prose_claims(papers: Papers) -> Iterator[Claim]:
+    """Yield what the prose of the cards says of parents."""
+    for card in papers.cards:
+        start = cardyaml.read(card.text, frozenset()).body_line
+        body = "\n".join(card.text.splitlines()[start - 1 :])
+        for said in statements(body, start):
+            yield Claim(f"prose_{said.kind}", said.name, card.place(said.line))
+
+
+def licence_claims(papers: Papers) -> Iterator[Claim]:
+    """Yield what each licence file was recognised as."""
+    for entry in papers.licences:
+        subject = "licence_mention" if entry.found.basis == "mention" else "licence_text"
+        for ident in entry.found.ids or ("unknown",):
+            yield Claim(subject, ident, entry.paper.place(1))
+
+
+def header_claims(repository: Repository) -> Iterator[Claim]:
+    """Yield what the heads of code files say of holders, licences and changes."""
+    for path in repository.ending(*_CODE)[:MAX_CODE_FILES]:
+        file = repository.files[path]
+        if (file.size or 0) > MAX_CODE:
+            continue
+        head = read_head(repository.text(path))
+        for holder in head.holders:
+            yield Claim("header_holder", holder.text, Place(path, holder.line, digest=file.sha256))
+        if head.licence is not None:
+            yield Claim(
+                "header_licence", head.licence.text, Place(path, head.licence.line, digest=file.sha256)
+            )
+        for change in head.changed:
+            yield Claim("header_changed", change.text, Place(path, change.line, digest=file.sha256))

@@ -1,0 +1,377 @@
+"""A patch of card, notice, licence files and heads that would satisfy what is owed, as far as files can.
+
+What files cannot do is left, and said: another name, a licence text that is not at hand, an answer to a question.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib.resources import files
+
+from filiation.disclosure import context as contexts
+from filiation.disclosure import names
+from filiation.disclosure.claims import claims as read_claims
+from filiation.disclosure.context import Context
+from filiation.disclosure.frontedit import set_key
+from filiation.disclosure.headers import read_head
+from filiation.disclosure.model import Basis, Licence, Parent, RuleResult
+from filiation.disclosure.papers import read_papers
+from filiation.disclosure.registry import licences
+from filiation.disclosure.rules import RULES
+from filiation.evidence import Claim
+from filiation.repository import Repository, RepositoryFile, git_id
+
+CARD = "README.md"
+NOTICE = "NOTICE"
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Something owed that a patch of files cannot give: the rule, a phrase key, its values."""
+
+    rule: str
+    reason: str
+    values: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """What would be changed.
+
+    Attributes:
+        files: new text by path.
+        name: a name that would meet the naming rules, or None where the present one does.
+        left: what the patch cannot do.
+        diff: the same as a unified diff.
+    """
+
+    files: Mapping[str, str]
+    name: str | None
+    left: tuple[Left, ...]
+    diff: str
+
+
+def fix(
+    repository: Repository,
+    claims: Sequence[Claim] | None = None,
+    parents: Sequence[Parent] = (),
+    findings: Sequence[Parent] = (),
+    language: str = "en",
+) -> Patch:
+    """Return a patch that would satisfy what the rules find missing or contradicted.
+
+    Args:
+        repository: the suspect's files; nothing is written.
+        claims, parents, findings: as for :func:`~filiation.disclosure.check.check`.
+        language: of the sentences that are added: ``en`` or ``zh-CN``.
+    """
+    said = read_claims(repository) if claims is None else tuple(claims)
+    made = contexts.make(repository, said, parents, findings)
+    owed = [r for rule in RULES.values() for r in rule(made) if r.owed]
+    desk = _Desk(made, _sentences()[language])
+    for result in owed:
+        _EDITS.get(result.id, _cannot)(desk, result)
+    return desk.patch()
+
+
+def patched(repository: Repository, patch: Patch) -> Repository:
+    """Return the repository as it would be: files replaced and added, under the suggested name."""
+    known = dict(repository.files)
+    data = {path: text.encode() for path, text in patch.files.items()}
+    for path, raw in data.items():
+        known[path] = RepositoryFile(path, len(raw), git_id(raw), hashlib.sha256(raw).hexdigest())
+
+    def read(path: str) -> bytes:
+        return data[path] if path in data else repository.read(path)
+
+    return replace(repository, name=patch.name or repository.name, files=known, read=read)
+
+
+@cache
+def _sentences() -> Mapping[str, Mapping[str, str]]:
+    text = (files("filiation.disclosure") / "words" / "patch.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+class _Desk:
+    """The files as they are being edited."""
+
+    def __init__(self, context: Context, words: Mapping[str, str]) -> None:
+        self.context = context
+        self.words = words
+        self.left: list[Left] = []
+        self.name: str | None = None
+        self._new: dict[str, str] = {}
+        self.card = context.papers.card.path if context.papers.card else CARD
+
+    def text(self, path: str) -> str:
+        """Return a file as edited so far; an empty one where there is none."""
+        if path not in self._new and self.context.repository.readable(path):
+            return self.context.repository.text(path)
+        return self._new.get(path, "")
+
+    def put(self, path: str, text: str) -> None:
+        """Replace a file's text."""
+        self._new[path] = text
+
+    def has(self, path: str) -> bool:
+        """Return whether a path is taken."""
+        return path in self._new or path in self.context.repository.files
+
+    def front(self, key: str, values: Sequence[str]) -> None:
+        """Set a key of the card's front matter."""
+        self.put(self.card, set_key(self.text(self.card), key, list(values)))
+
+    def say(self, sentence: str) -> None:
+        """Add a sentence below the attribution heading, once."""
+        text = self.text(self.card)
+        if sentence in text:
+            return
+        heading = self.words["heading"]
+        if heading not in text.splitlines():
+            text = f"{text.rstrip()}\n\n{heading}\n" if text.strip() else f"{heading}\n"
+        self.put(self.card, f"{text.rstrip()}\n\n{sentence}\n")
+
+    def notice(self, line: str) -> None:
+        """Add a line to the notice file, once."""
+        notices = self.context.papers.notices
+        path = notices[0].path if notices else NOTICE
+        text = self.text(path)
+        if line not in text:
+            self.put(path, f"{text.rstrip()}\n\n{line}\n" if text.strip() else f"{line}\n")
+
+    def parent(self, result: RuleResult) -> Parent | None:
+        """Return the parent that a result speaks of."""
+        return next((p for p in self.context.parents if p.name == result.parent), None)
+
+    def patch(self) -> Patch:
+        """Return what was edited."""
+        changed = {p: t for p, t in sorted(self._new.items()) if not self._as_before(p, t)}
+        diff = "".join(self._difference(path, text) for path, text in changed.items())
+        return Patch(changed, self.name, _once(self.left), diff)
+
+    def _as_before(self, path: str, text: str) -> bool:
+        repository = self.context.repository
+        return repository.readable(path) and repository.text(path) == text
+
+    def _difference(self, path: str, text: str) -> str:
+        repository = self.context.repository
+        there = repository.readable(path)
+        old = repository.text(path).splitlines(keepends=True) if there else []
+        lines = difflib.unified_diff(
+            old, text.splitlines(keepends=True), f"a/{path}" if there else "/dev/null", f"b/{path}"
+        )
+        return "".join(x if x.endswith("\n") else f"{x}\n\\ No newline at end of file\n" for x in lines)
+
+
+def _once(left: Sequence[Left]) -> tuple[Left, ...]:
+    """Say the same thing once: two rules may both want a licence text."""
+    seen: dict[tuple[str, str], Left] = {}
+    for entry in left:
+        seen[(entry.reason, str(sorted(entry.values.items())))] = entry
+    return tuple(seen.values())
+
+
+def _base_model(desk: _Desk, result: RuleResult) -> None:
+    shown = [p.name for p in desk.context.parents if p.by_weights and Basis.OUTPUTS not in p.basis]
+    said = [c.text for c in desk.context.said("base_model")]
+    kept = [] if result.reason == "base_model_differs" else said
+    wanted = list(kept)
+    for name in shown:
+        if not any(names.same(name, have) for have in wanted):
+            wanted.append(name)
+    desk.front("base_model", wanted)
+    desk.front("base_model_relation", [_relation(desk.context, wanted)])
+
+
+def _relation(context: Context, parents: Sequence[str]) -> str:
+    """Return the relation that evidence or files show."""
+    shown = next((p.relation for p in context.parents if p.relation and p.relation != "identical"), None)
+    if shown:
+        return shown
+    if context.said("adapter_base", "adapter_type"):
+        return "adapter"
+    merged = {c.text for c in context.said("merge_parent")}
+    if len(parents) > 1 or len(merged) > 1:
+        return "merge"
+    return "quantized" if context.said("quantization") else "finetune"
+
+
+def _fix_relation(desk: _Desk, result: RuleResult) -> None:
+    desk.front(
+        "base_model_relation", [_relation(desk.context, [c.text for c in desk.context.said("base_model")])]
+    )
+
+
+def _prose(desk: _Desk, result: RuleResult) -> None:
+    parent = desk.parent(result)
+    if parent is None:
+        return
+    if result.reason == "prose_denies":
+        desk.left.append(Left("D3", "disclosure.left.denial", {"parent": parent.name}))
+        return
+    if parent.by_outputs:
+        kind = "outputs"
+    elif not parent.by_weights:
+        kind = "code"
+    else:
+        kind = parent.relation or _relation(desk.context, [parent.name])
+    desk.say(desk.words[kind].format(parent=_linked(parent.name)))
+
+
+def _linked(name: str) -> str:
+    return f"[{name}](https://huggingface.co/{name})" if names.publisher(name) else name
+
+
+def _licence(desk: _Desk, result: RuleResult) -> None:
+    """L1 and L2: the tag becomes the licence that the parents' terms ask for, else the one whose text is there."""
+    target = _target(desk.context)
+    if target is None:
+        desk.left.append(Left(result.id, "disclosure.left.choose_licence"))
+        return
+    if target.hub:
+        desk.front("license", [target.hub[0]])
+    elif target.spdx and not target.spdx.startswith("LicenseRef-"):
+        desk.front("license", [target.spdx.lower()])
+    else:
+        desk.front("license", ["other"])
+        desk.front("license_name", [target.names[0] if target.names else target.id])
+        desk.front("license_link", ["LICENSE"])
+    _copy(desk, target, result.id)
+
+
+def _target(context: Context) -> Licence | None:
+    """Return the licence that the repository must have: a parent's that is not permissive, else its own text's."""
+    asked: list[Licence] = []
+    for parent in context.parents:
+        if parent.by_weights:
+            asked += context.model_terms(parent).licences
+        elif parent.by_outputs:
+            asked += [x for x in context.model_terms(parent).licences if x.output_clause]
+    strict = list(dict.fromkeys(x for x in asked if x.kind not in {"permissive", "notice_only"}))
+    if len(strict) == 1:
+        return strict[0]
+    if strict:
+        return None
+    shown = [licences()[i] for i in sorted(context.own.shown)]
+    declared = [group[0] for group in context.own.declared if len(group) == 1]
+    return next(iter([*declared[:1], *shown, *asked]), None)
+
+
+def _copy(desk: _Desk, licence: Licence, rule: str) -> None:
+    """Ship the licence's text where a parent's repository holds it; the registry keeps no texts."""
+    if desk.context.papers.licence_with([licence.id]):
+        return
+    for parent in desk.context.parents:
+        held = read_papers(parent.repository).licence_with([licence.id]) if parent.repository else None
+        if held:
+            path = "LICENSE" if not desk.has("LICENSE") else f"LICENSE-{licence.id}"
+            if not desk.has(path):
+                desk.put(path, held.paper.text)
+            return
+    link = licence.links[0] if licence.links else licence.name
+    desk.left.append(Left(rule, "disclosure.left.licence_text", {"licence": licence.name, "link": link}))
+
+
+def _ship(desk: _Desk, result: RuleResult) -> None:
+    for licence in (licences()[i] for i in [result.licence] if i):
+        _copy(desk, licence, "L6")
+
+
+def _notice(desk: _Desk, result: RuleResult) -> None:
+    line = str(result.values.get("line", ""))
+    if line:
+        desk.notice(line)
+
+
+def _name(desk: _Desk, result: RuleResult) -> None:
+    part, rule = str(result.values["part"]), str(result.values["how"])
+    desk.name = names.suggestion(desk.name or desk.context.repository.name, part, rule)
+    desk.left.append(Left("L4", "disclosure.left.rename", {"name": desk.name, "part": part}))
+
+
+def _display(desk: _Desk, result: RuleResult) -> None:
+    parent = str(result.parent)
+    phrase = str(result.values["phrase"])
+    if result.licence == "yi-notice-2024":
+        phrase = f"{phrase} {names.own(parent)} by 01.AI, used under the Apache 2.0 License"
+    elif result.licence == "falcon-2-11b-1.0":
+        phrase = f"{desk.context.repository.name} {phrase}"
+    desk.say(f"{phrase}.")
+
+
+def _changes(desk: _Desk, result: RuleResult) -> None:
+    parent, file = desk.parent(result), str(result.values.get("file", ""))
+    if parent is None:
+        return
+    if not file:
+        _prose(desk, result)
+        return
+    finding = next((f for f in parent.code if f.suspect_file == file), None)
+    source = (finding.reference_file if finding else None) or file
+    _into_head(desk, file, [desk.words["changed"].format(file=source, parent=parent.name)])
+
+
+def _holders(desk: _Desk, result: RuleResult) -> None:
+    lost = [line for line in str(result.values.get("holders", "")).split("; ") if line]
+    _into_head(desk, str(result.values["file"]), [desk.words["copyright"], *lost])
+
+
+def _into_head(desk: _Desk, path: str, sentences: Sequence[str]) -> None:
+    """Add comment lines to a code file: behind an interpreter or encoding line, before all else."""
+    if not desk.context.repository.readable(path):
+        desk.left.append(Left("L7", "disclosure.left.file", {"file": path}))
+        return
+    mark = "#" if path.endswith((".py", ".pyi")) else "//"
+    lines = desk.text(path).splitlines()
+    at = 0
+    while at < min(2, len(lines)) and (lines[at].startswith("#!") or "coding" in lines[at][:40]):
+        at += 1
+    added = [
+        f"{mark} {s}" for s in sentences if s not in "\n".join(lines[: read_head(desk.text(path)).lines])
+    ]
+    desk.put(path, "\n".join([*lines[:at], *added, *lines[at:]]) + "\n")
+
+
+def _use(desk: _Desk, result: RuleResult) -> None:
+    for licence in (licences()[i] for i in [result.licence] if i):
+        asked = next((o for o in licence.asks("use") if o.link), None)
+        link = (asked.link if asked else None) or (licence.links[0] if licence.links else "LICENSE")
+        desk.say(desk.words["use"].format(licence=licence.name, link=link))
+
+
+def _cannot(desk: _Desk, result: RuleResult) -> None:
+    desk.left.append(Left(result.id, f"disclosure.reason.{result.reason}", _texts(result.values)))
+
+
+def _texts(values: Mapping[str, object]) -> dict[str, str]:
+    return {key: str(value) for key, value in values.items() if value is not None}
+
+
+def _leftover(desk: _Desk, result: RuleResult) -> None:
+    """A reference to an undeclared model that is a parent is settled by D1; any other is for people."""
+    if result.reason == "reference_undeclared" and desk.context.is_parent(str(result.values["said"])):
+        return
+    _cannot(desk, result)
+
+
+_EDITS: Mapping[str, Callable[[_Desk, RuleResult], None]] = {
+    "D1": _base_model,
+    "D2": _fix_relation,
+    "D3": _prose,
+    "D4": _leftover,
+    "L1": _licence,
+    "L2": _licence,
+    "L3": _notice,
+    "L4": _name,
+    "L5": _display,
+    "L6": _ship,
+    "L7": _changes,
+    "L8": _holders,
+    "L9": _use,
+}

@@ -1,0 +1,177 @@
+"""D1 to D3: is the parent declared in the card, is the relation plausible, does the prose say it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from filiation.disclosure import names
+from filiation.disclosure.configs import read_json
+from filiation.disclosure.context import Context
+from filiation.disclosure.model import Basis, Parent, RuleResult
+from filiation.disclosure.rules.answers import (
+    CANNOT_TELL,
+    CONTRADICTED,
+    MISSING,
+    NOT_APPLICABLE,
+    SATISFIED,
+    answer,
+)
+from filiation.evidence import Claim, Place
+from filiation.repository import Repository
+
+_GEOMETRY = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "model_type")
+_RELATIONS = frozenset({"adapter", "merge", "quantized", "finetune"})
+
+
+def base_model(context: Context) -> Iterator[RuleResult]:
+    """D1: ``base_model`` of the card against the parents that the repository's files or the evidence show."""
+    written = context.said("base_model")
+    shown = [p for p in context.parents if p.by_weights]
+    if not shown:
+        yield answer("D1", NOT_APPLICABLE if context.parents else CANNOT_TELL, "no_parent_by_weights")
+        return
+    for parent in shown:
+        yield _declared(context, parent, written)
+
+
+def _declared(context: Context, parent: Parent, written: Sequence[Claim]) -> RuleResult:
+    exact = [c for c in written if names.same(c.text, parent.name)]
+    found = next(iter(exact or [c for c in written if names.means(parent.name, c.text)]), None)
+    if found:
+        return answer("D1", SATISFIED, "base_model_declared", found.place, parent=parent.name)
+    sibling = next((c for c in written if names.siblings(c.text, parent.name)), None)
+    if sibling:
+        return answer(
+            "D1", CANNOT_TELL, "base_model_sibling", sibling.place, parent=parent.name, said=sibling.text
+        )
+    if not written:
+        elsewhere = _elsewhere(context, parent)
+        reason = "base_model_elsewhere" if elsewhere else "base_model_missing"
+        place = elsewhere.place if elsewhere else _card(context)
+        return answer("D1", MISSING, reason, place, parent=parent.name)
+    others = [p for p in context.parents if p is not parent and p.by_weights]
+    partly = any(names.same(c.text, p.name) for c in written for p in others)
+    said = ", ".join(c.text for c in written)
+    if partly:
+        return answer("D1", MISSING, "base_model_partial", written[0].place, parent=parent.name, said=said)
+    return answer("D1", CONTRADICTED, "base_model_differs", written[0].place, parent=parent.name, said=said)
+
+
+def _elsewhere(context: Context, parent: Parent) -> Claim | None:
+    said = context.said("adapter_base", "merge_parent", "gguf_base_model", "prose_parent")
+    return next(
+        (c for c in said if names.means(c.text, parent.name) or names.means(parent.name, c.text)), None
+    )
+
+
+def _card(context: Context) -> Place | None:
+    return context.papers.card.place(1) if context.papers.card else None
+
+
+def relation(context: Context) -> Iterator[RuleResult]:
+    """D2: the relation, declared or as the hub infers it, against files, configurations and evidence."""
+    written = context.said("base_model")
+    if not written:
+        yield answer("D2", NOT_APPLICABLE, "no_base_model")
+        return
+    said = next(iter(context.said("base_model_relation")), None)
+    name = (said.text.strip().lower() if said else None) or _inferred(context, written)
+    place = said.place if said else written[0].place
+    if name not in _RELATIONS:
+        yield answer("D2", CANNOT_TELL, "relation_unknown", place, relation=name)
+        return
+    against = _against(context, name, written)
+    for other in [p for p in context.parents if p.relation in _RELATIONS and p.relation != name]:
+        if not (name == "merge" or other.relation == "finetune"):
+            against = against or ("relation_evidence", {"shown": other.relation})
+    if against is None:
+        yield answer("D2", SATISFIED, "relation_plausible", place, relation=name)
+        return
+    reason, values = against
+    yield answer("D2", CONTRADICTED, reason, place, relation=name, **values)
+
+
+def _inferred(context: Context, written: Sequence[Claim]) -> str:
+    """The hub's own inference where the card does not say: several parents mean a merge, an adapter file an adapter."""
+    if len(written) > 1:
+        return "merge"
+    if context.said("adapter_base"):
+        return "adapter"
+    return "quantized" if context.said("quantization") else "finetune"
+
+
+def _against(context: Context, name: str, written: Sequence[Claim]) -> tuple[str, dict[str, Any]] | None:
+    """Return why the files speak against a relation, or None."""
+    if name == "adapter" and context.is_model and not context.said("adapter_base", "adapter_type"):
+        return "relation_no_adapter", {}
+    if name != "adapter" and context.said("adapter_base") and not _whole(context.repository):
+        return "relation_is_adapter", {}
+    if name == "merge" and len({c.text for c in written}) < 2 and len(_merged(context)) < 2:
+        return "relation_one_parent", {}
+    if name == "quantized":
+        changed = [c for p in context.parents for c in _geometry(context.repository, p.repository)]
+        if changed:
+            return "relation_shapes_differ", {"changed": ", ".join(changed)}
+    return None
+
+
+def _merged(context: Context) -> set[str]:
+    return {c.text for c in context.said("merge_parent")}
+
+
+def _whole(repository: Repository) -> bool:
+    """Whether weights of a whole model are there beside those of an adapter."""
+    known = (p.rpartition("/")[2].lower() for p in repository.files)
+    return any(f.endswith((".safetensors", ".bin", ".gguf")) and not f.startswith("adapter") for f in known)
+
+
+def _geometry(one: Repository, other: Repository | None) -> list[str]:
+    """Return the settings of shape in which two configurations differ."""
+    if other is None:
+        return []
+    mine, theirs = read_json(one, "config.json")[1], read_json(other, "config.json")[1]
+    return [k for k in _GEOMETRY if k in mine and k in theirs and mine[k] != theirs[k]]
+
+
+def prose(context: Context) -> Iterator[RuleResult]:
+    """D3: a sentence that says where the model, or its code, comes from."""
+    if not context.parents:
+        yield answer("D3", NOT_APPLICABLE, "no_parent")
+    for parent in context.parents:
+        yield _said(context, parent)
+
+
+def _said(context: Context, parent: Parent) -> RuleResult:
+    subjects = ["prose_parent"]
+    if Basis.CODE in parent.basis and not parent.by_weights:
+        subjects += ["prose_architecture"]
+    if parent.by_outputs:
+        subjects += ["prose_outputs"]
+    said = next((c for c in context.said(*subjects) if _meant(c, parent)), None)
+    if said:
+        return answer("D3", SATISFIED, "prose_says_so", said.place, parent=parent.name)
+    if parent.by_outputs and parent.place is not None:
+        return answer("D3", SATISFIED, "outputs_in_datasets", parent.place, parent=parent.name)
+    denied = next((c for c in context.said("prose_denial") if _meant(c, parent)), None)
+    if denied and parent.by_weights:
+        return answer("D3", CONTRADICTED, "prose_denies", denied.place, parent=parent.name)
+    mention = _mention(context, parent)
+    if mention:
+        return answer("D3", MISSING, "prose_only_mentions", mention, parent=parent.name)
+    reason = "prose_silent" if context.papers.card else "no_card"
+    return answer("D3", MISSING, reason, _card(context), parent=parent.name)
+
+
+def _meant(claim: Claim, parent: Parent) -> bool:
+    return names.means(claim.text, parent.name) or names.means(parent.name, claim.text)
+
+
+def _mention(context: Context, parent: Parent) -> Place | None:
+    """Return where the parent's family is named without being disclosed: a table row, a comparison, a reference."""
+    family = next((p for p in names.pieces(parent.name) if p.isalpha() and len(p) > 1), None)
+    for card in context.papers.cards if family else ():
+        line = card.line_of(family or "")
+        if line is not None:
+            return card.place(line)
+    return None

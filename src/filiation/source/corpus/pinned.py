@@ -1,0 +1,26 @@
+"""The wheels that the shipped corpus is built from, by the digests that the package index states."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Wheel:
+    """A wheel of the package index."""
+
+    package: str
+    version: str
+    sha256: str
+
+    @property
+    def file(self) -> str:
+        """Name of the corpus file."""
+        return f"{self.package}-{self.version}.npz.xz"
+
+
+SHIPPED = (
+    Wheel("transformers", "4.34.0", "3f0187183a7f22c51ecbbc9eac5145df666c5b86bec6feed10e11f0363f3a1f9"),
+    Wheel("transformers", "4.44.2", "1c02c65e7bfa5e52a634aff3da52138b583fc6f263c1f28d547dc144ba3d412d"),
+    Wheel("transformers", "5.23.0", "018e82fd07490ad5bb58414f65e31576033dc7f36bed10c574843f69b90991bf"),
+)

@@ -1,0 +1,156 @@
+"""From rank, margin, rarity and equal nodes to a level. The lines that are drawn here stand in docs/audit/source.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from filiation.source.library import Library
+from filiation.source.model import LEVELS, Candidate, FileFound, Level, RenameMap
+from filiation.source.pair import Pair, compare, overlap
+from filiation.source.prints import Print
+from filiation.source.ranking import Document, Ranked
+
+SAME = 0.8  # share of the suspect's nodes that are equal after one rename map
+MARGIN = 1.5  # the first work's score over the second's
+RARE_STRUCTURES = 3  # that at most two works of the corpus have
+UNUSUAL = 0.05  # how often the best of a whole corpus of unrelated files may score as high
+EXPLAINED = 0.25  # of what two files share may be missing in the third that explains it
+_LOOKED_AT = 3  # candidates of the corpus, and of the given ones, that are compared node by node
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What was found for a file; pair and document are those of the level, null where nothing was found."""
+
+    found: FileFound
+    pair: Pair | None
+    document: Document | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Option:
+    level: Level
+    ranked: Ranked
+    pair: Pair
+    margin: float | None
+
+
+def judge(source: Print, given: Sequence[Document], library: Library) -> Judged:
+    """Return the strongest level that any candidate reaches for one file; of equals, a given reference comes first."""
+    ranked = library.index.rank(source, extra=given)
+    mine = sorted((r for r in ranked if r.document.given is not None), key=lambda r: -r.score)[:_LOOKED_AT]
+    known = [r for r in ranked if r.document.given is None][:_LOOKED_AT]
+    options = [_option(source, each, ranked, library) for each in [*mine, *known] if each.score > 0]
+    best = min(options, key=_order, default=None)
+    candidates = tuple(_candidate(r, library) for r in ranked[:5] if r.score > 0)
+    if best is None:
+        return Judged(_nothing(source, candidates), None, None)
+    return _judged(source, best, ranked, candidates, library)
+
+
+def _order(option: _Option) -> tuple[int, float, bool]:
+    return (
+        LEVELS.index(option.level),
+        -round(option.pair.share, 3),
+        option.ranked.document.given is None,
+    )
+
+
+def _option(source: Print, ranked: Ranked, every: Sequence[Ranked], library: Library) -> _Option:
+    pair = compare(source, ranked.document.fingerprint())
+    others = [r.score for r in every if not _one_work(r, ranked)]
+    margin = ranked.score / max(others) if others and max(others) > 0 else None
+    return _Option(_level(pair, ranked, margin, library), ranked, pair, margin)
+
+
+def _one_work(left: Ranked, right: Ranked) -> bool:
+    """Return whether two candidates are one work: the same file, or one that is nearly a copy of the other."""
+    if left.document == right.document or left.document.work == right.document.work:
+        return True
+    if left.document.given is None and right.document.given is None:
+        return False
+    return compare(left.document.fingerprint(), right.document.fingerprint()).share >= SAME
+
+
+def _level(pair: Pair, ranked: Ranked, margin: float | None, library: Library) -> Level:
+    if pair.same:
+        return Level.IDENTICAL
+    if pair.share >= SAME:
+        return Level.SAME_AFTER_RENAMING
+    p_value = library.null.p_value(ranked.score)
+    if p_value is None or p_value > UNUSUAL:
+        return Level.NO_FINDING
+    first = margin is not None and margin >= MARGIN
+    return Level.REFACTORED if first and ranked.rare >= RARE_STRUCTURES else Level.SHARES_ANCESTOR
+
+
+def _judged(
+    source: Print,
+    best: _Option,
+    ranked: Sequence[Ranked],
+    candidates: tuple[Candidate, ...],
+    library: Library,
+) -> Judged:
+    pair, document = best.pair, best.ranked.document
+    nothing = best.level is Level.NO_FINDING
+    explained, beyond = (None, None) if nothing else _explained(source, best.ranked, ranked, library)
+    found = FileFound(
+        source.path,
+        best.level,
+        None if nothing else document.repository,
+        None if nothing else document.path,
+        pair.share,
+        pair.reverse,
+        pair.blind,
+        pair.run,
+        source.statements.nodes,
+        best.margin,
+        candidates,
+        RenameMap() if nothing else pair.renames,
+        explained,
+        beyond,
+        overlap(pair, "calls"),
+        overlap(pair, "constants"),
+        overlap(pair, "attributes"),
+        overlap(pair, "parameters"),
+    )
+    return Judged(found, None, None) if nothing else Judged(found, pair, document)
+
+
+def _explained(
+    source: Print, best: Ranked, ranked: Sequence[Ranked], library: Library
+) -> tuple[str | None, float | None]:
+    """Return the file of another work that holds most of what the two share, if nearly all, and what it lacks."""
+    here: list[tuple[float, str]] = []
+    reference = best.document.fingerprint()
+    for each in ranked:
+        if each.document.given is not None or each.document.work == best.document.work:
+            continue
+        left = library.index.beyond(source, reference, each.document.fingerprint())
+        here.append((left, f"{each.document.repository}: {each.document.path}"))
+    if not here:
+        return None, None
+    beyond, name = min(here)
+    return (name if beyond <= EXPLAINED else None), beyond
+
+
+def _candidate(ranked: Ranked, library: Library) -> Candidate:
+    document = ranked.document
+    return Candidate(
+        document.repository,
+        document.path,
+        ranked.score,
+        ranked.contained,
+        ranked.rare,
+        document.year,
+        document.released,
+        library.null.p_value(ranked.score),
+    )
+
+
+def _nothing(source: Print, candidates: tuple[Candidate, ...]) -> FileFound:
+    nodes = source.statements.nodes
+    return FileFound(
+        source.path, Level.NO_FINDING, None, None, 0.0, 0.0, 0.0, 0, nodes, None, candidates, RenameMap()
+    )

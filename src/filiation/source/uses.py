@@ -1,0 +1,72 @@
+"""Which names a piece of code reads and writes, and one name put in the place of another."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections.abc import Iterator
+
+_SKIPPED = frozenset({"ctx", "op", "ops", "type_ignores"})
+_FIELDS: dict[type[ast.AST], tuple[str, ...]] = {}
+
+
+def walk(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield ``node`` and all below it but operators and contexts, in no particular order; faster than ``ast.walk``."""
+    stack = [node]
+    while stack:
+        each = stack.pop()
+        yield each
+        kind = type(each)
+        fields = _FIELDS.get(kind)
+        if fields is None:
+            fields = _FIELDS[kind] = tuple(f for f in kind._fields if f not in _SKIPPED)
+        for name in fields:
+            value = getattr(each, name, None)
+            if type(value) is list:
+                stack += [v for v in value if isinstance(v, ast.AST)]
+            elif isinstance(value, ast.AST):
+                stack.append(value)
+
+
+def names_in(node: ast.AST) -> set[str]:
+    """Return every plain name in ``node``."""
+    return {n.id for n in walk(node) if isinstance(n, ast.Name)}
+
+
+def loads(node: ast.AST, name: str) -> tuple[int, int]:
+    """Return how often ``name`` is read and written in ``node``."""
+    read = written = 0
+    for each in walk(node):
+        if isinstance(each, ast.Name) and each.id == name:
+            if isinstance(each.ctx, ast.Load):
+                read += 1
+            else:
+                written += 1
+    return read, written
+
+
+def same(left: ast.AST, right: ast.AST) -> bool:
+    """Return whether two expressions are spelled alike."""
+    return ast.dump(left) == ast.dump(right)
+
+
+def assigned(node: ast.stmt) -> tuple[str, ast.expr] | None:
+    """Return name and value of ``name = value``, else None."""
+    if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+        return node.targets[0].id, node.value
+    return None
+
+
+def substitute(node: ast.stmt, name: str, value: ast.expr) -> ast.stmt:
+    """Return ``node`` with ``value`` where it reads ``name``."""
+    return _Substitution(name, value).visit(node)
+
+
+class _Substitution(ast.NodeTransformer):
+    def __init__(self, name: str, value: ast.expr) -> None:
+        self.name, self.value = name, value
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        if node.id == self.name and isinstance(node.ctx, ast.Load):
+            return copy.copy(self.value)
+        return node

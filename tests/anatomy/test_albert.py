@@ -1,0 +1,47 @@
+"""ALBERT: every layer is the same stored layer, so its units are one label set, counted once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from filiation import compare
+from filiation.anatomy import Symmetry
+from tests.anatomy.test_families import dissected, inventory
+
+
+def test_one_stored_layer_serves_all() -> None:
+    anatomy = dissected("albert")
+    geometry = anatomy.geometry["language"]
+    assert (geometry.n_layers, geometry.d_model, geometry.d_ff, geometry.n_heads) == (1, 48, 80, 6)
+    assert {part.layer for part in anatomy.parts} == {0, None}
+    assert anatomy.holds(Symmetry.FFN_ORDER, "language").holds
+    assert any(i.basis == "counted; the config says 2 for language" for i in anatomy.inferences)
+
+
+def _write(folder: Path, seed: int, base: Path | None = None) -> Path:
+    """Random weights; with a base, those of the base and a tenth of noise."""
+    from safetensors.numpy import load_file
+
+    record, rng = inventory("albert"), np.random.default_rng(seed)
+    noise = {n: rng.standard_normal(s).astype(np.float32) for n, s in record["shapes"].items()}
+    before = load_file(base / "model.safetensors") if base else {}
+    folder.mkdir()
+    save_file(
+        {n: before[n] + 0.1 * v if before else v for n, v in noise.items()}, folder / "model.safetensors"
+    )
+    (folder / "config.json").write_text(json.dumps(record["config"]))
+    return folder
+
+
+def test_its_units_are_tested_once(tmp_path: Path) -> None:
+    base = _write(tmp_path / "base", 1)
+    child, stranger = _write(tmp_path / "child", 2, base), _write(tmp_path / "stranger", 3)
+    found = compare(str(child), str(base))
+    sets = {e.label_set for e in found.evidence if e.label_set and "ffn_order" in e.label_set}
+    assert sets == {"language/layer=0/ffn_order"}
+    assert found.verdict.relation == "common_origin"
+    assert compare(str(stranger), str(base)).verdict.relation == "none_found"
