@@ -69,7 +69,7 @@ def replaced(document: Any, path: tuple[Any, ...], value: Any) -> Any:
     return edited
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.floats(0, 1, exclude_max=True), depth=st.integers(1, 4), value=JSON)
 @example(at=0.0, depth=1, value="text")
 def test_no_edit_is_an_internal_error(

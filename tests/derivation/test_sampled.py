@@ -7,6 +7,7 @@ import pytest
 
 from filiation.derivation import Derived, derive
 from filiation.lab import derive as lab
+from filiation.lab import launder
 from filiation.lab.layout import ffn_blocks, unit_tensors
 from filiation.origin.pairing import Plan
 from tests.derivation.models import LAYERS, Model, anatomy, base, examined, numbers, tokens
@@ -53,3 +54,23 @@ def test_units_of_another_model_are_still_found_foreign() -> None:
     shown = numbers(told(grafted, None), "grafted")
     assert shown["foreign"] == MOVED
     assert set(shown["inherited"]) == set(range(LAYERS)) - set(MOVED)
+
+
+def test_experts_that_were_left_out_do_not_make_a_layer_foreign() -> None:
+    """Two of eight experts are looked at; the other six are not compared in places where nothing says they are."""
+    upcycled = lab.upcycle(*base(), experts=8, active=2, noise=0.01, seed=1)
+    moved = launder.permute_ffn(*upcycled, seed=2)
+    found = told(moved, None)
+    assert "grafted" not in found.kinds
+    assert numbers(found, "moe_upcycled")["inherited"] == numbers(found, "moe_upcycled")["looked_at"] == 2
+
+
+def test_heads_are_looked_for_where_that_is_cheap() -> None:
+    found = told(launder.permute_heads(*base(), seed=4), None)
+    assert "grafted" not in found.kinds
+    assert numbers(found, "permuted", "query_heads")["moved"] > 0
+
+
+def test_heads_that_cannot_be_looked_for_are_not_called_foreign(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("filiation.derivation.reading.SEARCHED", 0)
+    assert "grafted" not in told(launder.permute_heads(*base(), seed=4), None).kinds

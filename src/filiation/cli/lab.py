@@ -12,6 +12,31 @@ def command() -> None:
     """Breed small lineages whose kinship is known (extra: lab). filiation's own tests rest on them."""
 
 
+@command.command(name="breed")
+@click.argument("recipe")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the zoo."
+)
+@click.option("--processes", type=click.IntRange(1), default=2, show_default=True, help="Models at a time.")
+@click.option(
+    "--nice", type=click.IntRange(0, 19), default=10, show_default=True, help="Give way to other programs."
+)
+def breed(recipe: str, out: Path, processes: int, nice: int) -> int:
+    """Make every model of RECIPE (smoke, standard, large, or a TOML file); goes on where it stopped.
+
+    smoke takes about two minutes on two cores, standard at most three hours, large wants a GPU. Needs torch and
+    transformers (extra: lab).
+    """
+    from filiation.cli.output import Sink
+    from filiation.lab.breed import breed as run
+    from filiation.lab.needs import needed
+    from filiation.lab.recipe import load_recipe
+
+    needed("Breeding a zoo", "torch", "tokenizers", "transformers")
+    outcome = run(load_recipe(recipe), out, processes=processes, niceness=nice, say=Sink().talk)
+    return 1 if outcome.failed else 0
+
+
 @command.command(name="demo-models")
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the models."

@@ -346,11 +346,7 @@ def _use(desk: _Desk, result: RuleResult) -> None:
 
 
 def _cannot(desk: _Desk, result: RuleResult) -> None:
-    desk.left.append(Left(result.id, f"disclosure.reason.{result.reason}", _texts(result.values)))
-
-
-def _texts(values: Mapping[str, object]) -> dict[str, str]:
-    return {key: str(value) for key, value in values.items() if value is not None}
+    desk.left.append(Left(result.id, f"disclosure.reason.{result.reason}", result.said()))
 
 
 def _leftover(desk: _Desk, result: RuleResult) -> None:

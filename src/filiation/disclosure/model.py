@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 from filiation.evidence import Place
 from filiation.repository import Repository
@@ -90,7 +90,7 @@ class ModelPattern:
     until: datetime.date | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Licence:
     """One version of one licence: facts, clause references and fingerprints in the registry's own words.
 
@@ -103,6 +103,7 @@ class Licence:
         relicense: what a derivative may be licensed under: ``free``, ``own_terms`` (for the changes, the licence still
             binds the rest) or ``same``.
         marks: phrases that tell this version from its siblings (release date, version line), normalised on reading.
+        blanks: places in the text where each copy fills in an owner's name.
         output_clause: the clause by which models trained on outputs count as derivatives, or None.
     """
 
@@ -125,6 +126,7 @@ class Licence:
     relicense: str = "free"
     relicense_clause: str | None = None
     output_clause: str | None = None
+    blanks: int = 0
     models: tuple[ModelPattern, ...] = ()
     obligations: tuple[Obligation, ...] = ()
     fingerprints: tuple[Fingerprint, ...] = ()
@@ -254,7 +256,7 @@ class RuleResult:
     Attributes:
         id: ``D1`` to ``D4``, ``L1`` to ``L11``, ``T1``.
         status: see :class:`RuleStatus`.
-        reason: phrase key, ``disclosure.<reason>``; ``values`` fill its placeholders.
+        reason: phrase key, ``disclosure.reason.<reason>``; :meth:`said` gives the values of its placeholders.
         place: the file, line and digest where it shows; None where nothing is there to point at.
         clause: ``<licence id> <clause>``, or None.
     """
@@ -267,6 +269,17 @@ class RuleResult:
     licence: str | None = None
     parent: str | None = None
     values: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def said(self, language: str = "en") -> dict[str, str]:
+        """Return the values of the phrase's placeholders in a language; what a registry says stands there in each."""
+        found: dict[str, str] = {}
+        for key, value in self.values.items():
+            if isinstance(value, Mapping):
+                words = cast("Mapping[str, str]", value)
+                found[key] = words.get(language) or words.get("en", "")
+            else:
+                found[key] = "" if value is None else str(value)
+        return found
 
     @property
     def owed(self) -> bool:

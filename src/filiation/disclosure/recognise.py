@@ -20,20 +20,26 @@ MIN_COVERAGE = 0.5
 MIN_MARGIN = 0.1
 """By how much the discriminating word runs must speak for the answer."""
 
-MAX_FOREIGN = 0.15
-"""Share of a text that its licence may leave unexplained before it counts as modified."""
+MAX_FOREIGN = 12
+"""Word runs that no licence accounts for: a title or an address adds so many, a further condition adds more."""
 
-MIN_FOREIGN = 12
-"""Word runs that a title, an owner or an address may add."""
+BLANK = 14
+"""Word runs that each place adds where a copy fills in an owner's name (BSD)."""
 
 MIN_INTACT = 0.8
 """Coverage under which a recognised text counts as changed."""
+
+MIN_INTACT_SHORT = 0.9
+"""The same for licences of under four hundred word runs: they have no appendix to lose."""
 
 MIN_OWN = 8
 """Word runs of its own that a second licence in one file must show."""
 
 MIN_APART = 3
 """Word runs under which two licences are not told apart by what one has and the other lacks."""
+
+BEYOND = 5.0
+"""How steeply words that only the longer of two nested licences has speak against the shorter."""
 
 MENTION_LENGTH = 3000
 """Characters up to which a text that only names a licence is read for that name."""
@@ -75,7 +81,7 @@ def recognise(text: str) -> Recognised:
         margin=None if margin is None else round(margin, 4),
         runner_up=rival.id if rival else None,
         explained=round(explained, 4),
-        modified=_foreign(held, explained) or coverage < MIN_INTACT,
+        modified=_foreign(held, explained, best) or coverage < _intact(best),
         also=tuple(licence.id for licence in also),
     )
 
@@ -126,9 +132,17 @@ def _duel(held: frozenset[int], one: Licence, other: Licence) -> float:
     mine, theirs = _own_share(held, one, other), _own_share(held, other, one)
     if mine is None and theirs is None:
         return 0.0
-    mine = 1.0 - (theirs or 0.0) if mine is None else mine
-    theirs = 1.0 - mine if theirs is None else theirs
+    if mine is None or theirs is None:
+        return -_beyond(theirs or 0.0) if mine is None else _beyond(mine)
     return mine - theirs
+
+
+def _beyond(share: float) -> float:
+    """Return how much the longer of two licences, of which one holds the other whole, is spoken for.
+
+    What only the longer one has cannot come from the shorter: a little of it counts for much.
+    """
+    return share - max(0.0, 1.0 - BEYOND * share)
 
 
 def _closest(
@@ -167,10 +181,15 @@ def _explained(held: frozenset[int], found: Sequence[Licence]) -> float:
     return len(covered) / len(kept) if kept else 1.0
 
 
-def _foreign(held: frozenset[int], explained: float) -> bool:
-    """Whether more stands in the text than a licence, a title and an address."""
-    unexplained = (1.0 - explained) * len(held)
-    return unexplained > MIN_FOREIGN and 1.0 - explained > MAX_FOREIGN
+def _foreign(held: frozenset[int], explained: float, best: Licence) -> bool:
+    """Whether more stands in the text than the licence, a title, an address and an owner's name."""
+    return (1.0 - explained) * len(held) > MAX_FOREIGN + BLANK * best.blanks
+
+
+def _intact(licence: Licence) -> float:
+    """The coverage under which a text counts as cut: a long licence may come without its appendix."""
+    whole = all(f.modulus == 1 for f in licence.fingerprints)
+    return MIN_INTACT_SHORT if whole else MIN_INTACT
 
 
 def _by_mark(text: str, best: Licence) -> Licence | None:

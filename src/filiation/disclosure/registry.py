@@ -20,6 +20,7 @@ _PLAIN = (
     "spdx",
     "relicense_clause",
     "output_clause",
+    "blanks",
     "valid_from",
     "valid_to",
 )

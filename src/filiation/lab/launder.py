@@ -28,6 +28,7 @@ from filiation.lab.layout import (
 )
 
 Index = npt.NDArray[np.int64]
+Doubles = npt.NDArray[np.float64]
 Result = tuple[Tensors, Config]
 
 
@@ -229,6 +230,95 @@ def permute_experts(tensors: Tensors, config: Config, *, seed: int) -> Result:
             for which in ("w1", "w2", "w3"):
                 out[f"{at}experts.{new}.{which}.weight"] = tensors[f"{at}experts.{old}.{which}.weight"]
     return out, dict(config)
+
+
+def rotate_values(tensors: Tensors, config: Config, *, seed: int) -> Result:
+    """Turn the value channels of each kv head by a Haar-random matrix, and the o columns of its heads back."""
+    kv, dim = int(config["num_key_value_heads"]), int(config["head_dim"])
+    group = int(config["num_attention_heads"]) // kv
+    out = dict(tensors)
+    for layer in range(layer_count(config)):
+        at = layer_prefix(layer) + "self_attn."
+        turns = [haar_orthogonal(dim, seed=seed + 1000 * layer + head) for head in range(kv)]
+        for name in (at + "v_proj.weight", at + "v_proj.bias"):
+            if name in out:
+                heads = out[name].astype(np.float64).reshape(kv, dim, -1)
+                turned = np.stack([turn @ head for turn, head in zip(turns, heads, strict=True)])
+                out[name] = turned.reshape(out[name].shape).astype(np.float32)
+        columns = out[at + "o_proj.weight"].astype(np.float64).reshape(-1, kv, group, dim)
+        back = np.stack([columns[:, head] @ turns[head].T for head in range(kv)], axis=1)
+        out[at + "o_proj.weight"] = back.reshape(tensors[at + "o_proj.weight"].shape).astype(np.float32)
+    return out, dict(config)
+
+
+def rotate_rotary_pairs(tensors: Tensors, config: Config, *, seed: int) -> Result:
+    """Turn each rotary pair of each kv head by a random angle, in keys and queries alike.
+
+    Rotations of one plane commute, so every score stays as it was (half-split order, arXiv 2104.09864).
+
+    Raises:
+        UsageError: the model norms its queries or keys by channel.
+    """
+    generator = np.random.default_rng(seed)
+    kv, dim = int(config["num_key_value_heads"]), int(config["head_dim"])
+    group = int(config["num_attention_heads"]) // kv
+    out = dict(tensors)
+    for layer in range(layer_count(config)):
+        at = layer_prefix(layer) + "self_attn."
+        if at + "k_norm.weight" in tensors:
+            raise UsageError(
+                "the rotary pairs of this model cannot be turned",
+                tensor=at + "k_norm.weight",
+                reason="the gains of a norm on the keys stand between the pair's channels",
+                next_step="use another change",
+            )
+        angles = generator.uniform(0, 2 * np.pi, (kv, dim // 2))
+        for stem, turn in (("k_proj", angles), ("q_proj", np.repeat(angles, group, axis=0))):
+            for name in (f"{at}{stem}.weight", f"{at}{stem}.bias"):
+                if name in out:
+                    out[name] = _turned(out[name], turn, dim)
+    return out, dict(config)
+
+
+def _turned(value: Array, angles: Doubles, dim: int) -> Array:
+    heads = value.astype(np.float64).reshape(len(angles), dim, -1)
+    first, second = heads[:, : dim // 2], heads[:, dim // 2 :]
+    cos, sin = np.cos(angles)[..., None], np.sin(angles)[..., None]
+    both = np.concatenate([first * cos - second * sin, first * sin + second * cos], axis=1)
+    return both.reshape(value.shape).astype(np.float32)
+
+
+def rescale_gains(tensors: Tensors, config: Config, *, seed: int, spread: float = 0.3) -> Result:
+    """Scale every norm gain up, channel by channel, and what reads through it down, by log-normal factors."""
+    generator = np.random.default_rng(seed)
+    source, settings = untie(tensors, config)
+    out = dict(source)
+    for name in source:
+        if is_gain(name):
+            factors = np.exp(spread * generator.standard_normal(source[name].size)).astype(np.float32)
+            out[name] = source[name] * factors
+            for reader in gain_readers(source, name):
+                out[reader] = _along(out[reader], np.reciprocal(factors), 1)
+    return out, dict(settings)
+
+
+def launder_all(tensors: Tensors, config: Config, *, seed: int) -> Result:
+    """Do everything at once: orders, signs, paired scales, turned values and rotary pairs, a turned stream."""
+    steps = (
+        permute_ffn,
+        flip_ffn_signs,
+        rescale_ffn_units,
+        permute_heads,
+        permute_value_channels,
+        flip_value_signs,
+        rescale_queries_and_keys,
+        rotate_rotary_pairs,
+        rotate_residual,
+    )
+    done = (tensors, config)
+    for number, step in enumerate(steps):
+        done = step(*done, seed=seed + 100 * number)
+    return done
 
 
 def launder(tensors: Tensors, config: Config, *, seed: int) -> Result:

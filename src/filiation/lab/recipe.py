@@ -142,7 +142,9 @@ def _repeated(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _filled(value: Any, fields: Mapping[str, Any]) -> Any:
     if isinstance(value, str):
-        return value.format_map(fields) if "{" in value else value
+        # A field on its own keeps its type: "{steps}" becomes a number.
+        alone = value[1:-1] if value.startswith("{") and value.endswith("}") else ""
+        return fields[alone] if alone in fields else value.format_map(fields)
     if isinstance(value, list):
         return [_filled(item, fields) for item in cast("list[Any]", value)]
     if isinstance(value, dict):
@@ -170,6 +172,8 @@ def _node(
             if settings[field] not in table:
                 raise _wrong(name, f"there is no {field} {settings[field]!r}")
             settings[field] = dict(table[settings[field]])
+    # Fields of `each` that only served to fill others in.
+    settings.pop("base", None)
     return Node(name, maker, kind, parents, how, settings)
 
 

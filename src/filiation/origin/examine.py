@@ -274,8 +274,7 @@ def _aligned(walk: _Walk) -> bool:
     their signs are looked at as well, which no order changes, and after them the labels inside the heads.
     """
     scrambled = combine(walk.residual) >= RESIDUAL_AGREES * evalues.LOG10
-    ways = ("order", "sign")[: 1 + scrambled]
-    if _match_layers(walk, bases.IDENTITY, "aligned", "stage.aligned", ways):
+    if _match_layers(walk, bases.IDENTITY, "aligned", "stage.aligned", ("order", "sign")[: 1 + scrambled]):
         return True
     return scrambled and all(s.name != "aligned" for s in walk.stages) and _heads(walk)
 
@@ -286,7 +285,7 @@ def _heads(walk: _Walk) -> bool:
     if walk.plan.whole or s.geometry.n_layers != c.geometry.n_layers:
         return False
     layers = walk.plan.sampled_layers(s.geometry.n_layers)
-    heads = max(side.geometry.n_heads or 0 for side in (s, c)) * (s.geometry.d_head or 0)
+    heads = (s.geometry.n_heads or 0) * (s.geometry.d_head or 0)
     if not walk.affordable(2 * 4 * heads * s.geometry.d_model * len(layers)):
         return False
     pairing = Pairing(s, c, tuple((i, i) for i in layers), "aligned", walk.number)

@@ -118,9 +118,13 @@ class TokenRows:
 
 
 def embedding_rows(side: Side, ids: Integers) -> Floats | None:
-    """Return the token embedding rows ``(len(ids), d_model)``, read in as few ranges as the ids allow."""
+    """Return the token embedding rows ``(len(ids), d_model)``, read in as few ranges as the ids allow.
+
+    None where there are none, or where they are narrower than the residual stream (ELECTRA, ALBERT, OPT-350M): their
+    columns are not its channels then.
+    """
     part = side.anatomy.part("embedding", component=side.component)
-    if part is None or not len(ids):
+    if part is None or not len(ids) or part.shape[-1] != side.geometry.d_model:
         return None
     low, high = int(ids.min()), int(ids.max()) + 1
     if high - low <= 4 * len(ids):

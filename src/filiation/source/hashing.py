@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-from filiation.source.uses import walk
 from filiation.source.vocabulary import BUILTINS, fixed_attribute
 
 LOCAL, SHARED = 0, 1
@@ -54,6 +53,7 @@ class Hasher:
         self.imported, self.local, self.receiver = imported, local, receiver
         self.collected = Collected()
         self._names: list[Name] = []
+        self._order: dict[str, int] = {}
 
     def piece(self, nodes: Iterable[ast.AST], label: str) -> Hashed:
         """Hash ``nodes`` as one statement of the kind ``label``."""
@@ -83,15 +83,18 @@ class Hasher:
         return [self._node(child) for child in ast.iter_child_nodes(node) if not isinstance(child, _CONTEXT)]
 
     def _call(self, node: ast.Call) -> list[tuple[bytes, int]]:
-        """Hash a call; keyword arguments count in the order of their values' hashes, not in the written one."""
+        """Hash a call; keyword arguments count by their values' hashes, then by which value was named first."""
         parts = [self._node(node.func), *(self._node(a) for a in node.args)]
-        keywords: list[tuple[bytes, int, list[Name]]] = []
+        keywords: list[tuple[bytes, int, int, list[Name]]] = []
+        known = len(self._order)
         for keyword in node.keywords:
             start = len(self._names)
             digest, size = self._node(keyword)
-            keywords.append((digest, size, self._names[start:]))
+            names = self._names[start:]
+            seen = min((self._order[name] for _, name in names[1:]), default=known)
+            keywords.append((digest, min(seen, known), size, names))
             del self._names[start:]
-        for digest, size, names in sorted(keywords, key=lambda k: k[0]):
+        for digest, _, size, names in sorted(keywords, key=lambda k: k[:2]):
             self._names += names
             parts.append((digest, size))
         return parts
@@ -118,9 +121,6 @@ class Hasher:
         if isinstance(node, ast.Constant):
             return self._constant(node), 1
         if isinstance(node, ast.JoinedStr):
-            for each in walk(node):
-                if isinstance(each, ast.Name):
-                    self._name(each.id)
             return _label_digest("text"), 1
         if isinstance(node, ast.Attribute):
             return self._attribute(node)
@@ -177,6 +177,7 @@ class Hasher:
 
     def _record(self, scope: int, name: str) -> None:
         self._names.append((scope, name))
+        self._order.setdefault(name, len(self._order))
 
 
 _CONTEXT = (ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop)

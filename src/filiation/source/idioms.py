@@ -12,6 +12,7 @@ import ast
 from collections.abc import Callable
 
 from filiation.source import loops
+from filiation.source.dead import unused
 from filiation.source.uses import loads, names_in, same, substitute, walk
 
 _OPPOSITE: dict[type[ast.cmpop], type[ast.cmpop]] = {
@@ -43,6 +44,12 @@ class _Canonical(ast.NodeTransformer):
             if isinstance(block, list) and block:
                 setattr(node, name, _block(block))
         return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        return unused(self.generic_visit(node))
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        return unused(self.generic_visit(node))
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
         super().generic_visit(node)

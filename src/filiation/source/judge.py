@@ -15,7 +15,7 @@ SAME = 0.8  # share of the suspect's nodes that are equal after one rename map
 MARGIN = 1.5  # the first work's score over the second's
 RARE_STRUCTURES = 3  # that at most two works of the corpus have
 UNUSUAL = 0.05  # how often the best of a whole corpus of unrelated files may score as high
-EXPLAINED = 0.25  # of what two files share may be missing in the third that explains it
+EXPLAINED = 0.10  # of what two files share may be missing in the third that explains it
 _LOOKED_AT = 3  # candidates of the corpus, and of the given ones, that are compared node by node
 
 
@@ -78,11 +78,15 @@ def _level(pair: Pair, ranked: Ranked, margin: float | None, library: Library) -
         return Level.IDENTICAL
     if pair.share >= SAME:
         return Level.SAME_AFTER_RENAMING
-    p_value = library.null.p_value(ranked.score)
-    if p_value is None or p_value > UNUSUAL:
-        return Level.NO_FINDING
-    first = margin is not None and margin >= MARGIN
-    return Level.REFACTORED if first and ranked.rare >= RARE_STRUCTURES else Level.SHARES_ANCESTOR
+    null = library.null
+    first = margin is not None and margin >= MARGIN and ranked.rare >= RARE_STRUCTURES
+    if first and _unusual(null.joint(ranked.contained, ranked.rare)):
+        return Level.REFACTORED
+    return Level.SHARES_ANCESTOR if _unusual(null.p_value(ranked.score)) else Level.NO_FINDING
+
+
+def _unusual(p_value: float | None) -> bool:
+    return p_value is not None and p_value <= UNUSUAL
 
 
 def _judged(
@@ -125,7 +129,7 @@ def _explained(
     here: list[tuple[float, str]] = []
     reference = best.document.fingerprint()
     for each in ranked:
-        if each.document.given is not None or each.document.work == best.document.work:
+        if each.document.given is not None or _one_work(each, best):
             continue
         left = library.index.beyond(source, reference, each.document.fingerprint())
         here.append((left, f"{each.document.repository}: {each.document.path}"))

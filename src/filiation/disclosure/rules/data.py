@@ -40,7 +40,7 @@ def _dataset(context: Context, claim: Claim, entry: Mapping[str, Any]) -> Iterat
     for terms in registry.known(entry.get("terms", ())):
         said = True
         for ask in terms.asks("other_models"):
-            yield _result(claim, terms, CANNOT_TELL, "question", ask.clause, **_asked(ask.asks))
+            yield _result(claim, terms, CANNOT_TELL, "question", ask.clause, asks=dict(ask.asks))
     for model in entry.get("outputs_of", ()):
         for licence in registry.of_model(model, None):
             if licence.kind != "api_terms":
@@ -48,10 +48,6 @@ def _dataset(context: Context, claim: Claim, entry: Mapping[str, Any]) -> Iterat
                 yield from _outputs(context, claim, licence)
     if not said:
         yield answer("L11", CANNOT_TELL, "dataset_unknown", claim.place, dataset=claim.text)
-
-
-def _asked(asks: Mapping[str, str]) -> dict[str, str]:
-    return {"asks": asks.get("en", ""), "asks_zh": asks.get("zh-CN", "")}
 
 
 def _own_terms(context: Context, claim: Claim, licence: Licence) -> RuleResult:

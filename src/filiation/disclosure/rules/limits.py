@@ -64,9 +64,8 @@ def questions(context: Context) -> Iterator[RuleResult]:
         if isinstance(debt, RuleResult):
             yield debt
         elif debt.obligation is not None:
-            yield of_debt("L10", debt, CANNOT_TELL, "question", None, **_asks(debt))
+            yield of_debt("L10", debt, CANNOT_TELL, "question", None, asks=_asks(debt))
 
 
 def _asks(debt: Debt) -> dict[str, str]:
-    asks = debt.obligation.asks if debt.obligation else {}
-    return {"asks": asks.get("en", ""), "asks_zh": asks.get("zh-CN", "")}
+    return dict(debt.obligation.asks) if debt.obligation else {}

@@ -22,5 +22,6 @@ class Wheel:
 SHIPPED = (
     Wheel("transformers", "4.34.0", "3f0187183a7f22c51ecbbc9eac5145df666c5b86bec6feed10e11f0363f3a1f9"),
     Wheel("transformers", "4.44.2", "1c02c65e7bfa5e52a634aff3da52138b583fc6f263c1f28d547dc144ba3d412d"),
+    Wheel("vllm", "0.2.4", "9cb03c6600976a2a95a778388c458258e40bb73e425b69e3f34dd4e0ee1523b1"),
     Wheel("transformers", "5.23.0", "018e82fd07490ad5bb58414f65e31576033dc7f36bed10c574843f69b90991bf"),
 )
