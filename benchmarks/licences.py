@@ -1,8 +1,8 @@
 """Recognition of licence texts: confusion matrix, strangers, edited copies. `python -m benchmarks.licences`.
 
-Texts come from two places and stay there: the data of scancode-toolkit-mini 32.5.0 (a wheel of 126 MB, downloaded once,
+Texts come from two places and stay there: the data of scancode-toolkit-mini 32.5.0 (a wheel of 126 MB, fetched once,
 SHA-256 checked, read as a zip file and never installed) and a folder of licence texts as their owners publish them
-(``--texts``). Which text means which licence stands in :data:`OWN` for the folder and in ScanCode's own keys for the wheel.
+(``--texts``). Which text means which licence stands in :data:`OWN` for the folder, in :data:`SCANCODE` for the wheel.
 
 With ``--fingerprint FILE`` it prints the ``[[text]]`` block of a data file for a new licence instead.
 """

@@ -18,7 +18,10 @@ def strip(source: str, seed: int = 0) -> str:
     """Remove comments, docstrings, annotations and formatting."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+        if (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            and ast.get_docstring(node) is not None
+        ):
             node.body = node.body[1:] or [ast.Pass()]
         if isinstance(node, ast.FunctionDef):
             node.returns = None
@@ -53,8 +56,17 @@ def rename(source: str, seed: int = 0) -> str:
             defined.add(node.id)
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
             defined.add(node.attr)
-    imported = {a.asname or a.name.partition(".")[0] for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom) for a in n.names}
-    kept = set(dir(builtins)) | imported | {"self", "cls", "forward", "weight", "bias", "training", "dtype", "device", "data", "shape"}
+    imported = {
+        a.asname or a.name.partition(".")[0]
+        for n in ast.walk(tree)
+        if isinstance(n, ast.Import | ast.ImportFrom)
+        for a in n.names
+    }
+    kept = (
+        set(dir(builtins))
+        | imported
+        | {"self", "cls", "forward", "weight", "bias", "training", "dtype", "device", "data", "shape"}
+    )
     chosen = sorted(n for n in defined if n not in kept and not n.startswith("__"))
     numbers = list(range(len(chosen)))
     random.Random(seed).shuffle(numbers)
@@ -107,7 +119,11 @@ class _Idioms(ast.NodeTransformer):
     def _one(self, node: ast.stmt) -> list[ast.stmt]:
         if isinstance(node, ast.Assign) and len(node.targets) == 1:
             target, value = node.targets[0], node.value
-            if isinstance(target, ast.Name) and isinstance(value, ast.ListComp) and len(value.generators) == 1:
+            if (
+                isinstance(target, ast.Name)
+                and isinstance(value, ast.ListComp)
+                and len(value.generators) == 1
+            ):
                 return self._loop(target, value)
             if isinstance(value, ast.IfExp):
                 branch = ast.If(
@@ -116,12 +132,14 @@ class _Idioms(ast.NodeTransformer):
                     [ast.Assign([target], value.body)],
                 )
                 return [branch]
-            if isinstance(value, ast.BinOp) and isinstance(target, ast.Name) and isinstance(value.left, ast.Name):
-                if value.left.id == target.id:
-                    return [ast.AugAssign(target, value.op, value.right)]
+            if isinstance(value, ast.BinOp) and isinstance(target, ast.Name) and _is(value.left, target.id):
+                return [ast.AugAssign(target, value.op, value.right)]
         if isinstance(node, ast.Return) and isinstance(node.value, ast.Call):
             name = self._name()
-            return [ast.Assign([ast.Name(name, ast.Store())], node.value), ast.Return(ast.Name(name, ast.Load()))]
+            return [
+                ast.Assign([ast.Name(name, ast.Store())], node.value),
+                ast.Return(ast.Name(name, ast.Load())),
+            ]
         if isinstance(node, ast.If) and node.orelse and not isinstance(node.orelse[0], ast.If):
             return [ast.If(ast.UnaryOp(ast.Not(), node.test), node.orelse, node.body)]
         return [node]
@@ -167,6 +185,10 @@ class _Idioms(ast.NodeTransformer):
             if isinstance(block, list) and block and not isinstance(node, ast.Module | ast.ClassDef):
                 setattr(node, name, self._block(block))
         return node
+
+
+def _is(node: ast.expr, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
 
 
 def _simple(node: ast.stmt | None) -> bool:

@@ -1,7 +1,8 @@
 """filiation: does this language model come from that one?
 
-``filiation.compare(suspect, candidate)`` returns a :class:`filiation.api.Comparison`; ``filiation.check_test(test)``
-holds a new exact test to its promises. Both are imported when first used, so that ``import filiation`` stays light.
+``filiation.compare(suspect, candidate)`` returns a :class:`filiation.api.Comparison`, ``filiation.audit(repository)`` a
+:class:`filiation.auditing.Audit`; ``filiation.check_test(test)`` holds a new exact test to its promises. They are
+imported when first used, so that ``import filiation`` stays light.
 """
 
 from __future__ import annotations
@@ -13,15 +14,18 @@ from filiation._version import __version__
 
 if TYPE_CHECKING:
     from filiation.api import Comparison, compare
+    from filiation.auditing import Audit, audit
     from filiation.origin.conformance import check_test
 
 _LAZY = {
+    "audit": "filiation.auditing",
+    "Audit": "filiation.auditing",
     "compare": "filiation.api",
     "Comparison": "filiation.api",
     "check_test": "filiation.origin.conformance",
 }
 
-__all__ = ["Comparison", "__version__", "check_test", "compare"]
+__all__ = ["Audit", "Comparison", "__version__", "audit", "check_test", "compare"]
 
 
 def __getattr__(name: str) -> Any:

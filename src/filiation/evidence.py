@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Protocol
 
 SCHEMA = "https://filiation.org/schema/report/1"
 
@@ -245,6 +245,40 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditVerdict:
+    """What follows from an audit of a repository. It says nothing of weights: no :class:`Relation` is made of it.
+
+    Attributes:
+        outcome: ``owed`` where a rule found something missing or contradicted, ``open`` where nothing is owed and a
+            rule could not tell, ``met`` where every rule that applies is satisfied.
+        source: level of the strongest code finding (``no_finding`` too where there was no code); ``notices`` what
+            became of the reference's copyright lines there, ``attributed`` whether the file names that source; both
+            null where nothing was matched.
+        tokenizer: the closest relation of the tokenizer to that of a reference.
+        traces: how many traces of each kind were found.
+        rules: how many results each status has.
+        reasons: phrase keys of what could not be asked, such as a comparison without a reference.
+    """
+
+    outcome: str
+    source: str
+    tokenizer: str
+    notices: str | None = None
+    attributed: bool | None = None
+    traces: Mapping[str, int] = field(default_factory=dict[str, int])
+    rules: Mapping[str, int] = field(default_factory=dict[str, int])
+    reasons: tuple[str, ...] = ()
+
+
+class Document(Protocol):
+    """What has a canonical JSON: the report of a comparison, of an audit."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What one command found. ``extra`` holds the walk's own keys (maps, curves, stages)."""
 
@@ -306,7 +340,7 @@ def plain(value: Any) -> Any:
     raise TypeError(f"not a record value: {type(value).__name__}")
 
 
-def to_json(report: Report) -> str:
+def to_json(report: Document) -> str:
     """Return the canonical JSON of a report: sorted keys, UTF-8, two-space indent, final newline."""
     return json.dumps(report.to_dict(), sort_keys=True, ensure_ascii=False, indent=2) + "\n"
 

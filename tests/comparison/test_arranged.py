@@ -12,7 +12,9 @@ from scipy.optimize import linear_sum_assignment
 
 import filiation
 from filiation.evidence import Relation
-from filiation.lab.layout import Config, Tensors
+from filiation.lab.derive import replace_embeddings
+from filiation.lab.launder import fold_gains, rotate_residual
+from filiation.lab.layout import EMBEDDING, Config, Tensors, residual_axis
 from filiation.lab.save import load_model, save_model
 from filiation.origin.history import History
 from filiation.origin.history import of as history_of
@@ -133,3 +135,59 @@ def traced(suspect: Model, candidate: Model, plan: Plan, spare: int | None = Non
     history = history_of(found, plan)
     assert history is not None
     return history, judge(found, history)
+
+
+def with_channels_arranged(tensors: Tensors, accused: Tensors, *, signs: bool) -> Tensors:
+    """Put the residual channels in the order (and sign) of their best partners by embedding column."""
+    mine, theirs = (standardised(t[EMBEDDING]) for t in (tensors, accused))
+    found = mine.T @ theirs
+    rows, columns = linear_sum_assignment(np.abs(found) if signs else found, maximize=True)
+    order = np.empty(len(rows), np.int64)
+    order[columns] = rows
+    sign = np.sign(found[order, np.arange(len(order))]) if signs else np.ones(len(order))
+    out = dict(tensors)
+    for name, value in tensors.items():
+        axis = residual_axis(name)
+        if axis is not None:
+            flips = 1.0 if value.ndim == 1 else sign if axis == 1 else sign[:, None]
+            out[name] = (np.take(value, order, axis=axis) * flips).astype(np.float32)
+    return out
+
+
+def standardised(columns: np.ndarray) -> np.ndarray:
+    centred = columns - columns.mean(axis=0)
+    return centred / np.linalg.norm(centred, axis=0)
+
+
+@pytest.mark.parametrize("signs", [False, True], ids=["order", "order and signs"])
+@pytest.mark.parametrize("gains", [False, True], ids=["arranged", "gains copied too"])
+def test_embeddings_of_a_stranger_with_arranged_channels_are_not_shared(
+    signs: bool, gains: bool, tmp_path: Path
+) -> None:
+    accused, _ = load_model(MODELS / "base")
+    stranger, config = load_model(MODELS / "twin")
+    stranger = with_channels_arranged(stranger, accused, signs=signs)
+    found = compared(with_gains(stranger, accused) if gains else stranger, config, tmp_path)
+    assert found.verdict.log10_e is not None
+    assert found.verdict.log10_e > 6
+    assert found.verdict.relation is Relation.SUGGESTIVE
+    assert found.verdict.reason == "labels_without_contents"
+    assert not any("embeddings" in part for part in found.verdict.scope)
+
+
+def test_embeddings_that_are_the_same_stand_out(tmp_path: Path) -> None:
+    accused, _ = load_model(MODELS / "base")
+    stranger, config = load_model(MODELS / "twin")
+    found = compared({**stranger, EMBEDDING: accused[EMBEDDING]}, config, tmp_path)
+    assert found.verdict.relation is Relation.SHARED_PARTS
+    assert found.verdict.scope == ("language: token embeddings",)
+
+
+def test_without_a_common_basis_contents_are_compared_by_their_profiles(tmp_path: Path) -> None:
+    child, config = load_model(MODELS / "continued")
+    hidden = replace_embeddings(*rotate_residual(*fold_gains(child, config), seed=3), seed=5, vocab=900)
+    found = compared(*hidden, tmp_path)
+    assert found.verdict.relation is Relation.SHARED_PARTS
+    history = next(e for e in found.evidence if e.test == "history")
+    (agree,) = [x.value for x in history.effect if x.name == "partners_agree"]
+    assert agree > 0.5

@@ -122,10 +122,32 @@ def test_blocks_that_pass_the_line_only_together_are_all_named() -> None:
     residual = (label_set(Symmetry.RESIDUAL_ORDER, None, 90.0, "embedding"),)
     blocks = tuple(label_set(Symmetry.FFN_ORDER, n, 2.5) for n in range(6))
     stage = replace(a_stage(), residual=residual, blocks=blocks, considered=6)
-    found = judge(Examination("language", (stage,)), None)
+    looked_at = History(Shared.UNKNOWN, "none", None, None, 0, None, 0, channels_stand_out=0.9)
+    found = judge(Examination("language", (stage,)), looked_at)
     assert found.relation is Relation.SHARED_PARTS
     assert found.reasons == ("blocks_only_together",)
     assert found.scope == ("language: layers 0-5", "language: token embeddings")
+
+
+@pytest.mark.parametrize(
+    ("standing", "reason"),
+    [(None, "arrangement_not_checked"), (0.12, "labels_without_contents"), (0.9, "residual_only")],
+)
+def test_embeddings_are_called_shared_only_where_their_contents_were_seen(
+    standing: float | None, reason: str
+) -> None:
+    stage = replace(
+        a_stage(),
+        residual=(label_set(Symmetry.RESIDUAL_ORDER, None, 90.0, "embedding"),),
+        blocks=(),
+        considered=6,
+    )
+    history = History(Shared.UNKNOWN, "none", None, None, 0, None, 0, channels_stand_out=standing)
+    found = judge(Examination("language", (stage,)), history)
+    assert found.reasons == (reason,)
+    seen = standing == 0.9
+    assert found.relation is (Relation.SHARED_PARTS if seen else Relation.SUGGESTIVE)
+    assert found.scope == (("language: token embeddings",) if seen else ())
 
 
 def test_what_cannot_be_checked_for_arrangement_is_no_finding() -> None:

@@ -37,6 +37,36 @@ def breed(recipe: str, out: Path, processes: int, nice: int) -> int:
     return 1 if outcome.failed else 0
 
 
+@command.command(name="measure")
+@click.argument("zoo", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the tables."
+)
+@click.option("--processes", type=click.IntRange(1), default=2, show_default=True, help="Pairs at a time.")
+@click.option(
+    "--only",
+    multiple=True,
+    type=click.Choice(["derived", "joint", "quiet", "initialisation", "independent", "stranger"]),
+    help="Measure these alone.",
+)
+@click.option("--again", is_flag=True, help="Measure anew what another state of the source measured.")
+def measure(zoo: Path, out: Path, processes: int, only: tuple[str, ...], again: bool) -> None:
+    """Compare every pair of a bred ZOO whose answer is known; writes tables.md, results.json, rows.parquet.
+
+    Every child with what it was made from, every two independent models, every child with four strangers. Goes on
+    where it stopped. Needs no torch.
+    """
+    from filiation.cli.output import Sink
+    from filiation.lab import tables
+    from filiation.lab.kin import Zoo
+    from filiation.lab.measure import measure as run
+
+    sink, bred = Sink(), Zoo(zoo)
+    rows = run(bred, out, processes=processes, only=only, newest=again, say=sink.talk)
+    tables.write(bred, rows, out)
+    sink.data(str(out / "tables.md"))
+
+
 @command.command(name="demo-models")
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the models."

@@ -114,6 +114,8 @@ def with_relations(policy: Policy, fail_if: Sequence[str]) -> Policy:
 
 def judge(report: Report, policy: Policy, phrases: Phrases) -> Outcome:
     """Hold the verdict on every candidate against the policy; a violation outweighs an open question."""
+    if policy == Policy():
+        return Outcome(MET, ())
     from filiation.report.story import verdicts
 
     violations: list[str] = []
@@ -126,7 +128,7 @@ def judge(report: Report, policy: Policy, phrases: Phrases) -> Outcome:
         return Outcome(VIOLATED, tuple(dict.fromkeys(violations)))
     if open_questions:
         return Outcome(INCONCLUSIVE, tuple(dict.fromkeys(open_questions)))
-    return Outcome(MET, () if policy == Policy() else (phrases.say("policy", "met"),))
+    return Outcome(MET, (phrases.say("policy", "met"),))
 
 
 def _name(phrases: Phrases, verdict: Verdict) -> str:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from filiation.derivation.reading import row_cosines, unit_rows
+from filiation.derivation.reading import row_cosines
 from filiation.derivation.scaling import SPREAD, paired_scaling
 from filiation.origin.matching import assign
-from filiation.origin.units import Doubles, Floats, Integers
+from filiation.origin.units import Doubles, Floats, Integers, unit_rows
 
 #: A move of channels must take away this share of the difference.
 EXPLAINS = 0.5

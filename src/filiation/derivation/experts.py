@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from filiation.derivation.ffn import Experts, FfnFrame, Pair, match_ffn
-from filiation.derivation.reading import Case, reader, unit_rows
+from filiation.derivation.reading import Case, reader
 from filiation.origin.matching import assign
 from filiation.origin.pairing import experts_of
-from filiation.origin.units import Doubles
+from filiation.origin.units import Doubles, unit_rows
 
 #: Mean cosine of matched router rows above which routers decide which expert is which.
 ROUTER_AGREES = 0.3

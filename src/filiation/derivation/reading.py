@@ -9,7 +9,7 @@ import numpy as np
 from filiation.derivation.residual import IN_PLACE, Residual
 from filiation.origin.gather import Side, Window
 from filiation.origin.pairing import Pairing, Plan, TokenRows
-from filiation.origin.units import Doubles, Floats
+from filiation.origin.units import Doubles, Floats, unit_rows
 
 #: Elements of a matrix above which alignment first looks at a window and reads on only if something moved.
 SMALL = 1 << 21
@@ -108,12 +108,6 @@ def writer(case: Case, side: Side, role: str, layer: int, expert: int | None = N
         return None
     rows = np.ascontiguousarray(matrix.T)
     return rows if side.is_suspect else case.residual.carry(rows)
-
-
-def unit_rows(matrix: Floats) -> Floats:
-    """Return rows scaled to unit length; zero rows stay zero."""
-    norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))
-    return (matrix / np.where(norms > 0, norms, 1.0)[:, None]).astype(np.float32)
 
 
 def norms(matrix: Floats) -> Doubles:

@@ -10,11 +10,11 @@ import numpy as np
 from filiation.anatomy.model import Anatomy, Part
 from filiation.derivation.matched import gather_rows
 from filiation.derivation.measure import Measured
-from filiation.derivation.reading import Case, unit_rows
+from filiation.derivation.reading import Case
 from filiation.derivation.structure import FOREIGN
 from filiation.evidence import Derivation
 from filiation.origin.pairing import TokenRows
-from filiation.origin.units import Floats
+from filiation.origin.units import Floats, unit_rows
 
 #: Cosine at which an embedding row is taken for another's copy when no tokenizer says which is which.
 SAME_ROW = 0.8

@@ -130,10 +130,13 @@ def gguf_claims(repository: Repository) -> Iterator[Claim]:
         for key, value in _gguf_values(repository, path).items():
             subject = _GGUF.get(key) or _gguf_parent(key)
             if subject is not None and str(value).strip():
-                text = _hub_name(str(value)) if subject in {"gguf_base_model", "gguf_source"} else str(value)
+                text = _hub_name(str(value)) if subject in _ADDRESSES else str(value)
                 yield Claim(
                     subject, text[:500], Place(file=path, tensor=key, digest=repository.files[path].sha256)
                 )
+
+
+_ADDRESSES = frozenset({"gguf_base_model", "gguf_source", "gguf_dataset"})
 
 
 def _gguf_parent(key: str) -> str | None:

@@ -124,13 +124,15 @@ def _owed(parent: Parent, kind: str, terms: Terms, outputs: bool) -> Iterator[De
         for licence in terms.not_in_force:
             yield Debt(parent, licence, None, (RuleStatus.NOT_APPLICABLE, "not_in_force"))
         return
-    if terms.options:
+    latest = _agreed(terms.options, kind)
+    if terms.options and latest is None:
         yield Debt(parent, None, None, (RuleStatus.CANNOT_TELL, "terms_open"), terms.options)
         return
-    if not terms.licences:
+    binding = terms.licences or ((latest,) if latest else ())
+    if not binding:
         yield Debt(parent, None, None, (RuleStatus.CANNOT_TELL, "terms_unknown"))
         return
-    for licence in terms.licences:
+    for licence in binding:
         asked = licence.asks(kind)
         if not asked:
             yield Debt(parent, licence, None, (RuleStatus.NOT_APPLICABLE, "not_asked"))
@@ -138,6 +140,16 @@ def _owed(parent: Parent, kind: str, terms: Terms, outputs: bool) -> Iterator[De
             spared = outputs and not obligation.outputs
             reason = (RuleStatus.NOT_APPLICABLE, "outputs_not_reached") if spared else None
             yield Debt(parent, licence, obligation, reason)
+
+
+def _agreed(options: Sequence[Licence], kind: str) -> Licence | None:
+    """Return the latest of several possible versions where all of them ask the same of this kind, else None."""
+    asked = {
+        tuple((o.line, o.phrases, o.part, o.rule, o.link, o.outputs) for o in x.asks(kind)) for x in options
+    }
+    if len(asked) != 1 or len({x.family for x in options}) != 1:
+        return None
+    return max(options, key=lambda x: str(x.valid_from or ""))
 
 
 def _not_for_code(parent: Parent, kind: str, terms: Terms) -> Iterator[Debt]:

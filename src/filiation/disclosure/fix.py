@@ -21,6 +21,7 @@ from filiation.disclosure.frontedit import set_key
 from filiation.disclosure.headers import read_head
 from filiation.disclosure.model import Basis, Licence, Parent, RuleResult
 from filiation.disclosure.papers import read_papers
+from filiation.disclosure.parents import alike
 from filiation.disclosure.registry import licences
 from filiation.disclosure.rules import RULES
 from filiation.evidence import Claim
@@ -250,7 +251,9 @@ def _target(context: Context) -> Licence | None:
     asked: list[Licence] = []
     for parent in context.parents:
         if parent.by_weights:
-            asked += context.model_terms(parent).licences
+            terms = context.model_terms(parent)
+            latest = alike(terms.options)
+            asked += (latest,) if latest else terms.licences
         elif parent.by_outputs:
             asked += [x for x in context.model_terms(parent).licences if x.output_clause]
     strict = list(dict.fromkeys(x for x in asked if x.kind not in {"permissive", "notice_only"}))
@@ -280,12 +283,21 @@ def _copy(desk: _Desk, licence: Licence, rule: str) -> None:
 
 def _ship(desk: _Desk, result: RuleResult) -> None:
     for licence in (licences()[i] for i in [result.licence] if i):
-        _copy(desk, licence, "L6")
+        if result.reason == "licence_not_linked":
+            desk.say(
+                desk.words["terms"].format(
+                    parent=str(result.parent), licence=licence.name, link=licence.links[0]
+                )
+            )
+        else:
+            _copy(desk, licence, "L6")
 
 
 def _notice(desk: _Desk, result: RuleResult) -> None:
     line = str(result.values.get("line", ""))
-    if line:
+    if result.reason == "credit_missing":
+        _prose(desk, result)
+    elif line:
         desk.notice(line)
 
 

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 
-_PLAIN = re.compile(r"^[A-Za-z0-9][\w./+-]*$")
+_PLAIN = re.compile(r"^[A-Za-z][A-Za-z0-9_./+-]*$")
 _WORDS = frozenset({"yes", "no", "on", "off", "true", "false", "null", "y", "n"})
 
 
@@ -44,6 +44,6 @@ def _entry(key: str, values: Sequence[str]) -> list[str]:
 
 def _scalar(value: str) -> str:
     """A value as YAML: plain where it cannot be read as anything else, else quoted as JSON, which YAML reads."""
-    if _PLAIN.match(value) and value.lower() not in _WORDS and not re.match(r"^[\d.+-]+$", value):
+    if _PLAIN.match(value) and value.lower() not in _WORDS:
         return value
     return json.dumps(value, ensure_ascii=False)

@@ -180,6 +180,13 @@ class Terms:
     place: Place | None = None
 
 
+def alike(options: Sequence[Licence]) -> Licence | None:
+    """Return the latest of several versions of one licence that treat derivatives alike, else None."""
+    if len({(x.family, x.kind, x.relicense) for x in options}) != 1:
+        return None
+    return max(options, key=lambda x: str(x.valid_from or ""))
+
+
 def model_terms(parent: Parent) -> Terms:
     """Return the terms of the parent's weights: as given, as its repository shows, or by the registry's patterns."""
     if parent.licence:

@@ -53,19 +53,21 @@ def vocabulary() -> Mapping[str, Any]:
     return tomllib.loads(text)
 
 
-def statements(text: str, first_line: int = 1) -> tuple[Said, ...]:
+def statements(text: str, first_line: int = 1, name: str | None = None) -> tuple[Said, ...]:
     """Return what the prose says of parents.
 
     Args:
         text: the card below its front matter.
         first_line: the line of the file on which it begins.
+        name: look for this name alone, instead of for every name that looks like a model's.
     """
     found: list[Said] = []
     for line, sentence in sentences(text, first_line):
-        for name, start, end in names_in(sentence):
+        spelled = names_in(sentence) if name is None else _spelled(sentence, name)
+        for written, start, end in spelled:
             kind = _kind(sentence, start, end)
             if kind is not None:
-                found.append(Said(kind, name, line, sentence[:300]))
+                found.append(Said(kind, written, line, sentence[:300]))
     return tuple(dict.fromkeys(found))
 
 
@@ -126,7 +128,8 @@ def _known() -> re.Pattern[str]:
 
 def names_in(sentence: str) -> list[tuple[str, int, int]]:
     """Return the model names of a sentence with start and end: hub ids, and known families with what follows."""
-    found = [(m.group(), m.start(), m.end()) for m in _HUB_ID.finditer(sentence) if _is_model_id(m.group())]
+    ids = [(m.group().rstrip("."), m.start()) for m in _HUB_ID.finditer(sentence)]
+    found = [(name, start, start + len(name)) for name, start in ids if _is_model_id(name)]
     for match in _known().finditer(sentence):
         if any(start <= match.start() < end for _, start, end in found):
             continue
@@ -135,6 +138,12 @@ def names_in(sentence: str) -> list[tuple[str, int, int]]:
         if len(match.group()) > 4 or end > match.end() or match.group().lower() in _ALONE:
             found.append((name, match.start(), match.start() + len(name)))
     return sorted(found, key=lambda entry: entry[1])
+
+
+def _spelled(sentence: str, name: str) -> list[tuple[str, int, int]]:
+    """Return where a name stands as a word of its own."""
+    pattern = re.compile(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", re.I)
+    return [(m.group(), m.start(), m.end()) for m in pattern.finditer(sentence)]
 
 
 def _tail(sentence: str, end: int) -> int:

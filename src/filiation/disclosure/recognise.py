@@ -148,8 +148,12 @@ def _beyond(share: float) -> float:
 def _closest(
     held: frozenset[int], best: Licence, others: Sequence[Licence]
 ) -> tuple[float | None, Licence | None]:
-    """Return the smallest margin over the competitors, and against whom."""
-    duels = [(_duel(held, best, other), other.id, other) for other in others]
+    """Return the smallest margin over the competitors, and against whom.
+
+    A licence that stands in the same file whole, with words of its own, is a second licence and no competitor.
+    """
+    rivals = [x for x in others if not (_stands_alone(held, x, best) and _stands_alone(held, best, x))]
+    duels = [(_duel(held, best, other), other.id, other) for other in rivals]
     if not duels:
         return None, None
     margin, _, rival = min(duels, key=lambda duel: duel[:2])
@@ -183,7 +187,10 @@ def _explained(held: frozenset[int], found: Sequence[Licence]) -> float:
 
 def _foreign(held: frozenset[int], explained: float, best: Licence) -> bool:
     """Whether more stands in the text than the licence, a title, an address and an owner's name."""
-    return (1.0 - explained) * len(held) > MAX_FOREIGN + BLANK * best.blanks
+    coarse = (
+        max(f.modulus for f in best.fingerprints) - 1
+    )  # what one kept hash stands for is uncertain by as many
+    return (1.0 - explained) * len(held) > MAX_FOREIGN + 2 * coarse + BLANK * best.blanks
 
 
 def _intact(licence: Licence) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
@@ -15,6 +16,7 @@ from filiation.disclosure.model import Fingerprint, Licence, ModelPattern, Oblig
 from filiation.disclosure.text import line_key
 
 _MAX_NAME = 300
+_MIN_SPELLED = 3
 _PLAIN = (
     "version",
     "spdx",
@@ -82,9 +84,10 @@ def by_tag(tag: str) -> tuple[Licence, ...]:
     return tuple(
         licence
         for licence in licences().values()
-        if wanted in (h.lower() for h in licence.hub)
-        or wanted == (licence.spdx or "").lower()
-        or wanted == licence.id
+        if wanted
+        and (
+            wanted in (h.lower() for h in licence.hub) or wanted in {(licence.spdx or "").lower(), licence.id}
+        )
     )
 
 
@@ -116,20 +119,26 @@ def of_model(name: str, when: datetime.date | None) -> tuple[Licence, ...]:
     More than one means that it depends on the day (or the size), and the day is not known.
     """
     wanted = name.strip().lower()[:_MAX_NAME]
-    found: list[Licence] = []
-    for licence in licences().values():
-        for entry in licence.models:
-            if _governs(entry.pattern.lower(), wanted) and _in_time(entry, when):
-                found.append(licence)
-                break
-    return tuple(found)
+    entries = [(x, e, _governs(e.pattern.lower(), wanted)) for x in licences().values() for e in x.models]
+    closest = max((length for _, _, length in entries), default=0)
+    kept = [x for x, e, length in entries if length and length == closest and _in_time(e, when)]
+    return tuple(dict.fromkeys(kept))
 
 
-def _governs(pattern: str, name: str) -> bool:
-    """Match ``publisher/model``; a name without a publisher is held against the pattern's model part."""
+def _governs(pattern: str, name: str) -> int:
+    """Return how much of a pattern's model part is spelled out where it matches, 0 where it does not.
+
+    A name without a publisher is held against the model part alone, which must then say something of its own.
+    """
+    model = pattern.rpartition("/")[2]
+    spelled = len(model.replace("*", ""))
     if "/" in name:
-        return fnmatchcase(name, pattern)
-    return fnmatchcase(name, pattern.rpartition("/")[2])
+        return spelled + 1 if fnmatchcase(name, pattern) else 0
+    written = re.sub(r"[\s_]+", "-", name)
+    fits = fnmatchcase(written, model) or fnmatchcase(
+        f"{written}-", model
+    )  # "Llama 2" alone means every size
+    return spelled if spelled >= _MIN_SPELLED and fits else 0
 
 
 def _in_time(entry: ModelPattern, when: datetime.date | None) -> bool:

@@ -16,7 +16,9 @@ MAX_TEXT = 600_000
 _LINK = re.compile(r"\[([^\]\[\n]{0,300})\]\([^()\s]{0,500}\)")
 _WORD = re.compile(r"[0-9]+(?:\.[0-9]+)*|[^\W\d_]+")
 _CJK = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
-_COPYRIGHT = re.compile(r"^\W{0,8}(?:copyright\b|\(c\)|©)[^\n]{0,300}$", re.I)
+_COPYRIGHT = re.compile(
+    r"^\W{0,8}(?:copyright\s{0,4}(?:\(c\)|©|\d{4}|[\[<{])|\(c\)\s{0,4}\d{4}|©)[^\n]{0,300}$", re.I
+)
 _RIGHTS = re.compile(r"^\W{0,8}all rights reserved\.?\W{0,4}$", re.I)
 
 

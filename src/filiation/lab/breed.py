@@ -98,15 +98,17 @@ class _Run:
             self.write_zoo(unigram)
 
     def _next(self, waiting: list[Node]) -> Node | None:
-        """Take the first model whose parents are there; drop those whose parents failed."""
+        """Take a model whose parents are there, the recipe's first, but what needs no training before what does."""
         for node in list(waiting):
             if any(parent in self.failed for parent in node.parents):
                 waiting.remove(node)
                 self.failed[node.name] = "a parent failed"
-            elif all(parent in self.records for parent in node.parents):
-                waiting.remove(node)
-                return node
-        return None
+        ready = [node for node in waiting if all(parent in self.records for parent in node.parents)]
+        if not ready:
+            return None
+        chosen = next((node for node in ready if node.maker != "train"), ready[0])
+        waiting.remove(chosen)
+        return chosen
 
     def _order(self, node: Node) -> dict[str, Any]:
         return {**asdict(node), "key": self._key(node)}
@@ -160,6 +162,7 @@ class _Run:
             "unigram": {domain: round(level, 3) for domain, level in unigram.items()},
             "made_with": _versions(),
             "models": models,
+            "pairs": [asdict(pair) for pair in self.recipe.pairs],
             "failed": self.failed,
         }
         partial = self.out / "zoo.json.partial"

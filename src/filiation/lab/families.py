@@ -28,7 +28,7 @@ CLASSES: Mapping[str, tuple[str, str]] = {
     "gemma": ("GemmaConfig", "GemmaForCausalLM"),
     "gpt2": ("GPT2Config", "GPT2LMHeadModel"),
     "gpt_neox": ("GPTNeoXConfig", "GPTNeoXForCausalLM"),
-    "bert": ("BertConfig", "BertForMaskedLM"),
+    "bert": ("BertConfig", "BertForMaskedLM"),  # BertLMHeadModel where the configuration says is_decoder
     "deepseek_v3": ("DeepseekV3Config", "DeepseekV3ForCausalLM"),
 }
 
@@ -56,10 +56,11 @@ def new_module(family: str, settings: Mapping[str, Any], seed: int) -> Any:
             reason=f"the lab knows llama and {', '.join(CLASSES)}",
             next_step="name one of them in the recipe's shape",
         )
-    config_class, model_class = (getattr(transformers, name) for name in CLASSES[family])
+    config = getattr(transformers, CLASSES[family][0])(**settings)
+    model_class = _model_class(family, bool(settings.get("is_decoder")))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = model_class(config_class(**settings))
+        module = model_class(config)
     return module.float().eval()
 
 
@@ -70,13 +71,24 @@ def load_module(folder: Path) -> Any:
         UsageError: its family is not one of the lab's.
     """
     import torch
-    import transformers
 
-    family = str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"])
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    family = str(config["model_type"])
     if family not in CLASSES:
         raise UsageError(f"{folder} is a {family}, which the lab does not run")
-    model_class = getattr(transformers, CLASSES[family][1])
+    model_class = _model_class(family, bool(config.get("is_decoder")))
     return model_class.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
+
+
+def _model_class(family: str, decoder: bool) -> Any:
+    import transformers
+
+    return getattr(transformers, "BertLMHeadModel" if family == "bert" and decoder else CLASSES[family][1])
+
+
+def predicts_masked(module: Any) -> bool:
+    """Tell whether a model sees both sides of a token, so that it must be taught to fill in hidden ones."""
+    return module.config.model_type == "bert" and not module.config.is_decoder
 
 
 def parameters(module: Any) -> Weights:
@@ -119,4 +131,4 @@ def objective(module: Any) -> Objective:
         value = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
         return value, value.new_zeros(())
 
-    return measure_without_cache if module.config.model_type == "bert" else measure
+    return measure_without_cache if predicts_masked(module) else measure

@@ -12,15 +12,31 @@ from filiation.lab.layout import EMBEDDING, FINAL_NORM, HEAD, Array, Config, Ffn
 Real = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 
+class _Watched(dict[str, Real]):
+    """Parameters that note what each projection is given."""
+
+    def __init__(self, values: Mapping[str, Real], seen: dict[str, Real]) -> None:
+        super().__init__(values)
+        self.seen = seen
+
+
 def logits(
-    tensors: Mapping[str, Array], config: Config, tokens: npt.NDArray[np.int64], *, double: bool = False
+    tensors: Mapping[str, Array],
+    config: Config,
+    tokens: npt.NDArray[np.int64],
+    *,
+    double: bool = False,
+    seen: dict[str, Real] | None = None,
 ) -> Real:
     """Return next-token logits, shape (batch, length, vocab), for token ids of shape (batch, length).
 
     Args:
         double: compute in float64 instead of float32.
+        seen: gets, for the stem of each projection, what it was given: shape (batch * length, inputs).
     """
     p: dict[str, Real] = {n: t.astype(np.float64) if double else t for n, t in tensors.items()}
+    if seen is not None:
+        p = _Watched(p, seen)
     x = p[EMBEDDING][tokens]
     for layer in range(int(config["num_hidden_layers"])):
         at = layer_prefix(layer)
@@ -36,6 +52,8 @@ def _norm(x: Real, gain: Real, config: Config) -> Real:
 
 
 def _project(p: Mapping[str, Real], stem: str, x: Real) -> Real:
+    if isinstance(p, _Watched):
+        p.seen[stem] = x.reshape(-1, x.shape[-1])
     y = x @ p[stem + ".weight"].T
     return y + p[stem + ".bias"] if stem + ".bias" in p else y
 

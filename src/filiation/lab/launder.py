@@ -9,6 +9,8 @@ folding hides the norm gains (compare arXiv 2404.00456 and 2405.16406, where the
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -303,18 +305,33 @@ def rescale_gains(tensors: Tensors, config: Config, *, seed: int, spread: float 
 
 
 def launder_all(tensors: Tensors, config: Config, *, seed: int) -> Result:
-    """Do everything at once: orders, signs, paired scales, turned values and rotary pairs, a turned stream."""
-    steps = (
-        permute_ffn,
-        flip_ffn_signs,
-        rescale_ffn_units,
-        permute_heads,
-        permute_value_channels,
-        flip_value_signs,
-        rescale_queries_and_keys,
-        rotate_rotary_pairs,
-        rotate_residual,
-    )
+    """Do everything at once: orders, signs, paired scales, turned values and rotary pairs, a turned stream.
+
+    No label is left where this was done: every arbitrary order, sign and basis was drawn anew.
+    """
+    signs = (flip_ffn_signs, flip_value_signs, rotate_values)
+    return _one_after_another(tensors, config, (*signs, *_ORDERS), seed)
+
+
+def launder_orders(tensors: Tensors, config: Config, *, seed: int) -> Result:
+    """Do all of :func:`launder_all` but what changes signs: orders, paired scales, rotary pairs, a turned stream."""
+    return _one_after_another(tensors, config, _ORDERS, seed)
+
+
+_ORDERS = (
+    permute_ffn,
+    rescale_ffn_units,
+    permute_heads,
+    permute_value_channels,
+    rescale_queries_and_keys,
+    rotate_rotary_pairs,
+    rotate_residual,
+)
+
+
+def _one_after_another(
+    tensors: Tensors, config: Config, steps: Sequence[Callable[..., Result]], seed: int
+) -> Result:
     done = (tensors, config)
     for number, step in enumerate(steps):
         done = step(*done, seed=seed + 100 * number)

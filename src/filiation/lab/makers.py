@@ -1,15 +1,113 @@
-"""Which maker makes a model, and writing what it made as a public repository would hold it."""
+"""Which maker makes a model, and writing what it made as a public repository would hold it.
+
+A change is a name in one of the tables below; a recipe calls it by that name under ``how`` and gives its arguments
+under ``with``.
+"""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from filiation.errors import UsageError
+import numpy as np
+
+from filiation.errors import FiliationError, UsageError
+from filiation.lab import (
+    calibrated,
+    derive,
+    families,
+    framing,
+    launder,
+    layout,
+    mergers,
+    recode,
+    shrink,
+    storage,
+)
+from filiation.lab.forward import logits
+from filiation.lab.layout import Config, Tensors
 from filiation.lab.material import Material, load
 from filiation.lab.recipe import Node
-from filiation.lab.save import save_model
+from filiation.lab.save import as_stored, load_model, save_model
+
+Result = tuple[Tensors, Config]
+#: Laundering may move a logit by no more than this before the result is rounded.
+FUNCTION_KEPT = 1e-3
+CALIBRATION_WINDOWS = 16
+
+#: Changes of one model.
+OF_ONE: Mapping[str, Callable[..., Result]] = {
+    "take_layers": derive.take_layers,
+    "insert_blocks": derive.insert_blocks,
+    "prune_ffn": derive.prune_ffn,
+    "prune_residual": derive.prune_residual,
+    "add_noise": derive.add_noise,
+    "sparsify": derive.sparsify,
+    "upcycle": derive.upcycle,
+    "extract_dense": derive.extract_dense,
+    "extend_vocabulary": derive.extend_vocabulary,
+    "replace_embeddings": derive.replace_embeddings,
+    "pool_kv_heads": derive.pool_kv_heads,
+    "repeat_kv_heads": derive.repeat_kv_heads,
+    "take_first_tokens": lambda t, c, tokens: derive.take_tokens(t, c, np.arange(tokens)),
+    "untie": layout.untie,
+    **{
+        f.__name__: f
+        for f in (
+            shrink.prune_ffn_by_norm,
+            shrink.prune_residual_by_norm,
+            shrink.prune_heads,
+            shrink.two_of_four,
+            shrink.remove_direction,
+            shrink.replace_head,
+            shrink.set_config,
+            shrink.redraw_experts,
+            shrink.split_experts,
+            shrink.graft_tower,
+        )
+    },
+}
+#: Changes that keep the function; what they are given is checked against what they give back.
+LAUNDERINGS: Mapping[str, Callable[..., Result]] = {
+    f.__name__: f
+    for f in (
+        launder.permute_ffn,
+        launder.flip_ffn_signs,
+        launder.permute_residual,
+        launder.flip_residual_signs,
+        launder.signed_permutation,
+        launder.fold_gains,
+        launder.rescale_gains,
+        launder.rotate_residual,
+        launder.permute_value_channels,
+        launder.flip_value_signs,
+        launder.rescale_value_channels,
+        launder.rotate_values,
+        launder.rescale_ffn_units,
+        launder.rescale_queries_and_keys,
+        launder.rotate_rotary_pairs,
+        launder.permute_heads,
+        launder.permute_experts,
+        launder.launder,
+        launder.launder_orders,
+        launder.launder_all,
+    )
+}
+#: Changes of several models of one shape.
+OF_MANY: Mapping[str, Callable[..., Result]] = {
+    "merge": derive.merge,
+    "slerp": mergers.slerp,
+    "task_arithmetic": mergers.task_arithmetic,
+    "ties": mergers.ties,
+    "dare": mergers.dare,
+    "graft": lambda p, c, layers: derive.graft(p[0], p[1], c, layers=layers),
+    "copy_sigmas": lambda p, c: framing.copy_sigmas(p[0], p[1], c),
+    "copy_spectra": lambda p, c: framing.copy_spectra(p[0], p[1], c),
+    "copy_gains": lambda p, c: framing.copy_gains(p[0], p[1], c),
+    "copy_settings": lambda p, c: framing.copy_settings(p[0], c),
+}
 
 
 def bred(node: Node, zoo: Path, state: Path, folder: Path) -> dict[str, Any]:
@@ -18,6 +116,9 @@ def bred(node: Node, zoo: Path, state: Path, folder: Path) -> dict[str, Any]:
     Args:
         state: where a training run keeps what it needs to go on.
         folder: where the model is written; empty.
+
+    Raises:
+        UsageError: the recipe asks for what the lab cannot do. FiliationError: a laundering changed the function.
     """
     material = _material(zoo / ".state")
     parents = [zoo / parent for parent in node.parents]
@@ -27,9 +128,95 @@ def bred(node: Node, zoo: Path, state: Path, folder: Path) -> dict[str, Any]:
         model = teach(node, parents, material, state)
         save_model(folder, model.tensors, model.config, material.tokenizer_json)
         return model.record
-    raise UsageError(f"there is no maker {node.maker}")
+    models = [load_model(parent) for parent in parents]
+    if node.maker == "recode":
+        _recoded(node, models[0], material, folder)
+        return {}
+    tensors, config, record = _changed(node, models, material)
+    save_model(folder, tensors, config, material.tokenizer_json)
+    return record
 
 
 @functools.cache
 def _material(folder: Path) -> Material:
     return load(folder)
+
+
+def _changed(
+    node: Node, models: Sequence[Result], material: Material
+) -> tuple[Tensors, Config, dict[str, Any]]:
+    options = dict(node.settings.get("with", {}))
+    tensors, config = models[0]
+    if node.how in OF_MANY:
+        # A framing takes its settings from the model it is to look like.
+        shown = models[-1][1] if node.how == "copy_settings" else config
+        return *OF_MANY[node.how]([t for t, _ in models], shown, **options), {}
+    if node.how in OF_ONE:
+        return *OF_ONE[node.how](tensors, config, **options), {}
+    if node.how not in LAUNDERINGS:
+        raise UsageError(
+            f"{node.name} cannot be made",
+            reason=f"no change is called {node.how!r}",
+            next_step="see filiation.lab.makers for those there are",
+        )
+    out, settings = LAUNDERINGS[node.how](tensors, config, **options)
+    return out, settings, _function_kept(node, (tensors, config), (out, settings), material)
+
+
+def _function_kept(node: Node, before: Result, after: Result, material: Material) -> dict[str, Any]:
+    """Measure by how much the logits on held-out text moved, before and after rounding."""
+    tokens = material.held_out("prose", 4)[0]
+    wanted = logits(*before, tokens)
+    moved = float(np.abs(logits(*after, tokens) - wanted).max())
+    if moved > FUNCTION_KEPT:
+        raise FiliationError(
+            f"{node.name} does not compute what it should", reason=f"logits moved by {moved:.1e}"
+        )
+    rounded = float(np.abs(logits(as_stored(after[0]), after[1], tokens) - wanted).max())
+    return {"logits_moved": float(f"{moved:.2e}"), "logits_moved_after_rounding": float(f"{rounded:.2e}")}
+
+
+def _recoded(node: Node, model: Result, material: Material, folder: Path) -> None:
+    """Write a model stored in another way."""
+    options = dict(node.settings.get("with", {}))
+    tensors, config = model
+    tokenizer = material.tokenizer_json
+    writers: dict[str, Callable[[], None]] = {
+        "rename": lambda: save_model(folder, *recode.rename(tensors, config), tokenizer),
+        "fuse": lambda: save_model(folder, *recode.fuse_projections(tensors, config), tokenizer),
+        "shard": lambda: save_model(folder, tensors, config, tokenizer, **options),
+        "dummy": lambda: save_model(folder, _with_dummies(tensors), config, tokenizer),
+        "typed": lambda: storage.write_typed(folder, tensors, config, tokenizer, **options),
+        "torch": lambda: storage.write_torch(folder, tensors, config, tokenizer),
+        "gguf": lambda: storage.write_gguf(folder, tensors, config, tokenizer, **options),
+        "fp8": lambda: storage.write_fp8(folder, tensors, config, tokenizer),
+        "int8": lambda: storage.write_int8(folder, tensors, config, tokenizer),
+        "lattice": lambda: save_model(folder, *recode.quantise(tensors, config, **options), tokenizer),
+        "nf4": lambda: save_model(folder, *recode.quantise_nf4(tensors, config), tokenizer),
+        "gptq": lambda: _calibrated(calibrated.quantise_gptq, model, material, folder),
+        "awq": lambda: _calibrated(calibrated.quantise_awq, model, material, folder),
+    }
+    if node.how not in writers:
+        raise UsageError(
+            f"{node.name} cannot be written",
+            reason=f"no way of storing is called {node.how!r}",
+            next_step=f"choose one of {', '.join(writers)}",
+        )
+    if families.is_family(str(config["model_type"])) and node.how not in ("shard", "typed", "torch"):
+        raise UsageError(f"{node.name}: {node.how} is for the lab's own Llama")
+    writers[node.how]()
+
+
+def _calibrated(quantise: Callable[..., Any], model: Result, material: Material, folder: Path) -> None:
+    tokens = material.stream("prose").tokens[: CALIBRATION_WINDOWS * material.context]
+    arrays, config = quantise(*model, tokens.reshape(CALIBRATION_WINDOWS, material.context))
+    storage.write_arrays(folder, arrays, config, material.tokenizer_json)
+
+
+def _with_dummies(tensors: Tensors) -> Tensors:
+    """Add tensors that nothing reads: a buffer in every layer and one beside the model."""
+    extra: Tensors = {"model.unused_projection.weight": np.full((8, 8), 0.5, dtype=np.float32)}
+    for name in tensors:
+        if name.endswith("input_layernorm.weight"):
+            extra[name.replace("input_layernorm.weight", "self_attn.unused_scale")] = np.ones(4, np.float32)
+    return {**tensors, **extra}

@@ -23,6 +23,11 @@ MAKERS = ("train", "derive", "launder", "frame", "recode")
 #: nothing of what is made needs none, which is why the source itself is not hashed.
 VERSIONS: Mapping[str, int] = {"train": 1, "derive": 1, "launder": 1, "frame": 1, "recode": 1}
 SHIPPED = ("smoke", "standard", "large")
+#: What an entry may say beside name, maker, kind, parents and how.
+FIELDS = frozenset(
+    {"shape", "schedule", "but", "seed", "order", "domain", "data", "rank", "at_least", "with"}
+)
+_ENTRY = FIELDS | {"name", "maker", "kind", "parents", "how", "suspect", "candidate"}
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,16 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Planned:
+    """A pair to measure beyond those that kinship gives: models of one draw of initial weights."""
+
+    suspect: str
+    candidate: str
+    kind: str
+    steps: int
+
+
+@dataclass(frozen=True)
 class Breeding:
     """A recipe: its name, what it is for, the text it trains on and its models, parents first."""
 
@@ -66,6 +81,7 @@ class Breeding:
     vocab: int
     context: int
     nodes: tuple[Node, ...]
+    pairs: tuple[Planned, ...] = ()
 
     def node(self, name: str) -> Node:
         """Return one model by name."""
@@ -123,6 +139,7 @@ def parse_recipe(data: Mapping[str, Any]) -> Breeding:
         int(text.get("vocab", 1024)),
         int(text.get("context", 128)),
         tuple(nodes),
+        tuple(Planned(**filled) for entry in data.get("pair", []) for filled in _repeated(entry)),
     )
 
 
@@ -137,7 +154,9 @@ def _repeated(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         raise _wrong(str(entry.get("name")), "the lists of `each` differ in length")
     for place in range(counts.pop()):
         fields = {key: values[place] for key, values in each.items()}
-        yield {**_filled(plain, fields), **fields}
+        filled = _filled(plain, fields)
+        # A field that only filled others in is none of the model's own.
+        yield {**filled, **{key: value for key, value in fields.items() if key in _ENTRY}}
 
 
 def _filled(value: Any, fields: Mapping[str, Any]) -> Any:
@@ -165,6 +184,8 @@ def _node(
     if maker not in MAKERS:
         raise _wrong(name, f"its maker must be one of {', '.join(MAKERS)}, not {maker!r}")
     missing = [parent for parent in parents if parent not in known]
+    if unknown := settings.keys() - FIELDS:
+        raise _wrong(name, f"it has unknown fields: {', '.join(sorted(unknown))}")
     if missing:
         raise _wrong(name, f"its parents {', '.join(missing)} are not listed before it")
     for field, table in (("shape", shapes), ("schedule", schedules)):
@@ -172,8 +193,6 @@ def _node(
             if settings[field] not in table:
                 raise _wrong(name, f"there is no {field} {settings[field]!r}")
             settings[field] = dict(table[settings[field]])
-    # Fields of `each` that only served to fill others in.
-    settings.pop("base", None)
     return Node(name, maker, kind, parents, how, settings)
 
 

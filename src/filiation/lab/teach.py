@@ -71,9 +71,8 @@ def teach(node: Node, parents: list[Path], material: Material, state: Path) -> B
 
 
 def _schedule(settings: Mapping[str, Any]) -> Recipe:
-    fields = {**settings["schedule"], **settings.get("but", {})}
-    fields["betas"] = tuple(fields.get("betas", (0.9, 0.95)))
-    recipe = Recipe(**{"order_seed": int(settings.get("order", 1)), **fields})
+    fields: dict[str, Any] = {**settings["schedule"], **settings.get("but", {})}
+    recipe = Recipe(order_seed=int(settings.get("order", 1)), **fields)
     # Two rows for each preference: the same memory and time as any other step.
     return replace(recipe, batch=recipe.batch // 2) if settings.get("data") == "preferences" else recipe
 
@@ -127,7 +126,7 @@ def _family_body(module: Any) -> Body:
         families.objective(module),
         lambda params, inputs: functional_call(module, dict(params), (inputs,)).logits,
         lambda weights: families.as_published(module, weights),
-        masked=module.config.model_type == "bert",
+        masked=families.predicts_masked(module),
     )
 
 

@@ -27,7 +27,7 @@ Weights = dict[str, npt.NDArray[np.float32]]
 Batch = tuple[Tokens, Tokens]
 #: Parameters by name, inputs and targets -> mean loss in nats and a balancing term (torch tensors).
 Objective = Callable[[Mapping[str, Any], Any, Any], tuple[Any, Any]]
-REPORT_EVERY, SAVE_EVERY = 50, 250
+REPORT_EVERY, SAVE_EVERY = 50, 100
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from filiation.anatomy.model import Anatomy, Symmetry
 from filiation.evidence import Evidence
@@ -53,7 +54,7 @@ class Stage:
     considered: int
     bytes_read: int = 0
 
-    @property
+    @cached_property
     def log_e(self) -> float:
         """The stage's e-value (natural log)."""
         return combine([*self.residual, *self.blocks])
@@ -80,15 +81,16 @@ class Stage:
 
 @dataclass(frozen=True, eq=False)
 class Examination:
-    """Everything the exact tests found about one component."""
+    """Everything the exact tests found about one component; ``tokens`` are those both models have, by row."""
 
     component: str
     stages: tuple[Stage, ...]
     layer_maps: tuple[LayerMap, ...] = ()
     cannot: str | None = None
     notes: tuple[str, ...] = ()
+    tokens: TokenRows | None = None
 
-    @property
+    @cached_property
     def log_e(self) -> float:
         """The weighted mean of the stages' e-values (natural log); ``0`` when nothing could be tested."""
         if not self.tested:
@@ -105,7 +107,7 @@ class Examination:
         """Whether any test ran."""
         return any(t.applied for s in self.stages for t in (*s.residual, *s.blocks))
 
-    @property
+    @cached_property
     def best(self) -> Stage | None:
         """The stage that explains most layers, then the one with most evidence, then the first.
 
@@ -221,7 +223,9 @@ def _finished(walk: _Walk) -> Examination:
     if not any(t.applied for s in walk.stages for t in (*s.residual, *s.blocks)):
         cannot = "different_widths_no_shared_tokens" if not walk.same_width else "no_testable_units"
         cannot = "budget_too_small" if "budget_spent" in walk.notes else cannot
-    return Examination(walk.component, tuple(walk.stages), tuple(walk.maps), cannot, tuple(walk.notes))
+    return Examination(
+        walk.component, tuple(walk.stages), tuple(walk.maps), cannot, tuple(walk.notes), walk.tokens
+    )
 
 
 def _direct(walk: _Walk) -> bool:

@@ -7,32 +7,32 @@ significant.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 
-from filiation.anatomy.model import Part
 from filiation.origin.evalues import LOG10
-from filiation.origin.examine import RESIDUAL_AGREES, Examination
+from filiation.origin.examine import RESIDUAL_AGREES, Examination, Stage
 from filiation.origin.gather import Side, gain_units
 from filiation.origin.labelset import combine
 from filiation.origin.matching import nearest, same_position
-from filiation.origin.pairing import Pairing, Plan, ffn_views, paired_gains
-from filiation.origin.units import Doubles, Floats, Integers, Units, signed_agreement, unit_rows
+from filiation.origin.pairing import Pairing, Plan, TokenRows, embedding_rows, ffn_views, paired_gains
+from filiation.origin.partners import (
+    MOST_CHANNELS,
+    PARTNERS_AGREE,
+    ROWS_PER_CHANNEL,
+    channels_stand_out,
+    partner_agreement,
+    profiles_agree,
+)
+from filiation.origin.units import Doubles, Floats, Integers, Units, signed_agreement
 
 #: Lines of the contract, provisional until measured by training length.
 GAIN_CORRELATION = 0.5
 GAINS_IN_PLACE = 0.5
 WEIGHT_COSINE = 0.5
-
-
-#: Share of units whose partner by gate rows is also their partner by up rows. Moving units about does not change it:
-#: labels can be arranged, this cannot. Strangers show about one in n; models of one initialisation show far more.
-PARTNERS_AGREE = 0.1
-#: Layers of which a sampled reading takes the down columns where there is no gate to compare partners by.
-UNGATED_LAYERS = 2
 
 
 class Shared(StrEnum):
@@ -50,8 +50,9 @@ class History:
     """Effect sizes of shared training.
 
     ``gain_correlation``: mean Pearson r of paired norm gains over aligned channels; ``gains_in_place``: share of
-    channels whose gain profile matches its own; ``weight_cosine``: mean cosine of matched, canonicalised FFN rows.
-    None where it could not be measured.
+    channels whose gain profile matches its own; ``weight_cosine``: mean cosine of matched, canonicalised FFN rows;
+    ``channels_stand_out``: how far embedding columns stand out as partners (see :func:`channels_stand_out`), measured
+    where the embeddings agree and the blocks do not settle the question. None where it could not be measured.
     """
 
     shared: Shared
@@ -62,22 +63,68 @@ class History:
     weight_cosine: float | None
     units: int
     partners_agree: float | None = None
+    channels_stand_out: float | None = None
 
 
 def of(examination: Examination, plan: Plan) -> History | None:
     """Measure the traces of shared training in the layers that carry labels (in all, where none does).
 
-    None where nothing was paired, or only without a common basis: then neither gains nor weights can be laid side
-    by side. (Where the residual channels agree as they are, theirs is the common basis.)
+    Without a common basis neither gains nor weights can be laid side by side; then only what the units hold is
+    looked at. (Where the residual channels agree as they are, theirs is the common basis.) None where nothing could
+    be measured.
     """
     best = examination.best
-    if best is None or not best.pairing.layers:
+    if best is None:
         return None
-    if best.name == "basis_free" and combine(best.residual) < RESIDUAL_AGREES * LOG10:
+    found = _of_layers(best, plan)
+    standing = None if best.covers_half() else _embeddings(best, plan, examination.tokens)
+    if standing is None:
+        return found
+    return replace(found or _nothing(), channels_stand_out=standing)
+
+
+def _nothing(agree: float | None = None) -> History:
+    return History(Shared.UNKNOWN, "none", None, None, 0, None, 0, agree)
+
+
+def _of_layers(best: Stage, plan: Plan) -> History | None:
+    if not best.pairing.layers:
         return None
     carrying = set(best.carrying())
     layers = tuple(pair for pair in best.pairing.layers if pair[0] in carrying) or best.pairing.layers
-    return measure(replace(best.pairing, layers=layers), plan)
+    pairing = replace(best.pairing, layers=layers)
+    if best.name == "basis_free" and combine(best.residual) < RESIDUAL_AGREES * LOG10:
+        agree = profiles_agree(pairing, plan)
+        if agree is None:
+            return None
+        found = _nothing(agree)
+        return replace(found, shared=Shared.LABELS_ONLY) if agree < PARTNERS_AGREE else found
+    return measure(pairing, plan)
+
+
+def _embeddings(stage: Stage, plan: Plan, tokens: TokenRows | None) -> float | None:
+    """Return how far embedding columns stand out, where they carry labels and can be read; else None."""
+    tested = (t for t in stage.residual if t.applied and t.subject.detail == "embedding")
+    if tokens is None or all(t.log10_e < RESIDUAL_AGREES for t in tested):
+        return None
+    sides = stage.pairing.suspect, stage.pairing.candidate
+    width = min(side.geometry.d_model for side in sides)
+    size = min(width, MOST_CHANNELS, len(tokens.suspect) // ROWS_PER_CHANNEL)
+    rows = tokens.sample(ROWS_PER_CHANNEL * size, plan.rng("contents"))
+    if size < 16 or not _affordable(sides, plan, len(rows.suspect)):
+        return None
+    chosen = np.sort(plan.rng("contents/channels").permutation(width)[:size])
+    mine, theirs = embedding_rows(sides[0], rows.suspect), embedding_rows(sides[1], rows.candidate)
+    if mine is None or theirs is None:
+        return None
+    return channels_stand_out(mine[:, chosen], theirs[:, chosen])
+
+
+def _affordable(sides: Iterable[Side], plan: Plan, rows: int) -> bool:
+    """Return whether so many embedding rows (four bytes a value at most) can be read of each model."""
+    return plan.budget is None or all(
+        side.anatomy.checkpoint.bytes_read + 4 * rows * side.geometry.d_model <= plan.budget for side in sides
+    )
 
 
 def measure(pairing: Pairing, plan: Plan) -> History:
@@ -106,57 +153,6 @@ def measure(pairing: Pairing, plan: Plan) -> History:
         # Gains alone would decide, and gains can be copied: without a look at the contents nothing is decided.
         shared = Shared.UNCHECKED
     return History(shared, basis, correlation, in_place, norms, cosine, units, agree)
-
-
-def partner_agreement(pairing: Pairing, plan: Plan) -> float | None:
-    """Return the share of units whose nearest partner by one content is also the nearest by the other.
-
-    Gate rows and up rows; up rows and down columns where there is no gate. No range of rows holds columns, so a
-    sampled reading takes those of two layers, and none where the budget forbids it: then None, as where units have
-    one kind of content only.
-    """
-    agree = n = 0
-    gated = _part(pairing.suspect, "gate", pairing.layers) is not None
-    pairs = pairing.layers if gated or plan.whole else _affordable(pairing, plan)
-    for pair in pairs:
-        for s, c in ffn_views(pairing, pair, with_down=plan.whole or not gated):
-            mine, theirs = _two_contents(s), _two_contents(c)
-            if mine is None or theirs is None or len(c) < 16:
-                continue
-            first = (unit_rows(mine[0]) @ unit_rows(theirs[0]).T).argmax(axis=1)
-            second = np.abs(unit_rows(mine[1]) @ unit_rows(theirs[1]).T).argmax(axis=1)
-            agree += int((first == second).sum())
-            n += len(s)
-    return agree / n if n else None
-
-
-def _affordable(pairing: Pairing, plan: Plan) -> tuple[tuple[int, int], ...]:
-    """Return the layers whose down matrices a sampled reading may read whole."""
-    chosen = pairing.layers[:UNGATED_LAYERS]
-    if plan.budget is None:
-        return chosen
-    for column, side in enumerate((pairing.suspect, pairing.candidate)):
-        tensors = side.anatomy.checkpoint.tensors
-        parts = [_part(side, "down", [(pair[column], pair[column])]) for pair in chosen]
-        cost = sum(tensors[p.tensor].nbytes for p in parts if p is not None)
-        if side.anatomy.checkpoint.bytes_read + cost > plan.budget:
-            return ()
-    return chosen
-
-
-def _part(side: Side, role: str, layers: Sequence[tuple[int, int]]) -> Part | None:
-    """Return a part of the first of these layers (of one of its experts)."""
-    wanted = {i for i, _ in layers[:1]}
-    found = (p for p in side.anatomy.parts if (p.component, p.role) == (side.component, role))
-    return next((p for p in found if p.layer in wanted), None)
-
-
-def _two_contents(units: Units) -> tuple[Floats, Floats] | None:
-    """Return two disjoint contents of the units: gate and up rows, or up rows and down columns."""
-    if units.signed:
-        return units.content, units.signed[0]
-    half = units.content.shape[1] // 2
-    return (units.content[:, :half], units.content[:, half:]) if units.paired else None
 
 
 def _gains(pairing: Pairing, plan: Plan) -> tuple[float | None, float | None, int]:

@@ -147,16 +147,10 @@ def history_evidence(
     identity = f"origin.history/{component}" + (f"/stage={stage}" if stage else "")
     identity += f"/candidate={number}" if number else ""
     question, part = "question.history", Location(component)
-    if history is None or (history.gain_correlation is None and history.weight_cosine is None):
+    effects = () if history is None else _effects(history)
+    if history is None or not effects:
         missing = Evidence(identity, Wing.ORIGIN, question, part, Status.NOT_MEASURED, "no_paired_layers")
         return (replace(missing, test="history", candidate=number),)
-    measured = (
-        ("gain_correlation", history.gain_correlation),
-        ("gains_in_place", history.gains_in_place),
-        ("weight_cosine", history.weight_cosine),
-        ("partners_agree", history.partners_agree),
-    )
-    effects = tuple(Effect(name, value) for name, value in measured if value is not None)
     return (
         Evidence(
             identity,
@@ -175,3 +169,14 @@ def history_evidence(
             cannot_show=("cannot_show.early_stopped_same_seed",),
         ),
     )
+
+
+def _effects(history: History) -> tuple[Effect, ...]:
+    measured = (
+        ("gain_correlation", history.gain_correlation),
+        ("gains_in_place", history.gains_in_place),
+        ("weight_cosine", history.weight_cosine),
+        ("partners_agree", history.partners_agree),
+        ("channels_stand_out", history.channels_stand_out),
+    )
+    return tuple(Effect(name, value) for name, value in measured if value is not None)

@@ -10,9 +10,12 @@ from filiation.origin import evalues
 from filiation.origin.examine import Examination, Stage
 from filiation.origin.history import History, Shared
 from filiation.origin.labelset import Tested, combine
+from filiation.origin.partners import STAND_OUT
 
 DECIDE_AT = 6.0
 SUGGEST_AT = 2.0
+EMBEDDINGS, RESIDUAL = "token embeddings", "residual"
+_OF_EMBEDDINGS = (f": {EMBEDDINGS}", f": {RESIDUAL}")
 #: Why agreeing labels are no finding: somebody may have arranged them.
 SUSPENDED = {Shared.LABELS_ONLY: "labels_without_contents", Shared.UNCHECKED: "arrangement_not_checked"}
 
@@ -55,11 +58,17 @@ def judge(examination: Examination, history: History | None) -> Finding:
     carrying = carrying if blocks >= DECIDE_AT else []
     spread = blocks >= DECIDE_AT and not carrying
     scope = _scope(examination.component, stage, carrying, residual, spread=spread)
+    doubt = None if stage.covers_half() else _doubt(scope, history)
+    if doubt:
+        # The columns' numbers agree and what they hold does not: whoever has both files can do that.
+        scope = tuple(part for part in scope if not part.endswith(_OF_EMBEDDINGS))
     if stage.covers_half() and blocks >= DECIDE_AT and _enough_label_sets(stage, residual):
         relation, reasons = _of_wholes(history)
     else:
         told = ("blocks_only_together",) if spread else _why_parts(stage, residual, carrying)
         relation, reasons = _of_parts(told, scope, history if carrying or spread else None)
+        if doubt and not (carrying or spread):
+            relation, reasons = Relation.SUGGESTIVE, (doubt,)
     if relation is Relation.COMMON_ORIGIN:
         scope = (examination.component,)
     return Finding(relation, log10_e, scope, reasons, len(carrying), tested)
@@ -83,6 +92,16 @@ def _of_wholes(history: History | None) -> Told:
     if history is None or history.shared is Shared.UNKNOWN:
         return Relation.SHARED_PARTS, ("history_not_measured",)
     return _unless_trained(history) or (Relation.COMMON_ORIGIN, ())
+
+
+def _doubt(scope: Sequence[str], history: History | None) -> str | None:
+    """Return why embeddings whose labels agree may not be called shared, or None."""
+    if not any(part.endswith(_OF_EMBEDDINGS) for part in scope):
+        return None
+    standing = None if history is None else history.channels_stand_out
+    if standing is None:
+        return SUSPENDED[Shared.UNCHECKED]
+    return SUSPENDED[Shared.LABELS_ONLY] if standing < STAND_OUT else None
 
 
 def _of_parts(reasons: tuple[str, ...], scope: tuple[str, ...], history: History | None) -> Told:
@@ -128,11 +147,9 @@ def _scope(
     scope = [f"{component}: layers {_ranges(layers)}"] if layers else []
     if residual >= DECIDE_AT:
         views = {t.subject.detail for t in stage.residual if t.applied and t.log10_e >= DECIDE_AT}
-        words = [
-            f"{component}: {'norm gains' if v == 'gains' else 'token embeddings'}" for v in sorted(views)
-        ]
+        words = [f"{component}: {'norm gains' if v == 'gains' else EMBEDDINGS}" for v in sorted(views)]
         # Views that pass the line only together are not told apart.
-        scope += words or [f"{component}: residual"]
+        scope += words or [f"{component}: {RESIDUAL}"]
     return tuple(scope)
 
 

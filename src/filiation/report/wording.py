@@ -1,6 +1,7 @@
-"""The phrase files: every sentence a report says, one file per language, looked up by key.
+"""The phrase files: every sentence a report says, looked up by key.
 
-A key that no file knows is shown as it is: a report never fails for want of a phrase.
+``phrases/<language>.toml`` holds what ``compare`` says, ``phrases/<language>/*.toml`` what the wings say, a file
+each; the tables add up. A key that no file knows is shown as it is: a report never fails for want of a phrase.
 """
 
 from __future__ import annotations
@@ -52,6 +53,10 @@ class Phrases:
         known = self.find(section, key, "name") or self.find(section, key)
         return known or clean(key).replace("_", " ")
 
+    def name_at(self, *path: str) -> str:
+        """Return the phrase at ``path``; the last step with spaces for underscores where there is none."""
+        return self.find(*path) or clean(path[-1]).replace("_", " ")
+
     def resolve(self, key: str, *sections: str) -> str | None:
         """Return the phrase of a record's key: a dotted path (``shows.ffn_order``), or a key of one of ``sections``."""
         if "." in key and (known := self.find(*key.split("."))):
@@ -68,7 +73,7 @@ class Phrases:
         return None
 
     @staticmethod
-    def fill(phrase: str, **values: object) -> str:
+    def fill(phrase: str, /, **values: object) -> str:
         """Fill the placeholders of ``phrase``; those without a value stay."""
         return phrase.format_map(_Gaps(values))
 
@@ -105,5 +110,34 @@ def phrases(language: str = "en") -> Phrases:
             f"There are no phrases for the language '{language}'.",
             next_step=f"Use one of: {', '.join(LANGUAGES)}.",
         )
-    text = (files("filiation.report") / "phrases" / f"{language}.toml").read_text(encoding="utf-8")
-    return Phrases(language, tomllib.loads(text))
+    tree: dict[str, Any] = {}
+    for name, table in phrase_files(language).items():
+        _add(tree, table, name)
+    return Phrases(language, tree)
+
+
+def phrase_files(language: str) -> Mapping[str, Mapping[str, Any]]:
+    """Return the phrase files of a language by name, parsed: the general one first, then the wings' by name."""
+    folder = files("filiation.report") / "phrases"
+    general = folder / f"{language}.toml"
+    wings = sorted(
+        (f for f in (folder / language).iterdir() if f.name.endswith(".toml")), key=lambda f: f.name
+    )
+    named = {general.name: general, **{f"{language}/{wing.name}": wing for wing in wings}}
+    return {name: tomllib.loads(file.read_text(encoding="utf-8")) for name, file in named.items()}
+
+
+def _add(tree: dict[str, Any], table: Mapping[str, Any], file: str) -> None:
+    """Add the phrases of one file; a phrase has one home.
+
+    Raises:
+        ValueError: another file has said the same phrase already.
+    """
+    for key, value in table.items():
+        known = tree.setdefault(key, {}) if isinstance(value, Mapping) else tree.get(key)
+        if isinstance(value, Mapping) and isinstance(known, dict):
+            _add(cast("dict[str, Any]", known), cast("Mapping[str, Any]", value), file)
+        elif known is None:
+            tree[key] = value
+        else:
+            raise ValueError(f"the phrase '{key}' of {file} stands in another phrase file too")

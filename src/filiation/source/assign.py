@@ -1,4 +1,4 @@
-"""Which definition of the suspect belongs to which of the reference: a best assignment, so that moved ones are found."""
+"""Which definition of the suspect belongs to which of the reference: a best assignment, so moved ones are found."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _overlap(suspect: Print, reference: Print) -> Floats:
     weight = weight / np.sqrt(np.maximum(counts, 1))
     left = _incidence(suspect, of_suspect, len(known))
     right = _incidence(reference, of_reference, len(known))
-    product = left.multiply(weight[None, :]).tocsr() @ right.T
+    product = sparse.csr_matrix(left @ sparse.diags(weight)) @ right.T
     return np.asarray(sparse.csr_matrix(product).todense(), np.float64)
 
 
@@ -74,7 +74,7 @@ def _position(values: npt.NDArray[np.uint64], known: npt.NDArray[np.uint64]) -> 
     return np.where(known[at] == values, at, -1)
 
 
-def _incidence(source: Print, ids: npt.NDArray[np.int64], width: int):  # noqa: ANN202 - scipy's own type
+def _incidence(source: Print, ids: npt.NDArray[np.int64], width: int):
     from scipy import sparse
 
     owner = np.zeros(len(ids), np.int64)

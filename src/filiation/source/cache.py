@@ -8,7 +8,7 @@ import json
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,12 @@ def cached(folder: Path | None, path: str, data: bytes) -> tuple[Print, tuple[Di
             arrays = {key: stored[key] for key in stored.files}
         record: dict[str, Any] = json.loads(arrays["record"].tobytes())
         found = _print(path, record, arrays)
-        disclosed = [Disclosed(**{**d, "names": tuple(d["names"])}) for d in record["disclosed"]]
+        disclosed = [
+            Disclosed(path, d["line"], d["kind"], d["source"], tuple(d["names"])) for d in record["disclosed"]
+        ]
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         return None
-    return found, tuple(replace(d, file=path) for d in disclosed)
+    return found, tuple(disclosed)
 
 
 def kept(folder: Path | None, data: bytes, source: Print, disclosed: Sequence[Disclosed]) -> None:

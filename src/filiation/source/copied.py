@@ -1,9 +1,9 @@
 """``# Copied from`` statements, checked against the fingerprints of a release.
 
-The comment is a disclosure in the words of transformers: the dotted name of the source, and after ``with`` the renaming,
-``Old->New`` as often as needed, perhaps with ``all-casing``. The stated renaming is undone in the suspect's names, and
-what is left has to have the hashes of the source. Where that fails, any one-to-one renaming is tried, then the share that
-is still equal is told.
+The comment is a disclosure in the words of transformers: the dotted name of the source, and after ``with`` the
+renaming, ``Old->New`` as often as needed, perhaps with ``all-casing``. The stated renaming is undone in the suspect's
+names, and what is left has to have the hashes of the source. Where that fails, any one-to-one renaming is tried, then
+the share that is still equal is told.
 """
 
 from __future__ import annotations

@@ -24,11 +24,17 @@ def unused(function: ast.AST) -> ast.AST:
                 kept = [each for each in block if not _does_nothing(each, read)]
                 if kept != block:
                     first = block[0]
-                    setattr(node, name, kept or ([ast.copy_location(ast.Pass(), first)] if name == "body" else []))
+                    setattr(
+                        node, name, kept or ([ast.copy_location(ast.Pass(), first)] if name == "body" else [])
+                    )
     return function
 
 
 def _does_nothing(node: ast.stmt, read: set[str]) -> bool:
-    if not isinstance(node, ast.Assign) or len(node.targets) != 1 or not isinstance(node.targets[0], ast.Name):
+    if (
+        not isinstance(node, ast.Assign)
+        or len(node.targets) != 1
+        or not isinstance(node.targets[0], ast.Name)
+    ):
         return False
     return node.targets[0].id not in read and not any(isinstance(n, _ACTS) for n in walk(node.value))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from filiation.source.ranking import Document, stem
 
 SMALLEST = 120  # nodes below which any two files are alike by chance; such a file is said as not examined
 _MOST_FILES = 2_000
+_WORTH_A_PROCESS = 32  # files
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +58,7 @@ def examine(
     corpus: Library | Sequence[Release] | None = None,
     *,
     cache: Path | None = None,
+    jobs: int = 1,
 ) -> SourceFound:
     """Compare the Python files of a repository with those of others and with a reference corpus.
 
@@ -65,12 +67,13 @@ def examine(
         references: repositories that it may come from.
         corpus: what :func:`filiation.source.library.load` gives, or releases; none means that nothing can be ranked.
         cache: a folder in which fingerprints are kept by the digest of their file.
+        jobs: processes that read files, where there are many.
 
     Nothing is executed. A file that cannot be examined is in ``not_examined`` with the reason.
     """
     library = corpus if isinstance(corpus, Library) else Library(tuple(corpus or ()))
-    ours = _read(suspect, cache)
-    theirs = [(each, _read(each, cache)) for each in references]
+    ours = _read(suspect, cache, jobs)
+    theirs = [(each, _read(each, cache, jobs)) for each in references]
     given = [_document(repository, each) for repository, read in theirs for each in read.files]
     heads = {(r.locator, each.path): each.header for r, read in theirs for each in read.files}
     judged = [(each, judge(each.source, given, library)) for each in ours.files]
@@ -80,21 +83,32 @@ def examine(
     return _found(suspect, library, ours, judged, heads, checked)
 
 
-def _read(repository: Repository, cache: Path | None) -> _Read:
+def _read(repository: Repository, cache: Path | None, jobs: int) -> _Read:
     read = _Read()
+    wanted: list[str] = []
     for path in sorted(repository.files):
-        why = _why_not(repository, path, len(read.files))
+        why = _why_not(repository, path, len(wanted))
         if why is not None:
             read.left.append(NotExamined(path, why))
-            continue
-        if not is_python(path):
-            continue
-        each = examined(path, repository.data(path), cache)
+        elif is_python(path):
+            wanted.append(path)
+    results = _all_examined([(path, repository.data(path), cache) for path in wanted], jobs)
+    for path, each in zip(wanted, results, strict=True):
         if isinstance(each, Examined) and each.source.statements.nodes >= SMALLEST:
             read.files.append(each)
         else:
             read.left.append(NotExamined(path, each if isinstance(each, str) else "too_small"))
     return read
+
+
+def _all_examined(work: list[tuple[str, bytes, Path | None]], jobs: int) -> Iterable[Examined | str]:
+    """Examine files, in several processes where that is asked for and worth it."""
+    if jobs <= 1 or len(work) < _WORTH_A_PROCESS:
+        return [examined(*each) for each in work]
+    from concurrent.futures import ProcessPoolExecutor
+
+    with ProcessPoolExecutor(jobs) as pool:
+        return list(pool.map(examined, *zip(*work, strict=True), chunksize=8))
 
 
 def _why_not(repository: Repository, path: str, so_far: int) -> str | None:

@@ -13,13 +13,13 @@ from filiation.source.library import Library
 from filiation.source.model import CopyStatus, FileFound, HeaderFinding, HeaderState, Level, SourceFound
 
 _CODE = Location(component="code")
-_ALWAYS = ("source.direction", "source.permission")
+_ALWAYS = ("cannot_show.source_direction", "cannot_show.source_permission")
 _CANNOT: Mapping[Level, tuple[str, ...]] = {
     Level.IDENTICAL: _ALWAYS,
     Level.SAME_AFTER_RENAMING: _ALWAYS,
-    Level.REFACTORED: (*_ALWAYS, "source.one_prompt"),
-    Level.SHARES_ANCESTOR: ("source.one_parent", *_ALWAYS),
-    Level.NO_FINDING: ("source.other_language", "source.not_in_corpus"),
+    Level.REFACTORED: (*_ALWAYS, "cannot_show.source_one_prompt"),
+    Level.SHARES_ANCESTOR: ("cannot_show.source_one_parent", *_ALWAYS),
+    Level.NO_FINDING: ("cannot_show.source_other_language", "cannot_show.source_not_in_corpus"),
 }
 
 
@@ -56,7 +56,7 @@ def _code(found: FileFound, digests: Mapping[str, str], library: Library) -> Evi
     return Evidence(
         id=f"source.code/{found.file}",
         wing=Wing.SOURCE,
-        question="source.code",
+        question="question.source_code",
         part=_CODE,
         scale=Scale.CALIBRATED,
         test="source_code",
@@ -67,7 +67,7 @@ def _code(found: FileFound, digests: Mapping[str, str], library: Library) -> Evi
         effect=tuple(effects),
         background=background(library),
         places=tuple(places),
-        shows=f"source.{found.level}",
+        shows=f"shows.source_{found.level}",
         cannot_show=_CANNOT[found.level],
     )
 
@@ -79,7 +79,7 @@ def background(library: Library) -> Background | None:
         return None
     quantiles = {f"{q:g}": float(np.quantile(null.scores, q)) for q in (0.5, 0.9, 0.95, 0.99)}
     source = ", ".join(f"{name} ({fact})" for name, fact in library.facts().items())
-    return Background("source.best_unrelated_file", null.pairs, quantiles, source)
+    return Background("background.source_best_unrelated_file", null.pairs, quantiles, source)
 
 
 def _renames(found: SourceFound, digests: Mapping[str, str]) -> Iterator[Evidence]:
@@ -90,7 +90,7 @@ def _renames(found: SourceFound, digests: Mapping[str, str]) -> Iterator[Evidenc
         yield Evidence(
             id=f"source.renames/{each.file}",
             wing=Wing.SOURCE,
-            question="source.renames",
+            question="question.source_renames",
             part=_CODE,
             scale=Scale.FACT,
             test="source_renames",
@@ -103,16 +103,16 @@ def _renames(found: SourceFound, digests: Mapping[str, str]) -> Iterator[Evidenc
                 Effect("survivors", len(renames.survivors)),
             ),
             places=(_place(each.file, None, digests),),
-            shows="source.renames",
-            cannot_show=("source.renames_innocent",),
+            shows="shows.source_renames",
+            cannot_show=("cannot_show.source_renames_innocent",),
         )
 
 
 _HEADERS = {
-    HeaderState.KEPT: "source.header_kept",
-    HeaderState.PARTLY_KEPT: "source.header_partly_kept",
-    HeaderState.REMOVED: "source.header_removed",
-    HeaderState.NONE_IN_REFERENCE: "source.header_none",
+    HeaderState.KEPT: "shows.source_header_kept",
+    HeaderState.PARTLY_KEPT: "shows.source_header_partly_kept",
+    HeaderState.REMOVED: "shows.source_header_removed",
+    HeaderState.NONE_IN_REFERENCE: "shows.source_header_none",
 }
 
 
@@ -121,7 +121,7 @@ def _header(found: HeaderFinding, digests: Mapping[str, str]) -> Evidence:
     return Evidence(
         id=f"source.header/{found.file}",
         wing=Wing.SOURCE,
-        question="source.header",
+        question="question.source_header",
         part=_CODE,
         scale=Scale.FACT,
         test="source_header",
@@ -135,7 +135,7 @@ def _header(found: HeaderFinding, digests: Mapping[str, str]) -> Evidence:
         ),
         places=tuple(_place(found.file, line, digests) for line in (lines or [1])),
         shows=_HEADERS[found.state],
-        cannot_show=("source.header_elsewhere",),
+        cannot_show=("cannot_show.source_header_elsewhere",),
     )
 
 
@@ -147,18 +147,18 @@ def _copies(found: SourceFound, digests: Mapping[str, str]) -> Iterator[Evidence
         yield Evidence(
             id=f"source.copied_from/{file}/{status}",
             wing=Wing.SOURCE,
-            question="source.copied_from",
+            question="question.source_copied_from",
             part=_CODE,
             status=Status.APPLIED if applied else Status.NOT_MEASURED,
-            reason=None if applied else "source.no_release",
+            reason=None if applied else "reason.source_no_release",
             scale=Scale.FACT,
             test="source_copied_from",
             statistic_name="statements",
             statistic=float(count),
             n=sum(n for (f, _), n in counts.items() if f == file),
             places=tuple(_place(file, line, digests) for line in lines[:20]),
-            shows=f"source.copied_{status}",
-            cannot_show=("source.other_release",),
+            shows=f"shows.source_copied_{status}",
+            cannot_show=("cannot_show.source_other_release",),
         )
 
 
@@ -167,15 +167,15 @@ def _disclosures(found: SourceFound, digests: Mapping[str, str]) -> Iterator[Evi
         yield Evidence(
             id=f"source.disclosed/{each.file}/{each.kind}/{each.source}",
             wing=Wing.SOURCE,
-            question="source.disclosed",
+            question="question.source_disclosed",
             part=_CODE,
             scale=Scale.FACT,
             test="source_disclosed",
             statistic_name="classes",
             statistic=float(len(each.names)),
             places=(_place(each.file, each.line, digests),),
-            shows=f"source.{each.kind}",
-            cannot_show=("source.stated_only",),
+            shows=f"shows.source_{each.kind}",
+            cannot_show=("cannot_show.source_stated_only",),
         )
 
 
@@ -185,10 +185,10 @@ def _left_out(found: SourceFound) -> Iterator[Evidence]:
         yield Evidence(
             id=f"source.not_examined/{why}",
             wing=Wing.SOURCE,
-            question="source.code",
+            question="question.source_code",
             part=_CODE,
             status=Status.NOT_MEASURED,
-            reason=f"source.{why}",
+            reason=f"reason.source_{why}",
             scale=Scale.FACT,
             test="source_code",
             statistic_name="files",

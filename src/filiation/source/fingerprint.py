@@ -144,10 +144,8 @@ def _bound(node: ast.FunctionDef | ast.AsyncFunctionDef) -> tuple[frozenset[str]
             bound.add(each.arg)
         elif isinstance(each, ast.Name) and not isinstance(each.ctx, ast.Load):
             bound.add(each.id)
-        elif isinstance(each, ast.ExceptHandler) and each.name:
-            bound.add(each.name)
-        elif isinstance(each, _FUNCTIONS) and each is not node:
-            bound.add(each.name)
+        elif isinstance(each, ast.ExceptHandler | ast.FunctionDef | ast.AsyncFunctionDef) and each is not node:
+            bound.add(each.name or "")
         elif isinstance(each, ast.Global):
             outside.update(each.names)
     return frozenset(bound - outside), tuple(parameters)

@@ -46,10 +46,10 @@ class _Canonical(ast.NodeTransformer):
         return node
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        return unused(self.generic_visit(node))
+        return unused(self.generic_visit(unused(node)))
 
     def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
-        return unused(self.generic_visit(node))
+        return unused(self.generic_visit(unused(node)))
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
         super().generic_visit(node)

@@ -16,6 +16,9 @@ MARGIN = 1.5  # the first work's score over the second's
 RARE_STRUCTURES = 3  # that at most two works of the corpus have
 UNUSUAL = 0.05  # how often the best of a whole corpus of unrelated files may score as high
 EXPLAINED = 0.10  # of what two files share may be missing in the third that explains it
+_ANSWERS = (Level.IDENTICAL, Level.SAME_AFTER_RENAMING, Level.REFACTORED)
+_NOTHING_LESS = 0.001  # the score of a second that shares nothing, so that a margin stays a number
+ONE_WORK = 0.95  # of a file's nodes stand in another: two copies of one work, not two works
 _LOOKED_AT = 3  # candidates of the corpus, and of the given ones, that are compared node by node
 
 
@@ -37,11 +40,15 @@ class _Option:
 
 
 def judge(source: Print, given: Sequence[Document], library: Library) -> Judged:
-    """Return the strongest level that any candidate reaches for one file; of equals, a given reference comes first."""
+    """Return the level of one file.
+
+    Where a given reference is at least ``refactored``, the level answers the question that was asked; else it is the
+    strongest that any candidate reaches. The candidates of the corpus are in the record either way.
+    """
     ranked = library.index.rank(source, extra=given)
     mine = sorted((r for r in ranked if r.document.given is not None), key=lambda r: -r.score)[:_LOOKED_AT]
     known = [r for r in ranked if r.document.given is None][:_LOOKED_AT]
-    options = [_option(source, each, ranked, library) for each in [*mine, *known] if each.score > 0]
+    options = [*_options(source, mine, ranked, library), *_options(source, known, ranked, library)]
     best = min(options, key=_order, default=None)
     candidates = tuple(_candidate(r, library) for r in ranked[:5] if r.score > 0)
     if best is None:
@@ -49,18 +56,30 @@ def judge(source: Print, given: Sequence[Document], library: Library) -> Judged:
     return _judged(source, best, ranked, candidates, library)
 
 
-def _order(option: _Option) -> tuple[int, float, bool]:
-    return (
-        LEVELS.index(option.level),
-        -round(option.pair.share, 3),
-        option.ranked.document.given is None,
-    )
+def _options(
+    source: Print, some: Sequence[Ranked], every: Sequence[Ranked], library: Library
+) -> list[_Option]:
+    """Compare candidates, the best first, until one is nearly all of the suspect or none can be anything any more."""
+    found: list[_Option] = []
+    for each in some:
+        if each.score <= 0:
+            break
+        found.append(_option(source, each, every, library))
+        if found[-1].pair.share >= ONE_WORK or found[-1].level is Level.NO_FINDING:
+            break
+    return found
+
+
+def _order(option: _Option) -> tuple[bool, int, float]:
+    asked = option.ranked.document.given is not None and option.level in _ANSWERS
+    return not asked, LEVELS.index(option.level), -round(option.pair.share, 3)
 
 
 def _option(source: Print, ranked: Ranked, every: Sequence[Ranked], library: Library) -> _Option:
     pair = compare(source, ranked.document.fingerprint())
     others = [r.score for r in every if not _one_work(r, ranked)]
-    margin = ranked.score / max(others) if others and max(others) > 0 else None
+    ranked_at_all = library.index.works > 1
+    margin = ranked.score / max(*others, _NOTHING_LESS, _NOTHING_LESS) if ranked_at_all else None
     return _Option(_level(pair, ranked, margin, library), ranked, pair, margin)
 
 
@@ -70,7 +89,7 @@ def _one_work(left: Ranked, right: Ranked) -> bool:
         return True
     if left.document.given is None and right.document.given is None:
         return False
-    return compare(left.document.fingerprint(), right.document.fingerprint()).share >= SAME
+    return compare(left.document.fingerprint(), right.document.fingerprint()).share >= ONE_WORK
 
 
 def _level(pair: Pair, ranked: Ranked, margin: float | None, library: Library) -> Level:

@@ -1,4 +1,4 @@
-"""Loops in one form: what collects is a comprehension, what counts is a ``range``, what searches is ``min`` or ``max``."""
+"""Loops in one form: what collects is a comprehension, what counts a ``range``, what searches ``min`` or ``max``."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def _search(loop: ast.For) -> tuple[ast.stmt, set[str]] | None:
     kept = [assigned(node) for node in branch.body]
     if not isinstance(bound, ast.Name) or not 1 <= len(kept) <= 2 or any(pair is None for pair in kept):
         return None
-    pairs = {name: value for name, value in (pair for pair in kept if pair is not None)}
+    pairs = dict(pair for pair in kept if pair is not None)
     if bound.id not in pairs:
         return None
     whole: ast.stmt = ast.Expr(key)

@@ -20,7 +20,7 @@ class Pair:
     """What two files have in common.
 
     ``share``: of the suspect's nodes, equal after the one map; ``reverse``: of the reference's; ``blind``: of the
-    suspect's, without asking for one map. ``statements`` are the equal ones (positions in the suspect and the reference).
+    suspect's, without asking for one map. ``statements`` are the equal ones (positions in suspect and reference).
     """
 
     suspect: Print

@@ -31,7 +31,7 @@ class Parsed:
 
 
 def left_out(path: str) -> str | None:
-    """Return why a file is not examined by its name: a notebook, another language; None where it is Python or no code."""
+    """Return why a file is not examined by its name (a notebook, another language), None for Python and no code."""
     name = path.lower()
     if name.endswith(_NOTEBOOK):
         return "notebook"

@@ -19,6 +19,8 @@ from filiation.source.features import features
 from filiation.source.prints import Print
 
 RARE = 2  # works of the corpus that may have a rare structure
+COMMON = 0.3  # of the works have it: boilerplate, which counts nothing
+_FEW = 10  # works below which nothing is called boilerplate
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -90,8 +92,13 @@ class Index:
         self.totals = np.bincount(owner, self.weight[ids], minlength=len(self.documents))
 
     def rarity(self, frequency: npt.ArrayLike) -> Floats:
-        """Return the logarithm of how few works have a feature; a new one counts as one that a single work has."""
-        return np.log((self.works + 1) / np.maximum(np.asarray(frequency, np.float64), 1))
+        """Return the logarithm of how few works have a feature; a new one counts as one that a single work has.
+
+        Boilerplate counts nothing.
+        """
+        counts = np.maximum(np.asarray(frequency, np.float64), 1)
+        boilerplate = (counts > COMMON * self.works) & (self.works >= _FEW)
+        return np.where(boilerplate, 0.0, np.log((self.works + 1) / counts))
 
     def look_up(self, hashes: npt.NDArray[np.uint64]) -> Ints:
         """Return the position of each feature among the known ones, or -1."""
@@ -125,14 +132,18 @@ class Index:
             document = self.documents[int(at)]
             if score[at] > 0 and document.work not in best:
                 best[document.work] = Ranked(document, float(score[at]), float(contained[at]), int(rare[at]))
-        given = [self.score_pair(source, each) for each in extra]
+        among = _counts([features(each.fingerprint())[0] for each in extra])
+        given = [self.score_pair(source, each, among) for each in extra]
         every = [*best.values(), *given]
         return sorted(every, key=lambda r: (-r.score, r.document.repository, r.document.path))[
             : top + len(given)
         ]
 
-    def score_pair(self, source: Print, other: Document) -> Ranked:
-        """Return the score of a document that is not in the corpus, weighted by the corpus."""
+    def score_pair(self, source: Print, other: Document, among: Mapping[int, int]) -> Ranked:
+        """Return the score of a document that is not in the corpus, weighted by the corpus.
+
+        ``among`` says how many given documents have a feature: what a library writes in every file is not rare.
+        """
         ours, sizes = features(source)
         theirs, their_sizes = features(other.fingerprint())
         mine, yours = self._weights(ours, sizes), self._weights(theirs, their_sizes)
@@ -159,6 +170,13 @@ class Index:
         weights = self._weights(ours, sizes)
         left = shared & ~np.isin(ours, features(ancestor)[0])
         return float(weights[left].sum() / max(float(weights[shared].sum()), 1e-12))
+
+
+def _counts(every: Sequence[npt.NDArray[np.uint64]]) -> dict[int, int]:
+    if not every:
+        return {}
+    hashes, counts = np.unique(np.concatenate(every), return_counts=True)
+    return dict(zip(hashes.tolist(), counts.tolist(), strict=True))
 
 
 def _ranges(starts: Ints, counts: Ints) -> Ints:

@@ -23,8 +23,17 @@ except ImportError as error:
 _MOST_ROUNDS = 40
 _HEADS = ("if 1:", "except Exception:", "elif 1:")
 _COMPOUND = frozenset(
-    "if_statement for_statement while_statement try_statement with_statement function_definition class_definition "
-    "decorated_definition match_statement".split()
+    {
+        "class_definition",
+        "decorated_definition",
+        "for_statement",
+        "function_definition",
+        "if_statement",
+        "match_statement",
+        "try_statement",
+        "while_statement",
+        "with_statement",
+    }
 )
 
 
@@ -60,9 +69,8 @@ def _unparsable(text: str) -> Iterator[tuple[int, int]]:
         node = stack.pop()
         inner = [child for child in node.children if child.is_named]
         simple = node.type.endswith("statement") and node.type not in _COMPOUND
-        if simple and not _parses(data[node.start_byte : node.end_byte]):
-            yield node.start_point[0], node.end_point[0]
-        elif node.type == "ERROR" and not any(child.has_error or _is_block(child) for child in inner):
+        lost = node.type == "ERROR" and not any(child.has_error or _is_block(child) for child in inner)
+        if lost or (simple and not _parses(data[node.start_byte : node.end_byte])):
             yield node.start_point[0], node.end_point[0]
         elif not simple:
             stack += inner

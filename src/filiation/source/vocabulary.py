@@ -21,21 +21,21 @@ prod ravel real reciprocal relu repeat repeat_interleave requires_grad requires_
 scatter_ scatter_add scatter_add_ select shape sigmoid sign sin size softmax sort split sqrt square squeeze stack std
 stride sub sum swapaxes swapdims t tanh tensor_split tile to tolist topk transpose tril triu type type_as unbind
 unflatten unfold uniform_ unique unsqueeze unsqueeze_ var view view_as where zero_ zeros
-""".split()
+"""
 
 _MODULE_METHODS = """
 add_module apply buffers children eval extra_repr forward load_state_dict modules named_buffers named_children
 named_modules named_parameters parameters register_buffer register_forward_hook register_module register_parameter
 state_dict train training weight bias
-""".split()
+"""
 
 _CONTAINER_METHODS = """
 append clear copy count decode encode endswith extend format get group index insert isdigit items join keys lower
 lstrip match pop popitem read remove replace reverse rsplit rstrip search setdefault split startswith strip sub
 title update upper values write
-""".split()
+"""
 
-METHODS = frozenset(_TENSOR_METHODS) | frozenset(_MODULE_METHODS) | frozenset(_CONTAINER_METHODS)
+METHODS = frozenset(f"{_TENSOR_METHODS} {_MODULE_METHODS} {_CONTAINER_METHODS}".split())
 BUILTINS = frozenset(dir(builtins))
 
 # The package whose models are copied: what a file imports from it, or by a relative path, is a name like any other.

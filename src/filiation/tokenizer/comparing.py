@@ -83,7 +83,7 @@ def relation(found: Overlap, suspect: Tokenizer, reference: Tokenizer) -> Tokeni
     a, b = found.of_suspect, found.of_reference
     if min(a, b) >= _ALL and found.same_ids >= _ALL:
         return TokenizerRelation.SAME
-    moved = found.order < _NEARLY or (found.same_ids < _NEARLY and min(a, b) >= _NEARLY)
+    moved = found.order < _NEARLY or (found.same_ids < _NEARLY and min(a, b) >= _ALL)
     if min(a, b) >= _MOST and found.shared >= _LEAST and moved:
         return TokenizerRelation.REORDERED
     if found.shared >= _LEAST and found.order >= _NEARLY:

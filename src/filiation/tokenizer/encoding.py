@@ -16,6 +16,7 @@ from filiation.repository.model import Repository
 from filiation.tokenizer.model import Tokenizer
 
 _SECONDS = 120
+_CHILD = ("-m", "filiation.tokenizer.encode")
 
 PROBE = (
     "The river was higher than anyone in the village could remember.",
@@ -48,12 +49,12 @@ def compare(
     second = encoded(reference.data(theirs.file), seconds)
     if first is None or second is None:
         return {"not_measured": "encoding_failed"}
-    return _counted(first, second)
+    return counted(first, second)
 
 
 def encoded(tokenizer: bytes, seconds: int = _SECONDS) -> list[dict[str, Any]] | None:
     """Return ``ids``, ``offsets`` and ``ids_with_special`` of each line; None if that fails or takes too long."""
-    command = [sys.executable, "-m", "filiation.tokenizer.encode"]
+    command = [sys.executable, *_CHILD]
     request = json.dumps({"tokenizer": tokenizer.decode("utf-8", "replace"), "lines": PROBE}).encode()
     try:
         done = subprocess.run(command, input=request, capture_output=True, timeout=seconds, check=False)
@@ -67,7 +68,8 @@ def encoded(tokenizer: bytes, seconds: int = _SECONDS) -> list[dict[str, Any]] |
         return None
 
 
-def _counted(first: Sequence[dict[str, Any]], second: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def counted(first: Sequence[dict[str, Any]], second: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return on how many lines the ids agree, and which share of all cuts both make."""
     shared = union = 0
     for mine, theirs in zip(first, second, strict=True):
         a, b = ({offset[1] for offset in line["offsets"]} for line in (mine, theirs))

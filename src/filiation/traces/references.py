@@ -25,6 +25,7 @@ _CONFIGS = (
     "processor_config.json",
     "generation_config.json",
 )
+_MOST_MODULES = 500
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _CLASS_KEYS = ("tokenizer_class", "processor_class", "image_processor_type", "feature_extractor_type")
 
@@ -39,14 +40,22 @@ class Target:
     name: str
 
 
-def traces(suspect: Repository, references: Mapping[int, Repository]) -> Iterator[Trace]:
-    """Yield what the suspect refers to and does not hold, with the reference that does or that names it too."""
+def traces(
+    suspect: Repository, references: Mapping[int, Repository], skipped: list[tuple[str, str]]
+) -> Iterator[Trace]:
+    """Yield what the suspect refers to and does not hold, with the reference that does or that names it too.
+
+    Imports are looked at in repositories of at most 500 Python files: a model's has a few.
+    """
     index = {number: _Names.of(reference) for number, reference in references.items()}
     for path in _CONFIGS:
         document = load(suspect, path)
         if document is not None:
             yield from _of_config(suspect, path, document, index)
-    yield from _missing_imports(suspect, index)
+    if len(suspect.ending(".py")) <= _MOST_MODULES:
+        yield from _missing_imports(suspect, index)
+    else:
+        skipped.append(("", "much_code"))
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def find(suspect: Repository, others: Sequence[Repository] = ()) -> TracesFound:
             history.traces,
         ):
             found += kind(suspect, reference, number)
-    found += references.traces(suspect, numbered)
+    found += references.traces(suspect, numbered, skipped)
     found += compiled.traces(suspect, numbered, skipped)
     rank = {kind: n for n, kind in enumerate(KINDS)}
     ordered = sorted(found, key=lambda t: (-1 if t.reference is None else t.reference, rank[t.kind]))

@@ -27,6 +27,7 @@ _MOST_SHARDS = 64
 _LEAST = 8
 _LEAST_SHARE = 0.5
 _MOST_SHOWN = 50
+_KINDS_A_RENAME = 4
 
 Shape = tuple[int, ...]
 
@@ -110,7 +111,7 @@ def traces(suspect: Repository, reference: Repository, number: int) -> Iterator[
         return
     place = Place(file=mine.file, digest=suspect.files[mine.file].sha256)
     renaming = smallest_rename(mine.names, theirs.names)
-    if renaming.explained >= max(_LEAST, _LEAST_SHARE * renaming.total):
+    if renaming.explained >= max(_LEAST, _LEAST_SHARE * renaming.total) and is_short(renaming, mine.names):
         yield _names(mine, theirs, renaming, place, number, _family(reference))
         yield from _shapes(mine, theirs, renaming, place, number)
     if mine.total_bytes is not None and mine.total_bytes == theirs.total_bytes:
@@ -159,6 +160,12 @@ def _shapes(
         yield Trace(
             "tensor_shapes", place, "shows.tensor_shapes", numbers, number, ("cannot_show.same_geometry",)
         )
+
+
+def is_short(renaming: Renaming, names: Sequence[str]) -> bool:
+    """Whether the map is much shorter than the list of kinds it explains; a long one fits anything."""
+    kinds = {tuple("#" if part.isdecimal() else part for part in name.split(".")) for name in names}
+    return len(renaming.mapping) * _KINDS_A_RENAME <= len(kinds)
 
 
 def _family(repository: Repository) -> str | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from filiation.disclosure import names
+from filiation.disclosure import cardyaml, names
 from filiation.disclosure.configs import read_json
 from filiation.disclosure.context import Context
 from filiation.disclosure.model import Basis, Parent, RuleResult
+from filiation.disclosure.prose import statements
 from filiation.disclosure.rules.answers import (
     CANNOT_TELL,
     CONTRADICTED,
@@ -31,13 +32,21 @@ def base_model(context: Context) -> Iterator[RuleResult]:
     if not shown:
         yield answer("D1", NOT_APPLICABLE if context.parents else CANNOT_TELL, "no_parent_by_weights")
         return
-    for parent in shown:
+    concluded = [p for p in shown if p.concluded]
+    inside = [
+        p for p in shown if not p.concluded and not (concluded and p.place in [c.place for c in written])
+    ]
+    for parent in (
+        *concluded,
+        *inside,
+    ):  # what the card itself declares is no evidence against other evidence
         yield _declared(context, parent, written)
 
 
 def _declared(context: Context, parent: Parent, written: Sequence[Claim]) -> RuleResult:
     exact = [c for c in written if names.same(c.text, parent.name)]
-    found = next(iter(exact or [c for c in written if names.means(parent.name, c.text)]), None)
+    loose = [] if parent.concluded else [c for c in written if names.means(parent.name, c.text)]
+    found = next(iter(exact or loose), None)
     if found:
         return answer("D1", SATISFIED, "base_model_declared", found.place, parent=parent.name)
     sibling = next((c for c in written if names.siblings(c.text, parent.name)), None)
@@ -45,12 +54,17 @@ def _declared(context: Context, parent: Parent, written: Sequence[Claim]) -> Rul
         return answer(
             "D1", CANNOT_TELL, "base_model_sibling", sibling.place, parent=parent.name, said=sibling.text
         )
+    places = [c.place for c in written]
     if not written:
         elsewhere = _elsewhere(context, parent)
         reason = "base_model_elsewhere" if elsewhere else "base_model_missing"
         place = elsewhere.place if elsewhere else _card(context)
         return answer("D1", MISSING, reason, place, parent=parent.name)
-    others = [p for p in context.parents if p is not parent and p.by_weights]
+    others = [
+        p
+        for p in context.parents
+        if p is not parent and p.by_weights and (p.concluded or p.place not in places)
+    ]
     partly = any(names.same(c.text, p.name) for c in written for p in others)
     said = ", ".join(c.text for c in written)
     if partly:
@@ -148,7 +162,8 @@ def _said(context: Context, parent: Parent) -> RuleResult:
         subjects += ["prose_architecture"]
     if parent.by_outputs:
         subjects += ["prose_outputs"]
-    said = next((c for c in context.said(*subjects) if _meant(c, parent)), None)
+    every = [*context.said(*subjects), *_by_name(context, parent, subjects)]
+    said = next((c for c in every if _meant(c, parent)), None)
     if said:
         return answer("D3", SATISFIED, "prose_says_so", said.place, parent=parent.name)
     if parent.by_outputs and parent.place is not None:
@@ -161,6 +176,17 @@ def _said(context: Context, parent: Parent) -> RuleResult:
         return answer("D3", MISSING, "prose_only_mentions", mention, parent=parent.name)
     reason = "prose_silent" if context.papers.card else "no_card"
     return answer("D3", MISSING, reason, _card(context), parent=parent.name)
+
+
+def _by_name(context: Context, parent: Parent, subjects: Sequence[str]) -> Iterator[Claim]:
+    """Yield what the cards say of the parent by its very name, where that looks like no model's name."""
+    name = names.own(parent.name)
+    for card in context.papers.cards if len(name) > 2 else ():
+        start = cardyaml.read(card.text, frozenset()).body_line
+        body = "\n".join(card.text.splitlines()[start - 1 :])
+        for said in statements(body, start, name):
+            if f"prose_{said.kind}" in subjects:
+                yield Claim(f"prose_{said.kind}", said.name, card.place(said.line))
 
 
 def _meant(claim: Claim, parent: Parent) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from filiation.disclosure import names
 from filiation.disclosure.context import Context, Debt
 from filiation.disclosure.model import RuleResult
 from filiation.disclosure.papers import Paper
@@ -14,11 +15,13 @@ from filiation.evidence import Place
 
 def notice_line(context: Context) -> Iterator[RuleResult]:
     """L3: the exact line of this version in a notice file (years and marks forgiven), or the parent's own notices."""
-    for debt in settle("L3", context, "notice", "notice_file"):
+    for debt in settle("L3", context, "notice", "notice_file", "credit"):
         if isinstance(debt, RuleResult):
             yield debt
         elif debt.obligation is not None and debt.obligation.line:
             yield _line(context, debt, debt.obligation.line)
+        elif debt.obligation is not None and debt.obligation.kind == "credit":
+            yield _credit(context, debt)
         else:
             yield _parents_notices(context, debt)
 
@@ -32,6 +35,16 @@ def _line(context: Context, debt: Debt, line: str) -> RuleResult:
         return of_debt("L3", debt, MISSING, "notice_elsewhere", other, line=line)
     first = context.papers.notices[0].place(1) if context.papers.notices else None
     return of_debt("L3", debt, MISSING, "notice_missing", first, line=line)
+
+
+def _credit(context: Context, debt: Debt) -> RuleResult:
+    """Creative Commons: credit is given where a sentence names the parent as the source."""
+    said = context.said("prose_parent", "prose_outputs")
+    found = next((c for c in said if names.means(c.text, debt.parent.name)), None)
+    if found:
+        return of_debt("L3", debt, SATISFIED, "credit_given", found.place)
+    card = context.papers.card.place(1) if context.papers.card else None
+    return of_debt("L3", debt, MISSING, "credit_missing", card)
 
 
 def holds(papers: Sequence[Paper], wanted: str) -> Place | None:

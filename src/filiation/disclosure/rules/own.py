@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from filiation.disclosure.context import Context
 from filiation.disclosure.model import Basis, Licence, Parent, RuleResult
 from filiation.disclosure.own import Own
-from filiation.disclosure.parents import Terms
+from filiation.disclosure.parents import Terms, alike
 from filiation.disclosure.rules.answers import (
     CANNOT_TELL,
     CONTRADICTED,
@@ -90,6 +90,8 @@ def _outputs(context: Context, parent: Parent, terms: Terms) -> Iterator[RuleRes
 
 
 def _against(context: Context, parent: Parent, terms: Terms) -> Iterator[RuleResult]:
+    latest = alike(terms.options)
+    terms = Terms((latest,)) if latest else terms
     if not terms.licences:
         reason = "terms_open" if terms.options else "not_in_force" if terms.not_in_force else "terms_unknown"
         shown = ", ".join(x.name for x in (*terms.options, *terms.not_in_force))

@@ -25,7 +25,7 @@ _TAKEN = frozenset({"identical", "same_after_renaming"})
 
 def licence_copy(context: Context) -> Iterator[RuleResult]:
     """L6: the text of the parent's licence among the files. A link is no copy."""
-    for debt in settle("L6", context, "copy"):
+    for debt in settle("L6", context, "copy", "licence_link"):
         if isinstance(debt, RuleResult):
             yield debt
             continue
@@ -34,12 +34,26 @@ def licence_copy(context: Context) -> Iterator[RuleResult]:
         linked = any(ident in x.found.ids for x in context.papers.licences if x.found.basis == "mention")
         if held:
             yield of_debt("L6", debt, SATISFIED, "copy_shipped", held.paper.place(1))
+        elif debt.obligation is not None and debt.obligation.kind == "licence_link":
+            yield _link(context, debt, linked)
         elif debt.licence is not None and not debt.licence.fingerprints and context.papers.licences:
             yield of_debt(
                 "L6", debt, CANNOT_TELL, "copy_not_recognisable", context.papers.licences[0].paper.place(1)
             )
         else:
             yield of_debt("L6", debt, MISSING, "copy_only_linked" if linked else "copy_missing", None)
+
+
+def _link(context: Context, debt: Debt, linked: bool) -> RuleResult:
+    """Creative Commons: the licence named as the repository's own, or a link to it, is enough."""
+    links = debt.licence.links if debt.licence else ()
+    for card in context.papers.cards:
+        line = next((n for link in links if (n := card.line_of(link.partition("://")[2])) is not None), None)
+        if line is not None:
+            return of_debt("L6", debt, SATISFIED, "licence_linked", card.place(line))
+    if linked or (debt.licence is not None and context.own.may_be(debt.licence)):
+        return of_debt("L6", debt, SATISFIED, "licence_linked", context.own.place)
+    return of_debt("L6", debt, MISSING, "licence_not_linked", None)
 
 
 def changes_stated(context: Context) -> Iterator[RuleResult]:

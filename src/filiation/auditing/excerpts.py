@@ -1,0 +1,105 @@
+"""Short excerpts of matched definitions, read from the repositories when they are at hand; never stored in a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from filiation.auditing.walk import Audited
+from filiation.repository import Repository
+from filiation.source import CodePlace, Match
+
+MOST = 8
+"""Definitions that are shown of one audit."""
+
+MOST_PER_FILE = 4
+"""Definitions that are shown of one file."""
+
+MOST_ROWS = 14
+"""Rows that are shown of one definition: enough to see, short enough to quote."""
+
+_LONG = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of two files beside one another: line number and text on each side; ``equal`` after renaming."""
+
+    line: int | None
+    text: str
+    reference_line: int | None
+    reference_text: str
+    equal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """The beginning of two matched definitions; ``left`` rows are not shown."""
+
+    match: Match
+    rows: tuple[Row, ...]
+    left: int
+
+
+def excerpts(audited: Audited) -> tuple[Excerpt, ...]:
+    """Return excerpts of the largest matched definitions whose two files can both be read."""
+    at_hand = {repository.locator: repository for repository in (audited.suspect, *audited.references)}
+    told = sorted(
+        (m for m in audited.report.source.matches if m.lines and m.reference.repository in at_hand),
+        key=lambda m: (-m.nodes * m.share, m.suspect.file, m.suspect.line),
+    )
+    found: list[Excerpt] = []
+    for match in told:
+        same_file = sum(e.match.suspect.file == match.suspect.file for e in found)
+        if same_file < MOST_PER_FILE and not any(_overlap(e.match, match) for e in found):
+            found.append(_excerpt(match, at_hand))
+        if len(found) == MOST:
+            break
+    return tuple(found)
+
+
+def _overlap(one: Match, other: Match) -> bool:
+    """A class and its method are one piece of text."""
+    a, b = one.suspect, other.suspect
+    return a.file == b.file and a.line <= b.end and b.line <= a.end
+
+
+def _excerpt(match: Match, at_hand: dict[str, Repository]) -> Excerpt:
+    mine = _lines(at_hand[match.suspect.repository], match.suspect)
+    theirs = _lines(at_hand[match.reference.repository], match.reference)
+    rows = list(_rows(match, mine, theirs))
+    return Excerpt(match, tuple(rows[:MOST_ROWS]), max(0, len(rows) - MOST_ROWS))
+
+
+def _lines(repository: Repository, place: CodePlace) -> Sequence[str]:
+    """Return the whole file's lines, so that line numbers hold; empty where it cannot be read any more."""
+    return repository.text(place.file).split("\n") if repository.readable(place.file) else ()
+
+
+def _rows(match: Match, mine: Sequence[str], theirs: Sequence[str]) -> Iterator[Row]:
+    """Yield rows in the suspect's order: equal lines beside one another, others of both sides as they come between."""
+    i, j = match.suspect.line, match.reference.line
+    for a, b in [*_ascending(match.lines), (match.suspect.end + 1, match.reference.end + 1)]:
+        ours, others = (
+            list(range(i, min(a, match.suspect.end + 1))),
+            list(range(j, min(b, match.reference.end + 1))),
+        )
+        for n in range(max(len(ours), len(others))):
+            left, right = (side[n] if n < len(side) else None for side in (ours, others))
+            yield Row(left, _text(mine, left), right, _text(theirs, right), False)
+        if a <= match.suspect.end and b <= match.reference.end:
+            yield Row(a, _text(mine, a), b, _text(theirs, b), True)
+        i, j = a + 1, b + 1
+
+
+def _ascending(pairs: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Leave out pairs that cross an earlier one: two columns can only be read downwards."""
+    last = (0, 0)
+    for pair in sorted(pairs):
+        if pair[0] > last[0] and pair[1] > last[1]:
+            last = pair
+            yield pair
+
+
+def _text(lines: Sequence[str], number: int | None) -> str:
+    return lines[number - 1].rstrip()[:_LONG] if number is not None and 0 < number <= len(lines) else ""

@@ -1,0 +1,129 @@
+"""Do units hold alike contents, whatever their labels? Labels can be arranged by whoever holds both files (ADR 0013).
+
+Effect sizes that no reordering and no change of signs moves. They enter no e-value; they decide whether agreeing labels
+may be spoken of as a common origin (:mod:`filiation.origin.history`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from filiation.anatomy.model import Part
+from filiation.origin.basis_free import basis_free_units, disjoint_ranges
+from filiation.origin.gather import Side
+from filiation.origin.pairing import Pairing, Plan, expert_pairs, ffn_views
+from filiation.origin.units import Doubles, Floats, Units, unit_rows
+
+#: Share of units whose partner by gate rows is also their partner by up rows. Moving units about does not change it:
+#: labels can be arranged, this cannot. Strangers show about one in n; models of one initialisation show far more.
+PARTNERS_AGREE = 0.1
+#: How far embedding columns must stand out before embeddings are spoken of as shared. Measured on models of 64
+#: channels: strangers of one recipe .10 to .15, models of one initialisation .63 to .70, children .93 and more.
+STAND_OUT = 0.3
+#: Most embedding columns that are whitened, and rows for each of them.
+MOST_CHANNELS, ROWS_PER_CHANNEL = 1024, 2
+#: Layers of which a sampled reading takes the down columns where there is no gate to compare partners by.
+UNGATED_LAYERS = 2
+
+
+def partner_agreement(pairing: Pairing, plan: Plan) -> float | None:
+    """Return the share of units whose nearest partner by one content is also the nearest by the other.
+
+    Gate rows and up rows; up rows and down columns where there is no gate. No range of rows holds columns, so a
+    sampled reading takes those of two layers, and none where the budget forbids it: then None, as where units have
+    one kind of content only.
+    """
+    agree = n = 0
+    gated = _part(pairing.suspect, "gate", pairing.layers) is not None
+    pairs = pairing.layers if gated or plan.whole else _affordable(pairing, plan)
+    for pair in pairs:
+        for s, c in ffn_views(pairing, pair, with_down=plan.whole or not gated):
+            mine, theirs = _two_contents(s), _two_contents(c)
+            if mine is None or theirs is None or len(c) < 16:
+                continue
+            first = (unit_rows(mine[0]) @ unit_rows(theirs[0]).T).argmax(axis=1)
+            second = np.abs(unit_rows(mine[1]) @ unit_rows(theirs[1]).T).argmax(axis=1)
+            agree += int((first == second).sum())
+            n += len(s)
+    return agree / n if n else None
+
+
+def _affordable(pairing: Pairing, plan: Plan) -> tuple[tuple[int, int], ...]:
+    """Return the layers whose down matrices a sampled reading may read whole."""
+    chosen = pairing.layers[:UNGATED_LAYERS]
+    if plan.budget is None:
+        return chosen
+    for column, side in enumerate((pairing.suspect, pairing.candidate)):
+        tensors = side.anatomy.checkpoint.tensors
+        parts = [_part(side, "down", [(pair[column], pair[column])]) for pair in chosen]
+        cost = sum(tensors[p.tensor].nbytes for p in parts if p is not None)
+        if side.anatomy.checkpoint.bytes_read + cost > plan.budget:
+            return ()
+    return chosen
+
+
+def _part(side: Side, role: str, layers: Sequence[tuple[int, int]]) -> Part | None:
+    """Return a part of the first of these layers (of one of its experts)."""
+    wanted = {i for i, _ in layers[:1]}
+    found = (p for p in side.anatomy.parts if (p.component, p.role) == (side.component, role))
+    return next((p for p in found if p.layer in wanted), None)
+
+
+def _two_contents(units: Units) -> tuple[Floats, Floats] | None:
+    """Return two disjoint contents of the units: gate and up rows, or up rows and down columns."""
+    if units.signed:
+        return units.content, units.signed[0]
+    half = units.content.shape[1] // 2
+    return (units.content[:, :half], units.content[:, half:]) if units.paired else None
+
+
+def channels_stand_out(mine: Floats, theirs: Floats) -> float:
+    """Return how far embedding columns' best partners stand out from the next best: 1 for copies, 0 for ties.
+
+    Args:
+        mine, theirs: ``(tokens, channels)`` rows of shared tokens, at least twice as many as channels. Both are
+            whitened first (``X (X'X)^-1/2``, which commutes with reordering and sign changes), so that what words
+            mean, which strangers share, weighs no more than anything else.
+
+    Mean over columns of ``(best - next) / best`` of the absolute cosines. No order and no sign of the channels
+    changes it: both can be arranged.
+    """
+    found = np.sort(np.abs(_whitened(mine).T @ _whitened(theirs)), axis=1)[:, -2:]
+    best = np.maximum(found[:, 1], 1e-12)
+    return float(((best - found[:, 0]) / best).mean())
+
+
+def _whitened(rows: Floats) -> Doubles:
+    centred = rows.astype(np.float64) - rows.mean(axis=0, dtype=np.float64)
+    values, vectors = np.linalg.eigh(centred.T @ centred)
+    kept = values > 1e-10 * values[-1]
+    return centred @ ((vectors[:, kept] / np.sqrt(values[kept])) @ vectors[:, kept].T)
+
+
+def profiles_agree(pairing: Pairing, plan: Plan) -> float | None:
+    """Return the share of units that find one partner by two disjoint parts of their basis-free profiles.
+
+    By what the gate reads from the anchors, and by the products of up rows and down columns; without a gate by what
+    the units read and write. The anchors are paired by number; strangers whose units were arranged share no profile
+    all the same.
+    """
+    ranges = disjoint_ranges(pairing.suspect.ffn_width, plan.rng("basis free"))
+    if ranges is None:
+        return None
+    agree = n = 0
+    for pair in pairing.layers:
+        for mine, theirs in expert_pairs(pairing, pair):
+            s = basis_free_units(pairing.suspect, pair[0], ranges.anchors, ranges.check, mine)
+            c = basis_free_units(pairing.candidate, pair[1], ranges.anchors, ranges.check, theirs)
+            if s is None or c is None or s.content.shape != c.content.shape:
+                continue
+            size = ranges.anchors[1] - ranges.anchors[0]
+            first, last = (
+                unit_rows(s.content[:, part]) @ unit_rows(c.content[:, part]).T
+                for part in (slice(0, size), slice(-size, None))
+            )
+            agree += int((first.argmax(axis=1) == last.argmax(axis=1)).sum())
+            n += len(s)
+    return agree / n if n else None
