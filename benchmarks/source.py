@@ -311,7 +311,7 @@ def unrelated() -> None:
     source = build_wheel(wheel("transformers", version))
     bodies = {name: modeling(version, name) for name in FAMILIES}
     levels: Counter[str] = Counter()
-    shares: list[float] = []
+    told: list[str] = []
     for name in FAMILIES:
         library = Library([without(source, f"{MODELS}/{name}/modeling_{name}.py")])
         for other in FAMILIES:
@@ -321,13 +321,15 @@ def unrelated() -> None:
                 each = found.files[0]
                 asked = each.reference == other or each.level is Level.NO_FINDING
                 levels[each.level if asked else "no_finding (another file comes first)"] += 1
-                shares.append(each.share if asked else 0.0)
+                if asked and each.level is not Level.NO_FINDING:
+                    told.append(f"{name} / {other}: {each.level}, {each.share:.2f} of nodes, margin {each.margin:.1f}")
     print(
         f"\n## Cross-family pairs of {version}: {', '.join(FAMILIES)}; the suspect's own file is not in the corpus\n"
     )
     print("| said of the given reference | pairs |\n| --- | --- |")
     for level, count in levels.most_common():
         print(f"| {level} | {count} |")
+    print("\n".join(["", *told]))
     null = load().null
     print(
         f"\nNull of the shipped corpus: {null.pairs} pairs of {len(null.scores)} files "

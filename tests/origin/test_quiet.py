@@ -16,8 +16,10 @@ import pytest
 from filiation.anatomy.model import Anatomy, Symmetry
 from filiation.evidence import Relation
 from filiation.lab import derive
+from filiation.origin import history
 from filiation.origin.examine import Examination
 from filiation.origin.labelset import combine
+from filiation.origin.pairing import Plan
 from filiation.origin.verdict import judge
 from tests.origin.models import Model, changed, dissected, examined, llama
 from tests.origin.promise import keeps_its_promise
@@ -260,7 +262,7 @@ def test_a_shared_embedding_table_says_nothing_about_the_blocks() -> None:
     assert residual > 6
     for stage in x.stages:
         assert combine(stage.blocks) / math.log(10) < 1
-    finding = judge(x, None)
+    finding = judge(x, history.of(x, Plan("0" * 64, whole=True)))
     assert finding.relation is Relation.SHARED_PARTS
     assert finding.inherited == 0
     assert finding.scope == ("language: token embeddings",)

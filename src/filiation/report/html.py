@@ -38,10 +38,10 @@ _MAX_DELTAS = 400
 def render(report: Report, phrases: Phrases, custody: Custody | None = None) -> str:
     """Return the page."""
     story = tell(report, phrases)
-    page = _environment().get_template("report.html.j2")
+    page = environment().get_template("report.html.j2")
     return page.render(
         story=story,
-        say=_say(phrases),
+        say=sayings(phrases),
         phrases=phrases,
         custody=custody,
         version=numbers.clean(report.tool.get("version", "")),
@@ -54,11 +54,11 @@ def render(report: Report, phrases: Phrases, custody: Custody | None = None) -> 
         deltas=story.deltas[:_MAX_DELTAS],
         deltas_left=max(len(story.deltas) - _MAX_DELTAS, 0),
         role_name=lambda role: role_name(phrases, role) if role else numbers.MISSING,  # pyright: ignore[reportUnknownLambdaType]
-        data=_data(report),
+        data=embedded(report.to_dict()),
     )
 
 
-def _say(phrases: Phrases) -> Any:
+def sayings(phrases: Phrases) -> Any:
     """The template's way to a phrase: its headings and labels."""
 
     def say(key: str, **values: object) -> str:
@@ -68,7 +68,8 @@ def _say(phrases: Phrases) -> Any:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return the templates of this room with the filters that they use."""
     environment = Environment(
         loader=FunctionLoader(_template),
         autoescape=True,
@@ -162,7 +163,7 @@ def _strip(likeness: Likeness, phrases: Phrases) -> Markup | None:
     return Markup(strip(e.statistic, levels, phrases)) if levels else None
 
 
-def _data(report: Report) -> Markup:
-    """The report itself as data inside the page; ``<`` is written so that no text can end the block."""
-    written = json.dumps(report.to_dict(), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+def embedded(document: dict[str, Any]) -> Markup:
+    """Return the report itself as data inside the page; ``<`` is written so that no text can end the block."""
+    written = json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return Markup(written.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))

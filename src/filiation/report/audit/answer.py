@@ -36,26 +36,24 @@ def names_of(report: AuditReport) -> dict[str, str]:
 
 def answer(report: AuditReport, phrases: Phrases) -> Answer:
     """Word the answer."""
-    clauses = [
+    code, rest = (
         code_clause(report, phrases),
-        *_trace_clauses(report, phrases),
-        *_tokenizer_clause(report, phrases),
-        _rules_clause(report, phrases),
-    ]
+        [
+            *_trace_clauses(report, phrases),
+            *_tokenizer_clause(report, phrases),
+        ],
+    )
+    found = strongest(report) is not None
+    clauses = [*([code, *rest] if found else [*rest, code]), _rules_clause(report, phrases)]
     joined = phrases.say("ui", "list_semicolon").join(clauses)
     said = phrases.say("audit", "says", "sentence", clauses=joined)
     return Answer(
         report.verdict.outcome,
         phrases.name_at("audit", "outcome", report.verdict.outcome),
-        said[:1].upper() + said[1:] if not _begins_with_file(report) else said,
+        said if found else said[:1].upper() + said[1:],  # a file's name keeps its own first letter
         phrases.say("audit", "says", "weights"),
         _heads(report, phrases),
     )
-
-
-def _begins_with_file(report: AuditReport) -> bool:
-    """A file's name keeps its own first letter."""
-    return strongest(report) is not None
 
 
 def strongest(report: AuditReport) -> FileFound | None:
@@ -152,10 +150,6 @@ def _rules_clause(report: AuditReport, phrases: Phrases) -> str:
 
 
 def _heads(report: AuditReport, phrases: Phrases) -> Figures:
-    said = {c.text: c for c in report.claims if c.subject == "base_model"}
-    licence = next(
-        (c.text for c in report.claims if c.subject in ("license_name", "license", "licence_text")), None
-    )
     shared = [t for t in report.traces if t.reference is not None]
     counted = trace_counts(shared, phrases)
     semicolon = phrases.say("ui", "list_semicolon")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -190,6 +191,12 @@ def copied(report: AuditReport, phrases: Phrases) -> tuple[tuple[str, str, str],
         against = f" ({clean(each.release)})" if each.release else ""
         rows.append((f"{clean(each.file)}:{each.line}", clean(each.source), f"{status}{against}"))
     return tuple(rows)
+
+
+def copied_counts(report: AuditReport, phrases: Phrases) -> tuple[tuple[str, int], ...]:
+    """Return how many statements 'Copied from' each check gave what."""
+    counted = Counter(str(c.status) for c in report.source.copied_from)
+    return tuple((phrases.name_at("source", "copied", s), n) for s, n in sorted(counted.items()))
 
 
 def disclosed(report: AuditReport, phrases: Phrases) -> tuple[tuple[str, str, str], ...]:

@@ -95,6 +95,7 @@ class AuditStory:
     code_others: tuple[str, ...]
     code_examined: int
     copied: tuple[tuple[str, str, str], ...]
+    copied_counts: tuple[tuple[str, int], ...]
     disclosed: tuple[tuple[str, str, str], ...]
     claims: tuple[tuple[str, str, str], ...]
     parents: tuple[tuple[str, str, str], ...]
@@ -139,6 +140,7 @@ def tell(report: AuditReport, phrases: Phrases) -> AuditStory:
         code_others=code.others(report),
         code_examined=len(report.source.files),
         copied=code.copied(report, phrases),
+        copied_counts=code.copied_counts(report, phrases),
         disclosed=code.disclosed(report, phrases),
         claims=tuple(_claims(report, phrases)),
         parents=tuple(_parent(p, report, phrases) for p in report.parents),
@@ -151,7 +153,7 @@ def tell(report: AuditReport, phrases: Phrases) -> AuditStory:
         limits=tuple(_limits(report, phrases)),
         validation=_validation(report, phrases),
         command=command_line(report),
-        versions=tuple((clean(k), clean(v)) for k, v in sorted(report.tool.items())),
+        versions=((clean(report.tool.get("name", "")), clean(report.tool.get("version", ""))),),
     )
 
 
@@ -159,13 +161,14 @@ def _repository(found: RepositoryRecord, heading: str, phrases: Phrases) -> Repo
     def label(key: str) -> str:
         return phrases.find("audit", "ui", key) or phrases.say("ui", key)
 
-    total = sum(file.size or 0 for file in found.files)
+    sizes = [file.size for file in found.files if file.size is not None]
+    total = size(sum(sizes)) if sizes else MISSING
     facts = [
         ("name", clean(found.name)),
         ("locator", clean(found.locator)),
         ("revision", clean(found.revision or "")),
         ("digest", found.digest),
-        ("files", phrases.say("audit", "ui", "files_of", count=count(len(found.files)), size=size(total))),
+        ("files", phrases.say("audit", "ui", "files_of", count=count(len(found.files)), size=total)),
     ]
     if found.history is not None:
         h = found.history

@@ -130,11 +130,19 @@ def _code(story: AuditStory, phrases: Phrases) -> RenderableType:
         ]
         value = phrases.say("ui", "list_comma").join(shown)
         parts.append(Flow(phrases.say("ui", "label_colon", label=label, value=value)))
-    for key, rows in (("copied", story.copied), ("disclosed", story.disclosed)):
+    told = [phrases.say("ui", "label_colon", label=name, value=str(n)) for name, n in story.copied_counts]
+    for key, rows in (("copied", [Flow(line) for line in told]), ("disclosed", _stated(story, phrases))):
         if rows:
-            head = [phrases.say("audit", "ui", k) for k in ("place", "said", "status")]
-            parts += [Text(phrases.say("audit", "ui", key), style="dim"), table(head, rows)]
+            parts += [
+                Text(phrases.say("audit", "ui", key), style="dim"),
+                *(Padding(r, (0, 0, 0, 2)) for r in rows),
+            ]
     return section(phrases.say("audit", "ui", "code"), *parts)
+
+
+def _stated(story: AuditStory, phrases: Phrases) -> list[RenderableType]:
+    lines = [f"{place}: {source} ({names})" for place, source, names in story.disclosed[:_MOST_OTHERS]]
+    return [bullets(lines)] if lines else []
 
 
 def _file(view: CodeView, phrases: Phrases) -> list[RenderableType]:
