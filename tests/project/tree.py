@@ -20,6 +20,7 @@ BINARY = {
     ".npy",
     ".npz",
     ".model",
+    ".xz",
 }
 SKIPPED = {".venv", ".venv-lab", ".git", "__pycache__", "build", "dist", "site", ".cache"}
 

@@ -260,6 +260,28 @@ def test_shapes_and_bytes_come_from_headers(tmp_path: Path) -> None:
     assert found.traces[2].numbers["total_bytes"] == 24 * len(LLAMA)
 
 
+@pytest.mark.parametrize(
+    "names", [[".".join("ab" * 40)] * 1, [f"kind{n}x.weight" for n in range(2000)]], ids=["deep", "many"]
+)
+def test_names_without_measure_are_not_compared(tmp_path: Path, names: list[str]) -> None:
+    one = made(tmp_path, "one", {"model.safetensors.index.json": index(names, 5)})
+    found = traces.find(one, [made(tmp_path, "two", {"model.safetensors.index.json": index(LLAMA, 5)})])
+    assert kinds(found) == ["total_bytes"]
+    assert found.not_examined == (("model.safetensors.index.json", "names_not_compared"),)
+
+
+@pytest.mark.parametrize(
+    "about", [[1], "x", {"total_size": "many"}, {"total_size": -4}, {"total_size": 1e300}]
+)
+def test_an_odd_index_is_read_for_its_names(tmp_path: Path, about: Any) -> None:
+    odd = {**index(LLAMA), "metadata": about}
+    found = traces.find(
+        made(tmp_path, "one", {"model.safetensors.index.json": odd}),
+        [made(tmp_path, "two", {"model.safetensors.index.json": index(LLAMA)})],
+    )
+    assert kinds(found) == ["tensor_names"]
+
+
 def test_a_lying_weight_header_is_passed_over(tmp_path: Path) -> None:
     files = {"model.safetensors": b"\xff" * 64, "x.gguf": b"GGUF" + b"\xff" * 60}
     assert kinds(traces.find(made(tmp_path, "one", files), [made(tmp_path, "two", {"a": b"b" * 99})])) == []

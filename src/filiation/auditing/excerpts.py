@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from filiation.auditing.walk import Audited
 from filiation.repository import Repository
@@ -34,7 +34,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """The beginning of two matched definitions; ``left`` rows are not shown."""
+    """A part of two matched definitions; ``left`` rows are not shown."""
 
     match: Match
     rows: tuple[Row, ...]
@@ -67,8 +67,37 @@ def _overlap(one: Match, other: Match) -> bool:
 def _excerpt(match: Match, at_hand: dict[str, Repository]) -> Excerpt:
     mine = _lines(at_hand[match.suspect.repository], match.suspect)
     theirs = _lines(at_hand[match.reference.repository], match.reference)
-    rows = list(_rows(match, mine, theirs))
-    return Excerpt(match, tuple(rows[:MOST_ROWS]), max(0, len(rows) - MOST_ROWS))
+    rows = [_marked(row) for row in _rows(match, mine, theirs)]
+    start = _telling(rows)
+    return Excerpt(match, _dedented(rows[start : start + MOST_ROWS]), max(0, len(rows) - MOST_ROWS))
+
+
+def _marked(row: Row) -> Row:
+    """Lines of one text are equal too where they only continue a statement."""
+    same = bool(row.text.strip()) and row.text.strip() == row.reference_text.strip()
+    return replace(row, equal=True) if same else row
+
+
+def _telling(rows: Sequence[Row]) -> int:
+    """Return where the rows begin that hold most equal lines whose text differs, then most equal lines."""
+    spans = range(max(1, len(rows) - MOST_ROWS + 1))
+
+    def weight(start: int) -> tuple[int, int, int]:
+        shown = [row for row in rows[start : start + MOST_ROWS] if row.equal]
+        return sum(row.text.strip() != row.reference_text.strip() for row in shown), len(shown), -start
+
+    return max(spans, key=weight)
+
+
+def _dedented(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Take away the indentation that all lines of a side have in common."""
+    ours = _common([row.text for row in rows if row.text.strip()])
+    theirs = _common([row.reference_text for row in rows if row.reference_text.strip()])
+    return tuple(replace(r, text=r.text[ours:], reference_text=r.reference_text[theirs:]) for r in rows)
+
+
+def _common(texts: Sequence[str]) -> int:
+    return min((len(text) - len(text.lstrip()) for text in texts), default=0)
 
 
 def _lines(repository: Repository, place: CodePlace) -> Sequence[str]:

@@ -71,29 +71,32 @@ OF_ONE: Mapping[str, Callable[..., Result]] = {
 }
 #: Changes that keep the function; what they are given is checked against what they give back.
 LAUNDERINGS: Mapping[str, Callable[..., Result]] = {
-    f.__name__: f
-    for f in (
-        launder.permute_ffn,
-        launder.flip_ffn_signs,
-        launder.permute_residual,
-        launder.flip_residual_signs,
-        launder.signed_permutation,
-        launder.fold_gains,
-        launder.rescale_gains,
-        launder.rotate_residual,
-        launder.permute_value_channels,
-        launder.flip_value_signs,
-        launder.rescale_value_channels,
-        launder.rotate_values,
-        launder.rescale_ffn_units,
-        launder.rescale_queries_and_keys,
-        launder.rotate_rotary_pairs,
-        launder.permute_heads,
-        launder.permute_experts,
-        launder.launder,
-        launder.launder_orders,
-        launder.launder_all,
-    )
+    # Nothing is drawn to fold gains; the seed is taken so that a recipe may list all launderings alike.
+    "fold_gains": lambda t, c, seed=0: launder.fold_gains(t, c),
+    **{
+        f.__name__: f
+        for f in (
+            launder.permute_ffn,
+            launder.flip_ffn_signs,
+            launder.permute_residual,
+            launder.flip_residual_signs,
+            launder.signed_permutation,
+            launder.rescale_gains,
+            launder.rotate_residual,
+            launder.permute_value_channels,
+            launder.flip_value_signs,
+            launder.rescale_value_channels,
+            launder.rotate_values,
+            launder.rescale_ffn_units,
+            launder.rescale_queries_and_keys,
+            launder.rotate_rotary_pairs,
+            launder.permute_heads,
+            launder.permute_experts,
+            launder.launder,
+            launder.launder_orders,
+            launder.launder_all,
+        )
+    },
 }
 #: Changes of several models of one shape.
 OF_MANY: Mapping[str, Callable[..., Result]] = {
@@ -145,21 +148,22 @@ def _material(folder: Path) -> Material:
 def _changed(
     node: Node, models: Sequence[Result], material: Material
 ) -> tuple[Tensors, Config, dict[str, Any]]:
-    options = dict(node.settings.get("with", {}))
-    tensors, config = models[0]
-    if node.how in OF_MANY:
-        # A framing takes its settings from the model it is to look like.
-        shown = models[-1][1] if node.how == "copy_settings" else config
-        return *OF_MANY[node.how]([t for t, _ in models], shown, **options), {}
-    if node.how in OF_ONE:
-        return *OF_ONE[node.how](tensors, config, **options), {}
-    if node.how not in LAUNDERINGS:
+    change = OF_MANY.get(node.how) or OF_ONE.get(node.how) or LAUNDERINGS.get(node.how)
+    if change is None:
         raise UsageError(
             f"{node.name} cannot be made",
             reason=f"no change is called {node.how!r}",
             next_step="see filiation.lab.makers for those there are",
         )
-    out, settings = LAUNDERINGS[node.how](tensors, config, **options)
+    options = dict(node.settings.get("with", {}))
+    tensors, config = models[0]
+    if node.how in OF_MANY:
+        # A framing takes its settings from the model it is to look like.
+        shown = models[-1][1] if node.how == "copy_settings" else config
+        return *change([t for t, _ in models], shown, **options), {}
+    out, settings = change(tensors, config, **options)
+    if node.how in OF_ONE:
+        return out, settings, {}
     return out, settings, _function_kept(node, (tensors, config), (out, settings), material)
 
 

@@ -111,9 +111,7 @@ def _classes(
 ) -> dict[tuple[str, str], tuple[list[int], list[int]]]:
     """Return the classes that belong together (best for one another by what they share) with their definitions."""
     of_suspect, of_reference = _members(suspect), _members(reference)
-    totals = np.array(
-        [[shared[np.ix_(a, b)].max(axis=1).sum() for b in of_reference.values()] for a in of_suspect.values()]
-    )
+    totals = _membership(of_suspect, shared.shape[0]) @ shared @ _membership(of_reference, shared.shape[1]).T
     names_s, names_r = list(of_suspect), list(of_reference)
     found: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
     if not totals.size:
@@ -124,6 +122,14 @@ def _classes(
         if totals[i, j] > 0:
             found[names_s[i], names_r[j]] = (of_suspect[names_s[i]], of_reference[names_r[j]])
     return found
+
+
+def _membership(members: dict[str, list[int]], width: int) -> Floats:
+    """Return which definitions belong to which class, shape (classes, width)."""
+    table = np.zeros((len(members), width))
+    for row, each in enumerate(members.values()):
+        table[row, each] = 1
+    return table
 
 
 def _members(source: Print) -> dict[str, list[int]]:

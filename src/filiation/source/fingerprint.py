@@ -144,7 +144,9 @@ def _bound(node: ast.FunctionDef | ast.AsyncFunctionDef) -> tuple[frozenset[str]
             bound.add(each.arg)
         elif isinstance(each, ast.Name) and not isinstance(each.ctx, ast.Load):
             bound.add(each.id)
-        elif isinstance(each, ast.ExceptHandler | ast.FunctionDef | ast.AsyncFunctionDef) and each is not node:
+        elif (
+            isinstance(each, ast.ExceptHandler | ast.FunctionDef | ast.AsyncFunctionDef) and each is not node
+        ):
             bound.add(each.name or "")
         elif isinstance(each, ast.Global):
             outside.update(each.names)

@@ -59,12 +59,12 @@ def find(suspect: Repository, others: Sequence[Repository] = ()) -> TracesFound:
         for kind in (
             files.traces,
             documents.equal_documents,
-            tensors.traces,
             documents.config_values,
             tokens.traces,
             history.traces,
         ):
             found += kind(suspect, reference, number)
+        found += tensors.traces(suspect, reference, number, skipped)
     found += references.traces(suspect, numbered, skipped)
     found += compiled.traces(suspect, numbered, skipped)
     rank = {kind: n for n, kind in enumerate(KINDS)}

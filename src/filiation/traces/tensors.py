@@ -28,6 +28,8 @@ _LEAST = 8
 _LEAST_SHARE = 0.5
 _MOST_SHOWN = 50
 _KINDS_A_RENAME = 4
+_MOST_KINDS = 1_500
+_MOST_SEGMENTS = 24
 
 Shape = tuple[int, ...]
 
@@ -62,7 +64,8 @@ def read_list(repository: Repository) -> TensorList | None:
         document = load(repository, path) or {}
         listed: Any = document.get("weight_map")
         if isinstance(listed, dict) and 0 < len(cast("dict[str, Any]", listed)) <= _MOST_NAMES:
-            stated: Any = cast("dict[str, Any]", document.get("metadata") or {}).get("total_size")
+            about: Any = document.get("metadata")
+            stated: Any = cast("dict[str, Any]", about).get("total_size") if isinstance(about, dict) else None
             size = int(stated) if isinstance(stated, int | float) and 0 < stated < 1 << 60 else total
             return TensorList(tuple(cast("dict[str, Any]", listed)), path, size, shapes, len(weights))
     if shapes:
@@ -104,16 +107,22 @@ def _from_gguf(repository: Repository) -> TensorList | None:
     return TensorList(tuple(shapes), path, None, shapes, 1) if shapes else None
 
 
-def traces(suspect: Repository, reference: Repository, number: int) -> Iterator[Trace]:
+def traces(
+    suspect: Repository, reference: Repository, number: int, skipped: list[tuple[str, str]]
+) -> Iterator[Trace]:
     """Yield how the two lists of tensors agree: in names, in shapes, in bytes."""
     mine, theirs = read_list(suspect), read_list(reference)
     if mine is None or theirs is None:
         return
     place = Place(file=mine.file, digest=suspect.files[mine.file].sha256)
-    renaming = smallest_rename(mine.names, theirs.names)
-    if renaming.explained >= max(_LEAST, _LEAST_SHARE * renaming.total) and is_short(renaming, mine.names):
-        yield _names(mine, theirs, renaming, place, number, _family(reference))
-        yield from _shapes(mine, theirs, renaming, place, number)
+    if _is_bounded(mine.names) and _is_bounded(theirs.names):
+        renaming = smallest_rename(mine.names, theirs.names)
+        enough = renaming.explained >= max(_LEAST, _LEAST_SHARE * renaming.total)
+        if enough and is_short(renaming, mine.names):
+            yield _names(mine, theirs, renaming, place, number, _family(reference))
+            yield from _shapes(mine, theirs, renaming, place, number)
+    else:
+        skipped.append((mine.file, "names_not_compared"))
     if mine.total_bytes is not None and mine.total_bytes == theirs.total_bytes:
         yield Trace(
             "total_bytes",
@@ -164,8 +173,17 @@ def _shapes(
 
 def is_short(renaming: Renaming, names: Sequence[str]) -> bool:
     """Whether the map is much shorter than the list of kinds it explains; a long one fits anything."""
-    kinds = {tuple("#" if part.isdecimal() else part for part in name.split(".")) for name in names}
-    return len(renaming.mapping) * _KINDS_A_RENAME <= len(kinds)
+    return len(renaming.mapping) * _KINDS_A_RENAME <= len(_kinds(names))
+
+
+def _is_bounded(names: Sequence[str]) -> bool:
+    """Whether the search for a renaming ends soon: real models have some dozens of kinds, ten deep."""
+    deep = max((name.count(".") for name in names), default=0) >= _MOST_SEGMENTS
+    return not deep and len(_kinds(names)) <= _MOST_KINDS
+
+
+def _kinds(names: Sequence[str]) -> set[tuple[str, ...]]:
+    return {tuple("#" if part.isdecimal() else part for part in name.split(".")) for name in names}
 
 
 def _family(repository: Repository) -> str | None:

@@ -193,10 +193,10 @@ def copied(report: AuditReport, phrases: Phrases) -> tuple[tuple[str, str, str],
     return tuple(rows)
 
 
-def copied_counts(report: AuditReport, phrases: Phrases) -> tuple[tuple[str, int], ...]:
+def copied_counts(report: AuditReport, phrases: Phrases) -> Figures:
     """Return how many statements 'Copied from' each check gave what."""
     counted = Counter(str(c.status) for c in report.source.copied_from)
-    return tuple((phrases.name_at("source", "copied", s), n) for s, n in sorted(counted.items()))
+    return tuple((phrases.name_at("source", "copied", s), count(n)) for s, n in sorted(counted.items()))
 
 
 def disclosed(report: AuditReport, phrases: Phrases) -> tuple[tuple[str, str, str], ...]:

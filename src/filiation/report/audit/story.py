@@ -95,7 +95,7 @@ class AuditStory:
     code_others: tuple[str, ...]
     code_examined: int
     copied: tuple[tuple[str, str, str], ...]
-    copied_counts: tuple[tuple[str, int], ...]
+    copied_counts: Figures
     disclosed: tuple[tuple[str, str, str], ...]
     claims: tuple[tuple[str, str, str], ...]
     parents: tuple[tuple[str, str, str], ...]

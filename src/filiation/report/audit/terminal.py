@@ -130,7 +130,7 @@ def _code(story: AuditStory, phrases: Phrases) -> RenderableType:
         ]
         value = phrases.say("ui", "list_comma").join(shown)
         parts.append(Flow(phrases.say("ui", "label_colon", label=label, value=value)))
-    told = [phrases.say("ui", "label_colon", label=name, value=str(n)) for name, n in story.copied_counts]
+    told = [phrases.say("ui", "label_colon", label=name, value=n) for name, n in story.copied_counts]
     for key, rows in (("copied", [Flow(line) for line in told]), ("disclosed", _stated(story, phrases))):
         if rows:
             parts += [
