@@ -322,7 +322,9 @@ def unrelated() -> None:
                 asked = each.reference == other or each.level is Level.NO_FINDING
                 levels[each.level if asked else "no_finding (another file comes first)"] += 1
                 if asked and each.level is not Level.NO_FINDING:
-                    told.append(f"{name} / {other}: {each.level}, {each.share:.2f} of nodes, margin {each.margin:.1f}")
+                    told.append(
+                        f"{name} / {other}: {each.level}, {each.share:.2f} of nodes, margin {each.margin:.1f}"
+                    )
     print(
         f"\n## Cross-family pairs of {version}: {', '.join(FAMILIES)}; the suspect's own file is not in the corpus\n"
     )

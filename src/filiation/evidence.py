@@ -19,6 +19,7 @@ from importlib.resources import files
 from typing import Any, Protocol
 
 SCHEMA = "https://filiation.org/schema/report/1"
+AUDIT_SCHEMA = "https://filiation.org/schema/audit/1"
 
 
 class Wing(StrEnum):
@@ -272,6 +273,11 @@ class AuditVerdict:
 
 class Document(Protocol):
     """What has a canonical JSON: the report of a comparison, of an audit."""
+
+    @property
+    def schema(self) -> str:
+        """The version of its format."""
+        ...
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""

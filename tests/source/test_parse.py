@@ -16,6 +16,19 @@ from tests.source.examples import MODEL
     [
         (b"x = 1\n" * (MOST_BYTES // 6 + 1), "too_large"),
         (b"x = '" + b"a" * 30_000 + b"'\n", "generated"),
+        (b"x = 1\n" * 20_001, "generated"),
+        (
+            b"x=1;" * 4_000
+            + b"\n"
+            + b"x=1;" * 4_000
+            + b"\n"
+            + b"x=1;" * 4_900
+            + b"\n"
+            + b"y=1;" * 4_900
+            + b"\n"
+            + b"z=1;" * 4_900,
+            "generated",
+        ),
         (b"\0\1\2", "not_text"),
         (b"(" * 5_000, "too_deep"),
         (b"x = " + b"+".join([b"a"] * 9_000), "too_deep"),

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filiation.api import EvidenceTable
-from filiation.auditing.records import AUDIT_SCHEMA, AuditReport, audit_schema
-from filiation.auditing.walk import Audited, Progress, Request, cache_folder, examine
-from filiation.evidence import AuditVerdict, to_json
+from filiation.auditing.records import AuditReport, audit_schema
+from filiation.auditing.walk import Audited, Progress, Request, examine
+from filiation.evidence import AUDIT_SCHEMA, AuditVerdict, to_json
 
 if TYPE_CHECKING:
     from filiation.disclosure import Patch, RuleResult
@@ -28,7 +28,6 @@ __all__ = [
     "Request",
     "audit",
     "audit_schema",
-    "cache_folder",
     "examine",
 ]
 
@@ -83,6 +82,7 @@ def audit(
     derived_on: str | None = None,
     evidence: Sequence[str | os.PathLike[str]] = (),
     corpus: bool = True,
+    cache: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> Audit:
     """Say what a model repository claims, what it shows, and what it owes.
@@ -97,6 +97,7 @@ def audit(
         derived_on: the day of derivation (ISO 8601), which decides between versions of a licence.
         evidence: stored reports of ``filiation compare`` whose suspect is this repository.
         corpus: whether its code is also ranked against the shipped fingerprints of public releases.
+        cache: a folder in which fingerprints of source files are kept between audits; none by default.
         progress: called with ``(stage, done, total)``.
 
     Raises:
@@ -116,4 +117,5 @@ def audit(
         tuple(Path(os.fspath(path)) for path in evidence),
         corpus,
     )
-    return Audit(examine(request, cache=cache_folder(), progress=progress))
+    folder = None if cache is None else Path(os.fspath(cache))
+    return Audit(examine(request, cache=folder, progress=progress))

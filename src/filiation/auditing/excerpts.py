@@ -67,9 +67,10 @@ def _overlap(one: Match, other: Match) -> bool:
 def _excerpt(match: Match, at_hand: dict[str, Repository]) -> Excerpt:
     mine = _lines(at_hand[match.suspect.repository], match.suspect)
     theirs = _lines(at_hand[match.reference.repository], match.reference)
-    rows = [_marked(row) for row in _rows(match, mine, theirs)]
+    rows = list(_rows(match, mine, theirs))
     start = _telling(rows)
-    return Excerpt(match, _dedented(rows[start : start + MOST_ROWS]), max(0, len(rows) - MOST_ROWS))
+    shown = [_marked(row) for row in rows[start : start + MOST_ROWS]]
+    return Excerpt(match, _dedented(shown), max(0, len(rows) - MOST_ROWS))
 
 
 def _marked(row: Row) -> Row:
@@ -79,7 +80,7 @@ def _marked(row: Row) -> Row:
 
 
 def _telling(rows: Sequence[Row]) -> int:
-    """Return where the rows begin that hold most equal lines whose text differs, then most equal lines."""
+    """Return where the rows begin that hold most equal statements whose text differs, then most equal statements."""
     spans = range(max(1, len(rows) - MOST_ROWS + 1))
 
     def weight(start: int) -> tuple[int, int, int]:

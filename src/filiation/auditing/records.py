@@ -11,13 +11,11 @@ from functools import cache
 from typing import Any
 
 from filiation.disclosure import RuleResult
-from filiation.evidence import AuditVerdict, Claim, Duty, Evidence, Place, plain
+from filiation.evidence import AUDIT_SCHEMA, AuditVerdict, Claim, Duty, Evidence, Place, plain
 from filiation.repository import RepositoryFile
 from filiation.source import CopiedFrom, Disclosed, FileFound, HeaderFinding, Level, Match, RenameMap
 from filiation.tokenizer import Explanation, TokenizerRelation
 from filiation.traces import Trace
-
-AUDIT_SCHEMA = "https://filiation.org/schema/audit/1"
 
 
 @dataclass(frozen=True, slots=True)

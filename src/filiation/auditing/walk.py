@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -286,15 +285,3 @@ def _validation(found: SourceFound, library: Library) -> Mapping[str, Any] | Non
     if first is None:
         return None
     return {"source": {"corpus": library.facts(), **plain(first)}}
-
-
-def cache_folder() -> Path | None:
-    """Return where fingerprints of source files are kept between runs, None where the caller wants no cache.
-
-    ``FILIATION_CACHE`` names the folder; empty, it switches the cache off.
-    """
-    named = os.environ.get("FILIATION_CACHE")
-    if named is not None:
-        return Path(named) / "fingerprints" if named else None
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "filiation" / "fingerprints"

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filiation.cli.options import STDOUT
 from filiation.cli.output import Sink
 from filiation.errors import UsageError
 
 if TYPE_CHECKING:
+    from filiation.auditing import AuditReport
     from filiation.evidence import Report
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the caller asked for. ``json_to`` is None, ``-`` (standard output) or a file."""
+    """What the caller asked for.
+
+    ``json_to`` is None, ``-`` (standard output) or a file; ``others`` are files of further renderers, by name.
+    """
 
     json_to: str | None = None
     html: Path | None = None
     markdown: Path | None = None
     language: str = "en"
     quiet: bool = False
+    others: tuple[tuple[str, Path], ...] = ()
 
     @property
     def sink(self) -> Sink:
@@ -37,6 +42,12 @@ class Wanted:
         """The JSON file, if one was named."""
         return None if self.json_to in (None, STDOUT) else Path(str(self.json_to))
 
+    @property
+    def drawn(self) -> tuple[tuple[str, Path], ...]:
+        """The files that a renderer writes, beside the JSON: its name and where to."""
+        own = (("html", self.html), ("markdown", self.markdown))
+        return (*((name, path) for name, path in own if path is not None), *self.others)
+
     def check(self, inputs: Sequence[str]) -> None:
         """Refuse what cannot be written, before anything long is computed.
 
@@ -46,7 +57,7 @@ class Wanted:
         """
         from filiation.report.writing import check_writable
 
-        files = [path for path in (self.json_file, self.html, self.markdown) if path is not None]
+        files = [*filter(None, [self.json_file]), *(path for _, path in self.drawn)]
         if len({path.resolve() for path in files}) < len(files):
             raise UsageError(
                 "Two outputs have the same file name.", next_step="Give each output a file of its own."
@@ -67,18 +78,29 @@ class Wanted:
             check_writable(path)
 
 
-def deliver(report: Report, wanted: Wanted, started: datetime | None) -> None:
+def deliver(
+    report: Report | AuditReport,
+    wanted: Wanted,
+    started: datetime | None,
+    drawing: Mapping[str, Any] | None = None,
+) -> None:
     """Write every file that was asked for, and the report itself to standard output.
 
-    ``started`` is when the comparison began; None for a stored report, which keeps the custody it has.
+    ``started`` is when the walk began; None for a stored report, which keeps the custody it has. ``drawing`` is what
+    the HTML renderer is given beside the report.
     """
-    for path in write_files(report, wanted, started):
+    for path in write_files(report, wanted, started, drawing):
         wanted.sink.talk(f"wrote {path}")
     show(report, wanted)
 
 
-def write_files(report: Report, wanted: Wanted, started: datetime | None) -> tuple[Path, ...]:
-    """Write the JSON with its custody beside it, the HTML and the markdown; return what was written."""
+def write_files(
+    report: Report | AuditReport,
+    wanted: Wanted,
+    started: datetime | None,
+    drawing: Mapping[str, Any] | None = None,
+) -> tuple[Path, ...]:
+    """Write the JSON with its custody beside it and what the renderers draw; return what was written."""
     from filiation.evidence import to_json
     from filiation.report import renderer
     from filiation.report.custody import custody, custody_path, now
@@ -93,27 +115,47 @@ def write_files(report: Report, wanted: Wanted, started: datetime | None) -> tup
         written.append(wanted.json_file)
         if kept is not None:
             write(custody_path(wanted.json_file), kept.to_json())
-    for path, name in ((wanted.html, "html"), (wanted.markdown, "markdown")):
-        if path is not None:
-            write(path, renderer(name).render(report, phrases(wanted.language), kept))
-            written.append(path)
+    for name, path in wanted.drawn:
+        more = drawing or {} if name == "html" else {}
+        text = renderer(name, report.schema).render(report, phrases(wanted.language), kept, **more)
+        write(path, text)
+        written.append(path)
     return tuple(written)
 
 
-def show(report: Report, wanted: Wanted) -> None:
-    """Print the report: JSON for the machine, the relation alone when quiet, else text for the terminal."""
+def show(report: Report | AuditReport, wanted: Wanted) -> None:
+    """Print the report: JSON for the machine, the answer in one word when quiet, else text for the terminal."""
     if wanted.json_to == STDOUT:
         from filiation.evidence import to_json
 
         wanted.sink.data(to_json(report))
     elif wanted.quiet:
-        wanted.sink.data(str(report.verdict.relation))
+        wanted.sink.data(_word(report))
     else:
-        from filiation.report import terminal
-        from filiation.report.wording import phrases
+        _print(report, wanted)
 
+
+def _word(report: Report | AuditReport) -> str:
+    from filiation.evidence import Report
+
+    return str(report.verdict.relation) if isinstance(report, Report) else report.verdict.outcome
+
+
+def _print(report: Report | AuditReport, wanted: Wanted) -> None:
+    from filiation.evidence import Report
+    from filiation.report import terminal
+    from filiation.report.wording import phrases
+
+    said, width = phrases(wanted.language), terminal.columns()
+    if isinstance(report, Report):
         if sys.stdout.isatty():
-            terminal.on_screen(report, phrases(wanted.language))
+            terminal.on_screen(report, said)
         else:
-            width = terminal.columns()
-            wanted.sink.data(terminal.render(report, phrases(wanted.language), width=width))
+            wanted.sink.data(terminal.render(report, said, width=width))
+        return
+    from filiation.report.audit import terminal as audits
+
+    if sys.stdout.isatty():
+        audits.on_screen(report, said)
+    else:
+        wanted.sink.data(audits.render(report, said, width=width))

@@ -17,14 +17,14 @@ from filiation.cli.options import file_option, language_option, quiet_option
 @language_option
 @quiet_option
 def command(report: Path, html: Path | None, markdown: Path | None, lang: str, quiet: bool) -> None:
-    """Draw a stored REPORT (the JSON of compare) without computing anything.
+    """Draw a stored REPORT (the JSON of compare or audit) without computing anything.
 
     \b
     Example:
       filiation render report.json --html report.zh.html --lang zh-CN
     """
-    from filiation.report.reading import read_report
+    from filiation.report.reading import read_any
 
     wanted = Wanted(None, html, markdown, lang, quiet)
     wanted.check((str(report),))
-    deliver(read_report(report), wanted, started=None)
+    deliver(read_any(report), wanted, started=None)

@@ -9,6 +9,8 @@ from filiation.cli.lazy import LazyGroup
 
 COMMANDS = {
     "compare": "Say whether a model shares its origin with another, with evidence.",
+    "audit": "Say what a repository claims, what it shows, and what it owes: code, tokenizer, licence.",
+    "corpus": "Build a reference corpus of public code, as fingerprints.",
     "inspect": "Show a model's parts, symmetries, types and digest.",
     "verify": "Compute a stored report again and say whether it still holds.",
     "render": "Draw a stored report as text, HTML or markdown, in English or Chinese.",

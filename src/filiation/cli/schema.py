@@ -10,8 +10,19 @@ from filiation.cli.output import Sink
 
 
 @click.command(name="schema")
-def command() -> None:
+@click.option(
+    "--of",
+    "command_",
+    type=click.Choice(("compare", "audit")),
+    default="compare",
+    show_default=True,
+    help="Of whose report.",
+)
+def command(command_: str) -> None:
     """Print the JSON Schema (2020-12) of the reports that filiation writes."""
-    from filiation.evidence import json_schema
+    if command_ == "audit":
+        from filiation.auditing import audit_schema as schema
+    else:
+        from filiation.evidence import json_schema as schema
 
-    Sink(machine=True).data(json.dumps(json_schema(), sort_keys=True, ensure_ascii=False, indent=2))
+    Sink(machine=True).data(json.dumps(schema(), sort_keys=True, ensure_ascii=False, indent=2))

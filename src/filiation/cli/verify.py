@@ -63,10 +63,12 @@ def command(
     stored = read_document(report)
     command = read_command(as_report(stored, report), report)
     asked = _relocated(command, suspect, candidates, base)
+    pinned = _pinned(asked, command, stored)
     with progress(sink) as tell:
-        again = compare_models(**asked, progress=tell)
-    found = difference(stored, json.loads(to_json(again)), moved=_moved(command, asked))
-    text = json.dumps(_as_json(found, stored, again.to_dict()), sort_keys=True, ensure_ascii=False, indent=2)
+        report_now = compare_models(**pinned, progress=tell)
+    again = _as_asked(json.loads(to_json(report_now)), asked, pinned, stored)
+    found = difference(stored, again, moved=_moved(command, asked))
+    text = json.dumps(_as_json(found, stored, again), sort_keys=True, ensure_ascii=False, indent=2)
     if json_to == STDOUT:
         sink.data(text)
     elif json_to is not None:
@@ -94,6 +96,55 @@ def _relocated(
         "budget": command.budget,
         "base": base or command.base,
     }
+
+
+def _pinned(asked: Mapping[str, Any], command: Command, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments with every hub id that names no revision pinned to the commit the report speaks of.
+
+    A branch may have moved on since: the report is about the commit that it recorded. What the caller says lies
+    elsewhere now is taken as it is.
+    """
+    models = stored.get("models") or {}
+    candidates = [
+        _at_commit(now, (models.get("candidates") or [{}])[n].get("revision")) if now == then else now
+        for n, (now, then) in enumerate(zip(asked["candidates"], command.candidates, strict=True))
+    ]
+    suspect = asked["suspect"]
+    # A suspect that is an adapter has a revision of its own; its base is not pinned in the report.
+    if suspect == command.suspect:
+        suspect = _at_commit(suspect, (models.get("suspect") or {}).get("revision"))
+    return {**asked, "suspect": suspect, "candidates": candidates}
+
+
+def _at_commit(locator: str, revision: object) -> str:
+    """Return a hub locator at a commit; anything else, and one that names a revision already, as it is."""
+    from pathlib import Path
+
+    from filiation.checkpoint.sources import hub_locator
+
+    if not isinstance(revision, str) or not revision or Path(locator).exists():
+        return locator
+    if not hub_locator.recognises(locator):
+        return locator
+    named = hub_locator.parse(locator)
+    if named.revision is not None:
+        return locator
+    return f"hf://{named.repo}@{revision}" + (f"/{named.path}" if named.path else "")
+
+
+def _as_asked(
+    again: dict[str, Any], asked: Mapping[str, Any], pinned: Mapping[str, Any], stored: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the new report with the locators that were asked for in place of the pinned ones."""
+    old, new = stored["models"], again["models"]
+    if pinned["suspect"] != asked["suspect"]:
+        again["command"]["suspect"] = asked["suspect"]
+        new["suspect"]["locator"] = old["suspect"]["locator"]
+    for n, locator in enumerate(asked["candidates"]):
+        if pinned["candidates"][n] != locator:
+            again["command"]["candidates"][n] = locator
+            new["candidates"][n]["locator"] = old["candidates"][n]["locator"]
+    return again
 
 
 def _moved(command: Command, asked: Mapping[str, Any]) -> frozenset[str]:

@@ -90,9 +90,7 @@ class _Run:
                 if not self._found_ready(node):
                     future = pool.submit(make, self._order(node), str(self.out))
                     running[future] = node
-            if not running:
-                continue
-            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            finished, _ = wait(running, return_when=FIRST_COMPLETED) if running else ((), ())
             for future in finished:
                 self._note(running.pop(future), future)
             self.write_zoo(unigram)
@@ -178,7 +176,8 @@ def make(order: Mapping[str, Any], out: str) -> dict[str, Any]:
     zoo = Path(out)
     key = str(order["key"])
     node = Node(**{name: value for name, value in order.items() if name != "key"})
-    state = zoo / STATE / "runs"
+    # A folder for each key: what was begun under another recipe is no beginning of this one.
+    state = zoo / STATE / "runs" / key[:16]
     partial = zoo / STATE / "partial" / node.name
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -186,7 +185,7 @@ def make(order: Mapping[str, Any], out: str) -> dict[str, Any]:
     folder = zoo / node.name
     shutil.rmtree(folder, ignore_errors=True)
     partial.replace(folder)
-    (state / f"{node.name}.pt").unlink(missing_ok=True)
+    shutil.rmtree(state, ignore_errors=True)
     record = {**measured, **_digests(folder), "key": key, "seconds": round(time.monotonic() - began, 1)}
     place = zoo / STATE / "records" / f"{node.name}.json"
     place.parent.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from filiation.errors import UsageError
 from filiation.lab.bpe import (
     Tokens,
     encode_pairs,
@@ -62,8 +63,18 @@ class Material:
         return float(np.average([self.unigram[each] for each in DOMAINS], weights=sizes))
 
     def pairs(self, *, held_out: bool = False) -> Rows:
-        """Return signature and docstring pairs as rows; one in eight is held out."""
+        """Return signature and docstring pairs as rows; one in eight is held out.
+
+        Raises:
+            UsageError: hardly any fit into the context.
+        """
         inputs, targets = self.arrays["pairs.inputs"], self.arrays["pairs.targets"]
+        if len(inputs) < 16:
+            raise UsageError(
+                "there are no pairs to tune on",
+                reason=f"{len(inputs)} of the corpus fit into {self.context} tokens",
+                next_step="give the recipe's [text] a longer context",
+            )
         aside = np.arange(len(inputs)) % 8 == 0
         keep = aside if held_out else ~aside
         return Rows(inputs[keep], targets[keep])

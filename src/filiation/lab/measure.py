@@ -156,4 +156,6 @@ def _judged(found: Mapping[str, Any], case: Case) -> Row:
         "right": right,
         "mechanism": None if not groups else right and not missing,
         "missing": missing,
+        # Kinds that no step of the line asked for: not counted as wrong, but told.
+        "beyond": sorted(kinds - {kind for group in groups for kind in group}),
     }

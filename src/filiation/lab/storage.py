@@ -113,10 +113,10 @@ def write_gguf(folder: Path, tensors: Tensors, config: Config, tokenizer_json: b
             continue
         try:
             packed: Any = gguf.quants.quantize(stored, quantum)
-        except NotImplementedError as error:
+        except (NotImplementedError, gguf.quants.QuantError) as error:
             raise UsageError(
                 f"no {kind} can be made",
-                reason="the package gguf has no quantiser of that kind",
+                reason=f"the package gguf has no quantiser of that kind, or none for {name} ({error})",
                 next_step="choose Q8_0, Q5_1, Q5_0, Q4_1, Q4_0 or F16",
             ) from error
         writer.add_tensor(_gguf_name(name), packed, raw_dtype=quantum)

@@ -67,6 +67,7 @@ def _kind(name: str, rows: Sequence[Row]) -> dict[str, Any]:
         "right": _rate(rows, lambda r: bool(r["right"])),
         "mechanism": _rate(named, lambda r: bool(r["mechanism"])) if named else None,
         "relations": dict(Counter(str(row["relation"]) for row in rows)),
+        "also_named": dict(Counter(kind for row in rows for kind in row["beyond"])),
         "log10_e": quantiles([row["log10_e"] for row in rows if row.get("log10_e") is not None]),
         "bytes": quantiles([row["bytes"] for row in rows if "bytes" in row]),
         "seconds": quantiles([row["seconds"] for row in rows if "seconds" in row]),
@@ -176,20 +177,24 @@ def _range(found: Mapping[str, float] | None, digits: int = 1) -> str:
 
 
 def _kind_table(kinds: Iterable[Mapping[str, Any]]) -> str:
-    heads = ["kind", "relation right", "mechanism right", "verdicts", "log10 e", "kB", "s"]
+    heads = ["kind", "relation right", "mechanism right", "verdicts", "also named", "log10 e", "kB", "s"]
     lines = [
         [
             kind["kind"],
             _short(kind["right"]),
             _short(kind["mechanism"]),
             _counts(kind["relations"]),
+            _counts(kind["also_named"]) or "-",
             _range(kind["log10_e"]),
             f"{kind['bytes']['median'] / 1000:,.0f}" if kind["bytes"] else "-",
             f"{kind['seconds']['median']:.1f}" if kind["seconds"] else "-",
         ]
         for kind in kinds
     ]
-    note = "log10 e: least / median / largest; bytes and seconds: median.\n\n"
+    note = (
+        "Kinds run from the child back to what it is compared with. Also named: derivation kinds beyond those asked "
+        "for. log10 e: least / median / largest; bytes and seconds: median.\n\n"
+    )
     return note + table(heads, lines)
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from filiation.evidence import AUDIT_SCHEMA, SCHEMA
 
 if TYPE_CHECKING:
-    from filiation.evidence import Report
+    from filiation.evidence import Document
     from filiation.report.custody import Custody
     from filiation.report.wording import Phrases
 
 #: The renderers: each a module of this room with ``NAME``, ``SUFFIX`` and ``render``. A new output is one file here.
 RENDERERS = ("terminal", "json", "html", "markdown")
+#: The same for audits; their modules lie in ``audit/``.
+AUDIT_RENDERERS = (*RENDERERS, "sarif", "cyclonedx", "spdx")
 
 
 class Renderer(Protocol):
@@ -19,13 +23,15 @@ class Renderer(Protocol):
     NAME: str
     SUFFIX: str
 
-    def render(self, report: Report, phrases: Phrases, custody: Custody | None = None) -> str:
+    def render(
+        self, report: Document, phrases: Phrases, custody: Custody | None = None, **drawing: Any
+    ) -> str:
         """Return the report as text."""
         ...
 
 
-def renderer(name: str) -> Renderer:
-    """Return a renderer by name, importing it now (templates and terminal colours are not free).
+def renderer(name: str, schema: str = SCHEMA) -> Renderer:
+    """Return the renderer of a name for reports of a schema, importing it now (templates are not free).
 
     Raises:
         ValueError: there is none of that name.
@@ -33,6 +39,7 @@ def renderer(name: str) -> Renderer:
     from importlib import import_module
     from typing import cast
 
-    if name not in RENDERERS:
-        raise ValueError(f"no renderer {name!r}; there are {', '.join(RENDERERS)}")
-    return cast("Renderer", import_module(f"filiation.report.{name}"))
+    known, room = (AUDIT_RENDERERS, "audit.") if schema == AUDIT_SCHEMA else (RENDERERS, "")
+    if name not in known:
+        raise ValueError(f"no renderer {name!r}; there are {', '.join(known)}")
+    return cast("Renderer", import_module(f"filiation.report.{room}{name}"))

@@ -5,17 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from filiation.errors import NotFoundError, ReportError
-from filiation.evidence import SCHEMA, Report
+from filiation.evidence import AUDIT_SCHEMA, SCHEMA, Report
 from filiation.report.numbers import clean
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
+    from filiation.auditing import AuditReport
     from filiation.report.shapes import Command
 
 _MAX_BYTES = 256 * 2**20
@@ -26,8 +27,8 @@ _MAX_DIGITS = 30
 _FIELDS = frozenset(f.name for f in dataclasses.fields(Report)) - {"extra"}
 
 
-def read_document(path: Path) -> dict[str, Any]:
-    """Return the JSON object of a stored report.
+def read_document(path: Path, schemas: Collection[str] = (SCHEMA,)) -> dict[str, Any]:
+    """Return the JSON object of a stored report of one of these schemas.
 
     Raises:
         NotFoundError: there is no such file, or it may not be read.
@@ -51,10 +52,9 @@ def read_document(path: Path) -> dict[str, Any]:
     found = cast("dict[str, Any]", document)
     if "error" in found and "schema" not in found:
         raise _no_report(path, "It holds the error of a comparison that failed.")
-    if found.get("schema") != SCHEMA:
-        raise _no_report(
-            path, f"Its schema is '{clean(found.get('schema'))}', this version reads '{SCHEMA}'."
-        )
+    if found.get("schema") not in schemas:
+        known = " or ".join(f"'{schema}'" for schema in schemas)
+        raise _no_report(path, f"Its schema is '{clean(found.get('schema'))}', read here is {known}.")
     return found
 
 
@@ -111,6 +111,33 @@ def read_report(path: Path) -> Report:
         ReportError: it is not a report of this schema.
     """
     return as_report(read_document(path), path)
+
+
+def read_any(path: Path) -> Report | AuditReport:
+    """Return a stored report of a comparison or of an audit as records.
+
+    Raises:
+        NotFoundError: there is no such file.
+        ReportError: it is neither.
+    """
+    document = read_document(path, (SCHEMA, AUDIT_SCHEMA))
+    return as_report(document, path) if document["schema"] == SCHEMA else as_audit(document, path)
+
+
+def as_audit(document: dict[str, Any], path: Path) -> AuditReport:
+    """Return the records of an audit's JSON object.
+
+    Raises:
+        ReportError: something in it is of another type than the schema says.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    from filiation.auditing import AuditReport
+
+    try:
+        return TypeAdapter(AuditReport).validate_python(document)
+    except ValidationError as error:
+        raise _no_report(path, _first_fault(error)) from error
 
 
 def as_report(document: dict[str, Any], path: Path) -> Report:

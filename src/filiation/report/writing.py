@@ -19,16 +19,25 @@ def write(path: Path, text: str) -> None:
     Raises:
         StorageError: the folder does not exist, may not be written, or the disk is full.
     """
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` atomically.
+
+    Raises:
+        StorageError: the folder does not exist, may not be written, or the disk is full.
+    """
     draft: Path | None = None
     try:
         place = path.resolve()
         if place.exists() and not place.is_file():
-            place.write_text(text, encoding="utf-8", newline="\n")
+            place.write_bytes(data)
             return
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=place.parent)
         draft = Path(name)
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         draft.chmod(0o666 & ~_umask())

@@ -9,10 +9,10 @@ the share that is still equal is told.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from filiation.source.align import align
 from filiation.source.corpus.release import Release
 from filiation.source.hashing import name_hash
 from filiation.source.model import CopiedFrom, CopyStatus
@@ -82,6 +82,8 @@ def _check(
             status is best.status is CopyStatus.DRIFTED and (share or 0) > (best.share or 0)
         ):
             best = CopiedFrom(path, said.line, said.source, said.renames, status, release.name, share)
+        if status is CopyStatus.AGREES:
+            break
     return best
 
 
@@ -176,16 +178,13 @@ def _missed(name: str, ours: int, theirs: int, renames: Renames) -> bool:
 
 def _share(source: Print, mine: Sequence[Definition], reference: Print, other: Sequence[Definition]) -> float:
     """Return the share of the suspect's nodes whose statements stand in the source, blind to names."""
-    where = {d: n for n, d in enumerate(source.definitions)}
-    there = {d: n for n, d in enumerate(reference.definitions)}
-    by_tail = {d.name.rpartition(".")[2]: there[d] for d in other}
-    pairs = [
-        (where[d], by_tail[d.name.rpartition(".")[2]]) for d in mine if d.name.rpartition(".")[2] in by_tail
-    ]
-    if len(mine) == len(other) == 1:
-        pairs = [(where[mine[0]], there[other[0]])]
-    inside = {at for d in mine for at in range(d.start, d.stop)}
-    sizes = source.statements.sizes
-    total = sum(int(sizes[at]) for at in inside)
-    equal = sum(int(sizes[i]) for i, _ in align(source, reference, pairs) if i in inside)
+    there = Counter(h for d in other for h in reference.statements.digests[d.start : d.stop].tolist())
+    total = equal = 0
+    for definition in mine:
+        for at in range(definition.start, definition.stop):
+            size, digest = int(source.statements.sizes[at]), int(source.statements.digests[at])
+            total += size
+            if there[digest] > 0:
+                there[digest] -= 1
+                equal += size
     return equal / max(total, 1)

@@ -12,6 +12,9 @@ from filiation.errors import MissingExtraError
 
 MOST_BYTES = 2 * 2**20
 _MOST_LINE = 20_000  # characters of one line; longer ones are data that a program wrote
+_MOST_STATEMENTS = (
+    20_000  # at most, by ends of lines and semicolons; four times the longest file of transformers
+)
 _ENCODING = re.compile(rb"^[ \t\f]*#[^\n]{0,200}?coding[:=][ \t]*([-\w.]{1,40})")
 _SOURCE = (".py", ".pyi")
 _NOTEBOOK = ".ipynb"
@@ -72,7 +75,8 @@ def parse(data: bytes) -> Parsed | str:
     text = decode(data).replace("\r\n", "\n").replace("\r", "\n").replace("\f", " ")
     if "\0" in text:
         return "not_text"
-    if max(map(len, text.split("\n")), default=0) > _MOST_LINE:
+    statements = text.count("\n") + text.count(";")
+    if statements > _MOST_STATEMENTS or max(map(len, text.split("\n")), default=0) > _MOST_LINE:
         return "generated"
     tree = tree_of(text)
     if isinstance(tree, ast.Module):

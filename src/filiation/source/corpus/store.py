@@ -12,6 +12,7 @@ import io
 import json
 import lzma
 from collections.abc import Iterable
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from filiation.source.prints import Definition, Print, Statements
 
 FORMAT = 1
 _MOST = 200 * 2**20  # bytes of a corpus file when unpacked
+_RECENT = 64  # fingerprints of a release that stay in memory
 _KINDS = ("module", "class", "function", "method")
 Array = npt.NDArray[Any]
 
@@ -203,8 +205,11 @@ def _release(arrays: dict[str, Array]) -> Release:
         for path, notices, licence, sources, generated in facts["files"]
     ]
     reader = _Reader(arrays, facts["definitions"], [e.path for e in entries])
+    print_of = lru_cache(maxsize=_RECENT)(
+        reader.print_of
+    )  # one file is asked for again and again, then no more
     return release(
-        facts["package"], facts["version"], facts["released"], facts["wheel_sha256"], entries, reader.print_of
+        facts["package"], facts["version"], facts["released"], facts["wheel_sha256"], entries, print_of
     )
 
 
