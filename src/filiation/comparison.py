@@ -22,6 +22,7 @@ from filiation.origin.history import History
 from filiation.origin.history import of as history_of
 from filiation.origin.pairing import Plan, TokenRows
 from filiation.origin.tokens import shared_tokens
+from filiation.origin.towers import TowerPair
 from filiation.origin.verdict import Finding, judge, without_labels
 
 Progress = Callable[[str, int, int | None], None]
@@ -67,6 +68,7 @@ def compare_models(
     tell = progress or _silent
     mine = open_model(suspect, base, budget, tell, role="suspect")
     others = [open_model(c, None, budget, tell, role="candidate") for c in candidates]
+    _refuse_same_weights(candidates, others)
     pairs = [
         examine_pair(mine, other, make_plan(mine, other, budget), n, full=full, progress=tell)
         for n, other in enumerate(others)
@@ -88,14 +90,46 @@ def _silent(stage: str, done: int, total: int | None) -> None:
 
 def _refuse_repeated(candidates: Sequence[str]) -> None:
     """Refuse one place named twice: its evidence would be paid for twice and say nothing more."""
-    places = [os.path.abspath(c) if os.path.exists(c) else c for c in candidates]
+    places = [os.path.realpath(c) if os.path.exists(c) else c for c in candidates]
     for n, place in enumerate(places):
         if place in places[:n]:
-            raise UsageError(
-                f"The candidate {candidates[n]} is given twice.",
-                reason="Each further candidate weakens the evidence for all of them, and this one adds nothing.",
-                next_step="Name each candidate once.",
-            )
+            raise _given_twice(candidates[n], candidates[places.index(place)])
+
+
+def _refuse_same_weights(candidates: Sequence[str], opened: Sequence[Anatomy]) -> None:
+    """Refuse one model in two forms, such as a folder and the weight file in it."""
+    read = [_weight_paths(c, model.checkpoint) for c, model in zip(candidates, opened, strict=True)]
+    for n, paths in enumerate(read):
+        if paths and paths in read[:n]:
+            raise _given_twice(candidates[n], candidates[read.index(paths)])
+
+
+def _weight_paths(locator: str, opened: Checkpoint) -> frozenset[str]:
+    """Return the files that hold a local model's tensors, links followed; none where they are not all known."""
+    folder = locator if os.path.isdir(locator) else os.path.dirname(locator)
+    paths = frozenset(os.path.realpath(os.path.join(folder, t.file)) for t in opened.tensors.values())
+    return paths if all(os.path.isfile(path) for path in paths) else frozenset()
+
+
+def _given_twice(candidate: str, before: str) -> UsageError:
+    same = "" if candidate == before else f" It is what {before} names too."
+    return UsageError(
+        f"The candidate {candidate} is given twice.{same}",
+        reason="Each further candidate weakens the evidence for all of them, and this one adds nothing.",
+        next_step="Name each candidate once.",
+    )
+
+
+def _different(candidates: Sequence[Anatomy]) -> tuple[int, ...]:
+    """Return the numbers of the candidates without those whose files equal an earlier one's.
+
+    Only digests of models all of whose files were hashed say so.
+    """
+    firsts: dict[str, int] = {}
+    for n, model in enumerate(candidates):
+        pinned = all(file.sha256 for file in model.checkpoint.files)
+        firsts.setdefault(model.checkpoint.digest if pinned else f"candidate {n}", n)
+    return tuple(firsts.values())
 
 
 def open_model(
@@ -105,8 +139,9 @@ def open_model(
     progress(f"opening {locator}", 0, None)
     whose = f"{role.capitalize()} {locator}"
     with _naming(whose):
-        opened = _named(checkpoint.open(locator, base=base), whose)
-        if opened.is_local and opened.total_bytes <= min(WHOLE_UP_TO, budget or WHOLE_UP_TO):
+        opened = _named(checkpoint.open(locator, base=base, keep=budget), whose)
+        # Under a budget only what is kept is looked through: to read it again costs nothing then.
+        if opened.is_local and opened.total_bytes <= WHOLE_UP_TO and (budget is None or opened.kept):
             checkpoint.scan_finite(opened)
         return anatomy.dissect(opened)
 
@@ -151,6 +186,8 @@ def make_plan(suspect: Anatomy, candidate: Anatomy, budget: int | None) -> Plan:
     small = max(suspect.checkpoint.total_bytes, candidate.checkpoint.total_bytes) <= WHOLE_UP_TO
     local = suspect.checkpoint.is_local and candidate.checkpoint.is_local
     limit = budget if budget is not None else (None if local else REMOTE_BUDGET)
+    if suspect.checkpoint.kept and candidate.checkpoint.kept:
+        limit = None  # all of both fits, and no byte is read twice
     fits = limit is None or limit >= WHOLE_UP_TO
     return Plan(hashlib.sha256(digests.encode()).hexdigest(), whole=small and fits, budget=limit)
 
@@ -160,38 +197,42 @@ def examine_pair(
 ) -> Pair:
     """Examine every component both models have, judge, and say how the suspect came from the candidate."""
     progress("exact tests", 0, None)
-    tokens = shared_tokens(suspect, candidate, plan)
+    rows = shared_tokens(suspect, candidate, plan)
+    towers = origin.tower_pairs(suspect, candidate)
+    tokens = {t.name: t.tokens(suspect, candidate, rows) for t in towers}
     examinations = tuple(
-        examine(suspect, candidate, c, plan, tokens if c == "language" else None, origin.TESTS, number)
-        for c in suspect.components
-        if c in candidate.components
+        examine(*t.views(suspect, candidate), t.name, plan, tokens[t.name], origin.TESTS, number)
+        for t in towers
     )
     histories = [history_of(x, plan) for x in examinations]
     findings = {x.component: judge(x, h) for x, h in zip(examinations, histories, strict=True)}
     progress("published statistics", 0, None)
     main = examinations[0] if examinations else None
-    alike = likeness.measure(main, plan, tokens, full=full, number=number)
+    alike = likeness.measure(main, plan, tokens[main.component] if main else rows, full=full, number=number)
     progress("how it was changed", 0, None)
     identical, derived = _derive(
-        suspect, candidate, examinations, histories, findings, plan, tokens, full, number
+        suspect, candidate, towers, examinations, histories, findings, plan, tokens, full, number
     )
     records = [e for x in examinations for e in x.evidence()]
     records += [
         e for x, h in zip(examinations, histories, strict=True) for e in origin.history_evidence(x, h, number)
     ]
+    if not identical:
+        records += origin.not_examined(suspect, candidate, towers, findings, number)
     evidence = (*records, *alike.evidence, *derived.evidence)
-    finding = origin.over_components(findings, suspect.components)
+    finding = origin.over_components(origin.over_towers(towers, findings), suspect.components, suspect.spare)
     return Pair(number, plan, examinations, finding, derived, identical, evidence, alike.curves)
 
 
 def _derive(
     suspect: Anatomy,
     candidate: Anatomy,
+    towers: Sequence[TowerPair],
     examinations: Sequence[Examination],
     histories: Sequence[History | None],
     findings: dict[str, Finding],
     plan: Plan,
-    tokens: TokenRows | None,
+    tokens: Mapping[str, TokenRows | None],
     full: bool,
     number: int,
 ) -> tuple[bool, derivation.Derived]:
@@ -199,7 +240,8 @@ def _derive(
 
     What is learned of labels that no longer exist is put into ``findings``.
     """
-    cosines = [h.weight_cosine for h in histories if h is not None and h.weight_cosine is not None]
+    namesakes = [h for t, h in zip(towers, histories, strict=True) if t.mine == t.theirs]
+    cosines = [h.weight_cosine for h in namesakes if h is not None and h.weight_cosine is not None]
     near = bool(cosines) and min(cosines) >= NEARLY_EQUAL
     may_read_all = full or plan.whole or (suspect.checkpoint.is_local and candidate.checkpoint.is_local)
     # Under names that no rule explains, equal tensors can still be found by what they hold.
@@ -209,18 +251,22 @@ def _derive(
         if sameness is not None and sameness.equal:
             return True, derivation.as_identical(sameness, suspect, candidate, number)
     found: list[derivation.Derived] = []
-    for x in examinations:
-        relation = findings[x.component].relation
-        if relation not in (Relation.COMMON_ORIGIN, Relation.SHARED_PARTS):
+    for t, x in zip(towers, examinations, strict=True):
+        relation = findings[t.name].relation
+        if relation not in _RELATED:
             continue
-        mine = tokens if x.component == "language" else None
-        step = derivation.derive(suspect, candidate, x, plan, mine, full=full, number=number)
+        step = derivation.derive(
+            *t.views(suspect, candidate), x, plan, tokens[t.name], full=full, number=number
+        )
         if derivation.order_and_signs_gone(step):
             findings[x.component] = without_labels(findings[x.component])
-        found.append(step if relation is Relation.COMMON_ORIGIN else _speaking_of_parts(step))
-    return False, derivation.joined(found)
+        whole = relation is Relation.COMMON_ORIGIN and t.is_loaded
+        found.append(step if whole else _speaking_of_parts(step))
+    shared = {c for c, f in origin.over_towers(towers, findings).items() if f.relation in _RELATED}
+    return False, derivation.joined([derivation.without_components(step, shared) for step in found])
 
 
+_RELATED = (Relation.COMMON_ORIGIN, Relation.SHARED_PARTS)
 #: Steps that say how weights changed; where only parts are shared they would speak of parts that are not.
 _OF_WHOLE_MODELS = frozenset(
     {
@@ -239,10 +285,15 @@ def _speaking_of_parts(derived: derivation.Derived) -> derivation.Derived:
 
 
 def overall_verdict(suspect: Anatomy, candidates: Sequence[Anatomy], pairs: Sequence[Pair]) -> Verdict:
-    """Return the verdict for the candidate with the strongest evidence, paid for by the number of candidates."""
+    """Return the verdict for the candidate with the strongest evidence, paid for by the number of candidates.
+
+    Equal files at several places count once: the first stands for all, so that there is nothing to choose.
+    """
+    different = _different(candidates)
+    pairs = [p for p in pairs if p.number in different]
     best = max(pairs, key=lambda p: origin.strength(p.finding, identical=p.identical))
     steps = best.derived.steps
-    related = [p for p in pairs if p.finding.relation in (Relation.COMMON_ORIGIN, Relation.SHARED_PARTS)]
+    related = [p for p in pairs if p.finding.relation in _RELATED]
     if len(related) > 1 and not best.identical:
         mixture = derivation.decompose(
             suspect,
@@ -319,6 +370,10 @@ def limits(verdict: Verdict, pairs: Sequence[Pair]) -> tuple[str, ...]:
     found = [*ALWAYS, "copies_are_easy"]
     if any(not p.plan.whole for p in pairs):
         found.append("sampled")
+    if any(e.test == origin.TOWERS for p in pairs for e in p.evidence):
+        found.append(origin.NOT_EXAMINED)
+    if any(origin.NOT_LOADED in p.finding.reasons for p in pairs):
+        found.append(origin.NOT_LOADED)
     found += [note for p in pairs for x in p.examinations for note in x.notes]
     kinds = {step.kind for step in verdict.derivation}
     if "rotated" in kinds:

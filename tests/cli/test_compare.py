@@ -53,6 +53,35 @@ def test_json_on_stdout_is_the_canonical_report_and_nothing_else(run: Run, walk:
     assert "hint" not in done.err
 
 
+@pytest.mark.parametrize(
+    "place", [("--json", "-", "S", "C"), ("S", "C", "--json", "-"), ("S", "C", "--json=-")]
+)
+def test_a_dash_behind_json_is_standard_output(place: tuple[str, ...], run: Run, walk: FakeWalk) -> None:
+    done = run("compare", *place)
+    assert (done.code, done.out) == (0, to_json(walk.report))
+    assert (walk.calls[0]["suspect"], walk.calls[0]["candidates"]) == ("S", ["C"])
+
+
+@pytest.mark.parametrize("name", ["report.txt", "report", "./r.jsonl", "{tmp}/report.txt", "{tmp}/r"])
+def test_a_json_file_of_another_ending_is_explained(
+    name: str, run: Run, walk: FakeWalk, tmp_path: Path
+) -> None:
+    name = name.format(tmp=tmp_path)
+    done = run("compare", "S", "C", "--json", name)
+    assert done.code == 2
+    assert f"A JSON file must end in .json, and '{name}' does not" in done.err
+    assert f"--json={name}" in done.err
+    assert json.loads(done.out)["error"]["code"] == "usage"
+    assert not walk.calls
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("model", ["org/name", "org/name@main", "hf://org/name", "https://example.org/a/b"])
+def test_a_model_elsewhere_may_stand_behind_json(model: str, run: Run, walk: FakeWalk) -> None:
+    assert run("compare", "--json", model, "C").code == 0
+    assert walk.calls[0]["suspect"] == model
+
+
 def test_a_model_after_json_is_never_taken_for_a_file_to_write(
     run: Run, walk: FakeWalk, tmp_path: Path
 ) -> None:
@@ -136,6 +165,7 @@ def test_a_failure_leaves_no_file(run: Run, walk: FakeWalk, tmp_path: Path) -> N
         (Relation.COMMON_ORIGIN, "common-origin", 1),
         (Relation.COMMON_ORIGIN, "shared-parts", 0),
         (Relation.IDENTICAL, "identical", 1),
+        (Relation.IDENTICAL, "common-origin", 1),
         (Relation.SUGGESTIVE, "inconclusive", 3),
         (Relation.CANNOT_TEST, "inconclusive", 3),
         (Relation.SUGGESTIVE, "suggestive", 1),

@@ -148,6 +148,28 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+MODELS = Path(__file__).parents[2] / "examples" / "models"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes break as POSIX does")
+@pytest.mark.parametrize("errors_too", [True, False])
+@pytest.mark.parametrize("suspect", ["continued", "nowhere"])
+def test_a_pipe_that_broke_is_no_result_of_a_policy(suspect: str, errors_too: bool) -> None:
+    command = ["compare", str(MODELS / suspect), str(MODELS / "base"), "--fail-if", "common-origin"]
+    reading, writing = os.pipe()
+    os.close(reading)  # the reader is gone before the first word
+    done = subprocess.run(
+        [sys.executable, "-m", "filiation.cli", *command],
+        stdout=writing,
+        stderr=writing if errors_too else subprocess.PIPE,
+        check=False,
+    )
+    os.close(writing)
+    nothing_to_say = suspect == "nowhere" and not errors_too  # standard output was never written to
+    assert done.returncode == (4 if nothing_to_say else 141)
+    assert errors_too or b"Traceback" not in done.stderr
+
+
 @pytest.mark.skipif(os.name == "nt", reason="pipes break as POSIX does")
 def test_a_reader_that_leaves_early_is_no_error() -> None:
     command = f"{sys.executable} -m filiation.cli schema | head -c 1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import struct
@@ -67,6 +68,29 @@ def test_one_place_named_twice_is_a_wrong_call(again: str, monkeypatch: pytest.M
     monkeypatch.chdir(MODELS)
     with pytest.raises(UsageError, match="given twice"):
         compare_models("fine-tuned", ["base", again])
+
+
+def test_one_model_in_two_forms_is_a_wrong_call(tmp_path: Path) -> None:
+    link, weights = tmp_path / "link", tmp_path / "weights.safetensors"
+    link.symlink_to(BASE)
+    weights.symlink_to(Path(BASE) / "model.safetensors")
+    for again in (f"{BASE}/model.safetensors", str(link), str(link / "model.safetensors"), str(weights)):
+        with pytest.raises(UsageError, match=r"is given twice\. It is what .*base names too"):
+            compare_models(TUNED, [BASE, again])
+
+
+def test_copies_of_a_candidate_are_paid_for_once(tmp_path: Path) -> None:
+    shutil.copytree(BASE, tmp_path / "copy")
+    twin, copy = str(MODELS / "twin"), str(tmp_path / "copy")
+    alone = compare_models(TUNED, [BASE]).verdict.log10_e
+    copied = compare_models(TUNED, [BASE, copy]).verdict
+    two = compare_models(TUNED, [twin, BASE]).verdict.log10_e
+    three = compare_models(TUNED, [twin, BASE, copy]).verdict.log10_e
+    assert alone is not None
+    assert copied.log10_e == pytest.approx(alone, abs=1e-9)
+    assert copied.candidate == 0
+    assert two == pytest.approx(alone - math.log10(2), abs=1e-3)
+    assert three == two
 
 
 def test_one_hub_id_named_twice_is_a_wrong_call() -> None:

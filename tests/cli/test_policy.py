@@ -69,6 +69,16 @@ def test_a_required_relation() -> None:
     assert code(verdict_report(Relation.CANNOT_TEST), fail_unless=required | {"inconclusive"}) == 0
 
 
+@pytest.mark.parametrize("key", ["fail_if", "fail_unless"])
+def test_a_common_origin_includes_identical_models(key: str) -> None:
+    asked: dict[str, object] = {key: frozenset({"common-origin"})}
+    violated = 1 if key == "fail_if" else 0
+    assert code(verdict_report(Relation.IDENTICAL), **asked) == violated
+    assert code(verdict_report(Relation.COMMON_ORIGIN), **asked) == violated
+    assert code(verdict_report(Relation.SHARED_PARTS), **asked) == 1 - violated
+    assert code(verdict_report(Relation.COMMON_ORIGIN), fail_if=frozenset({"identical"})) == 0
+
+
 def test_ceilings() -> None:
     assert code(verdict_report(Relation.SUGGESTIVE), max_log10_e=2.0) == 1
     assert code(verdict_report(Relation.SUGGESTIVE), max_log10_e=4.0) == 0

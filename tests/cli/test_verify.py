@@ -205,3 +205,53 @@ def test_a_report_of_another_command_cannot_be_verified(run: Run, walk: FakeWalk
     assert done.code == 4
     assert json.loads(done.out)["error"]["code"] == "report"
     assert not walk.calls
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def on_the_hub(report: Report, locator: str) -> Report:
+    """The report of a suspect on the hub, pinned to a commit when it was made."""
+    models = {
+        "suspect": replace(report.models["suspect"], locator=locator, revision=COMMIT),
+        "candidates": [replace(report.models["candidates"][0], locator="org/base", revision="not a commit")],
+    }
+    command = {**report.command, "suspect": locator, "candidates": ["org/base"]}
+    return replace(report, models=models, command=command)
+
+
+@pytest.mark.parametrize(
+    ("locator", "opened"),
+    [
+        ("org/child", f"hf://org/child@{COMMIT}"),
+        ("hf://org/child", f"hf://org/child@{COMMIT}"),
+        ("hf://org/child/gguf/a.gguf", f"hf://org/child@{COMMIT}/gguf/a.gguf"),
+        ("org/child@v2", "org/child@v2"),
+        ("./child", "./child"),
+        ("https://example.org/child", "https://example.org/child"),
+    ],
+)
+def test_a_hub_id_without_a_revision_is_opened_at_the_reports_commit(
+    run: Run, walk: FakeWalk, tmp_path: Path, locator: str, opened: str
+) -> None:
+    file = tmp_path / "report.json"
+    stored = on_the_hub(full_report(6, 2), locator)
+    file.write_text(to_json(stored), encoding="utf-8")
+    pinned = replace(stored.models["suspect"], locator=opened)
+    walk.report = replace(
+        stored,
+        models={**stored.models, "suspect": pinned},
+        command={**stored.command, "suspect": opened},
+    )
+    done = run("verify", file)
+    assert done.code == 0, done.out
+    assert walk.calls[0]["suspect"] == opened
+    assert walk.calls[0]["candidates"] == ["org/base"]
+    assert [line.split(":")[0] for line in done.out.splitlines()[1:]] == ["Not checked"]
+
+
+def test_a_model_that_lies_elsewhere_now_is_not_pinned(run: Run, walk: FakeWalk, tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    file.write_text(to_json(on_the_hub(full_report(6, 2), "org/child")), encoding="utf-8")
+    run("verify", file, "--suspect", "org/mirror")
+    assert walk.calls[0]["suspect"] == "org/mirror"

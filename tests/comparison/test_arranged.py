@@ -14,7 +14,7 @@ import filiation
 from filiation.evidence import Relation
 from filiation.lab.derive import replace_embeddings
 from filiation.lab.launder import fold_gains, rotate_residual
-from filiation.lab.layout import EMBEDDING, Config, Tensors, residual_axis
+from filiation.lab.layout import EMBEDDING, Config, Tensors, gain_readers, residual_axis
 from filiation.lab.save import load_model, save_model
 from filiation.origin.history import History
 from filiation.origin.history import of as history_of
@@ -191,3 +191,117 @@ def test_without_a_common_basis_contents_are_compared_by_their_profiles(tmp_path
     history = next(e for e in found.evidence if e.test == "history")
     (agree,) = [x.value for x in history.effect if x.name == "partners_agree"]
     assert agree > 0.5
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def named(layer: int, which: str) -> str:
+    return f"model.layers.{layer}.mlp.{which}_proj.weight"
+
+
+def test_one_copied_layer_does_not_vouch_for_arranged_ones(tmp_path: Path) -> None:
+    """Layer 0 is the accused's; the others are the stranger's own, put in order; the gains are copied."""
+    accused, _ = load_model(MODELS / "base")
+    stranger, config = load_model(MODELS / "twin")
+    copied = {n: accused[n] if n.startswith("model.layers.0.") else v for n, v in stranger.items()}
+    found = compared(with_gains(arranged(copied, accused), accused), config, tmp_path)
+    assert found.verdict.relation is Relation.SHARED_PARTS
+    assert "language: layers 0" in found.verdict.scope
+    assert found.verdict.inherited_share == pytest.approx(1 / 6)
+    assert "labels_without_contents" in found.verdict.notes
+
+
+@pytest.mark.parametrize("copies", [16, 24])
+def test_a_few_copied_neurons_do_not_vouch_for_a_layer(copies: int, tmp_path: Path) -> None:
+    """The accused's rows in the stranger's weakest slots, their outputs nearly zero, everything put in order."""
+    accused, _ = load_model(MODELS / "base")
+    stranger, config = load_model(MODELS / "twin")
+    for layer in LAYERS:
+        down = stranger[named(layer, "down")].copy()
+        weakest = np.argsort(np.linalg.norm(down, axis=0))[:copies]
+        for which in ("gate", "up"):
+            rows = stranger[named(layer, which)].copy()
+            rows[weakest] = accused[named(layer, which)][:copies]
+            stranger[named(layer, which)] = rows
+        down[:, weakest] *= 1e-3
+        stranger[named(layer, "down")] = down
+    found = compared(with_gains(arranged(stranger, accused), accused), config, tmp_path)
+    assert found.verdict.log10_e is not None
+    assert found.verdict.log10_e > 100
+    assert found.verdict.relation is Relation.SUGGESTIVE
+    assert not any("layers" in part for part in found.verdict.scope)
+
+
+def test_a_rotation_fitted_to_the_accused_is_no_common_origin(tmp_path: Path) -> None:
+    """The stranger's residual stream is turned so that some of its rows line up with the accused's: same function."""
+    accused, _ = load_model(MODELS / "base")
+    stranger, config = load_model(MODELS / "twin")
+    a, _ = fold_gains(accused, config)
+    t, settings = fold_gains(stranger, config)
+    turn = aligning_rotation(t, a, layers=(0, 1, 2), share=0.2)
+    turned = {
+        n: v if (x := residual_axis(n)) is None or v.ndim == 1 else rotated(v, turn, x) for n, v in t.items()
+    }
+    ordered = arranged({n: v.astype(np.float32) for n, v in turned.items()}, a)
+    found = compared(with_gains_divided(ordered, accused), settings, tmp_path)
+    assert found.verdict.relation in (Relation.SUGGESTIVE, Relation.NONE_FOUND)
+
+
+def aligning_rotation(t: Tensors, a: Tensors, layers: tuple[int, ...], share: float) -> np.ndarray:
+    """Fit a rotation to the best assigned gate and up rows of some layers, again and again."""
+    turn = polar(t[EMBEDDING].T @ a[EMBEDDING])
+    for _ in range(40):
+        mine: list[np.ndarray] = []
+        theirs: list[np.ndarray] = []
+        for layer in layers:
+            g, u = (unit(t[named(layer, w)]) for w in ("gate", "up"))
+            g2, u2 = (unit(a[named(layer, w)]) for w in ("gate", "up"))
+            by_gate, by_up = g @ turn @ g2.T, u @ turn @ u2.T
+            score = np.minimum(by_gate, np.abs(by_up)) + 0.3 * (by_gate + np.abs(by_up))
+            rows, columns = linear_sum_assignment(score, maximize=True)
+            for i in np.argsort(-score[rows, columns])[: int(share * len(rows))]:
+                r, c = rows[i], columns[i]
+                mine += [g[r], u[r] * np.sign(by_up[r, c])]
+                theirs += [g2[c], u2[c]]
+        turn = polar(np.array(mine).T @ np.array(theirs))
+    return turn
+
+
+def polar(matrix: np.ndarray) -> np.ndarray:
+    left, _, right = np.linalg.svd(matrix.astype(np.float64))
+    return left @ right
+
+
+def rotated(value: np.ndarray, turn: np.ndarray, axis: int) -> np.ndarray:
+    return value @ turn if axis == 1 else turn.T @ value
+
+
+def with_gains_divided(tensors: Tensors, accused: Tensors) -> Tensors:
+    """Take the accused's gains and divide what reads through them: a model with gains of one keeps its function."""
+    out = dict(tensors)
+    for gain in [n for n in accused if "norm" in n]:
+        for reader in gain_readers(out, gain):
+            out[reader] = out[reader] / accused[gain]
+        out[gain] = accused[gain]
+    return out
+
+
+def test_gains_copied_over_a_shared_start_are_no_shared_training(tmp_path: Path) -> None:
+    """The one innocent way to share labels, with the accused's gains on top."""
+    accused, _ = load_model(MODELS / "base")
+    same, config = load_model(MODELS / "same-init")
+    for gains in (with_gains(same, accused), with_gains_divided(fold_gains(same, config)[0], accused)):
+        found = compared(gains, {**config, "tie_word_embeddings": "lm_head.weight" not in gains}, tmp_path)
+        assert found.verdict.relation is Relation.SHARED_INITIALISATION
+
+
+def test_copied_attention_is_named_as_such(tmp_path: Path) -> None:
+    accused, _ = load_model(MODELS / "base")
+    stranger, config = load_model(MODELS / "twin")
+    copied = {n: accused[n] if "v_proj" in n or "o_proj" in n else v for n, v in stranger.items()}
+    found = compared(with_gains(copied, accused), config, tmp_path)
+    assert found.verdict.relation is Relation.SHARED_PARTS
+    assert found.verdict.reason == "attention_only"
+    assert found.verdict.inherited_share is None

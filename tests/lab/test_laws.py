@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from filiation.lab.laws import Rate, Tally, quantiles, tallies
+from filiation.lab.laws import Rate, Tally, auroc, quantiles, tallies
 
 
 def test_exact_intervals() -> None:
@@ -39,7 +39,7 @@ def test_units_in_place_are_held_to_the_law_of_fixed_points() -> None:
     assert (free.p_poisson() or 0) > 0.01
     assert (held.p_poisson() or 1) < 1e-6
     assert held.record()["over"] == {"10": 400, "100": 0, "1000": 0}
-    assert Tally("ffn_order_diagonal").z() is None
+    assert Tally("a test of z values").z() is None
 
 
 def test_only_label_sets_as_they_lie_are_counted() -> None:
@@ -59,3 +59,10 @@ def test_only_label_sets_as_they_lie_are_counted() -> None:
 def test_quantiles() -> None:
     assert quantiles([]) is None
     assert quantiles([3.0, 1.0, 2.0]) == {"least": 1.0, "median": 2.0, "largest": 3.0}
+
+
+def test_area_under_the_curve() -> None:
+    assert auroc([3.0, 4.0], [1.0, 2.0]) == 1.0
+    assert auroc([1.0, 4.0], [2.0, 3.0]) == 0.5
+    assert auroc([1.0], [1.0]) == 0.5
+    assert auroc([], [1.0]) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,10 @@ def test_a_zoo_is_measured_once_and_its_tables_add_up(folder: Path, out: Path) -
     text = (out / "tables.md").read_text(encoding="utf-8")
     assert "| permuted | 1/1 | 1/1 | common_origin 1 |" in text
     assert "| noise | 1/1 | 0/1 | common_origin 1 | fine_tuned 1 |" in text
+    for figure in ("roc.svg", "distance.svg"):
+        assert ElementTree.fromstring((out / figure).read_text(encoding="utf-8")).tag.endswith("svg")
+    assert "21 pairs that share nothing" in (out / "roc.svg").read_text(encoding="utf-8")
+    assert "children (4)" in (out / "distance.svg").read_text(encoding="utf-8")
     assert [miss["suspect"] for miss in found["misses"]] == ["noisy", "permuted"]
     assert json.loads((out / "validation.json").read_text())["rates"]["true_pairs_right"]["trials"] == 4
 

@@ -83,3 +83,23 @@ def test_heads_are_looked_at_inside_each_head() -> None:
 def test_few_units_show_no_pattern(n: int) -> None:
     assert order_is_arbitrary(ffn(drawn(0, n, 6)))
     assert signs_are_free(ffn(drawn(0, n, 6)))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([16, 64, 500]))
+def test_units_scaled_to_one_length_are_no_pattern(seed: int, n: int) -> None:
+    """Their lengths differ by rounding, in a few values: ties that are broken by position would follow it."""
+    rows = drawn(seed, n, 48)
+    parts = [
+        x / np.linalg.norm(x, axis=1, keepdims=True) for x in (rows[:, :16], rows[:, 16:32], rows[:, 32:])
+    ]
+    assert order_is_arbitrary(ffn(np.hstack(parts)))
+    assert order_is_arbitrary(ffn(rows, np.sign(drawn(seed + 1, n, 48))))
+
+
+def test_equal_sizes_in_two_runs_are_a_pattern() -> None:
+    rows = drawn(0, 256, 48)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    rows[128:] *= 2
+    assert not order_is_arbitrary(ffn(rows))
+    assert order_is_arbitrary(ffn(rows[np.random.default_rng(0).permutation(256)]))

@@ -33,7 +33,7 @@ def laundered() -> Model:
 CHILDREN: dict[str, tuple[Callable[[], Model], str]] = {
     "the same": (lambda: BASE, "direct"),
     "noise of half its size": (lambda: derive.add_noise(*BASE, level=0.5, seed=1), "direct"),
-    "noise of twice its size": (lambda: derive.add_noise(*BASE, level=2.0, seed=1), "direct"),
+    "noise one and a half times its size": (lambda: derive.add_noise(*BASE, level=1.5, seed=1), "direct"),
     "low-rank update": (lambda: derive.low_rank_update(*BASE, rank=4, level=1.0, seed=1), "direct"),
     "sparsified": (lambda: derive.sparsify(*BASE, fraction=0.7), "direct"),
     "units permuted": (lambda: launder.permute_ffn(*BASE, seed=1), "direct"),
@@ -55,6 +55,14 @@ CHILDREN: dict[str, tuple[Callable[[], Model], str]] = {
         "direct",
     ),
 }
+
+
+def test_weights_mostly_drowned_are_not_called_a_common_origin() -> None:
+    """Noise of twice the size leaves a cosine of 0.45, and gains, which can be copied, do not decide alone."""
+    x, finding = found(derive.add_noise(*BASE, level=2.0, seed=1))
+    assert x.log10_e > 30
+    assert finding.relation is Relation.SUGGESTIVE
+    assert finding.reasons == ("labels_without_contents",)
 
 
 @pytest.mark.parametrize("name", CHILDREN)

@@ -14,8 +14,9 @@ from filiation.anatomy.names import Stack, find_stacks, path_of, stem
 from filiation.anatomy.parts import Splitter
 from filiation.anatomy.roles import axes_of
 from filiation.anatomy.rulings import Case, rule_on
+from filiation.anatomy.standing import add_copies, in_order, is_spare
 from filiation.anatomy.tables import Config, Hit, Path, Rule, mask, shared_depth
-from filiation.anatomy.towers import INFERRED, Clues, Found, Tower, component_of, in_order, raise_towers
+from filiation.anatomy.towers import INFERRED, Clues, Found, Tower, component_of, raise_towers
 from filiation.checkpoint.model import Checkpoint, TensorInfo
 from filiation.errors import CorruptCheckpointError, UnknownAnatomyError
 
@@ -33,6 +34,7 @@ class _Work:
     unnamed: list[str] = field(default_factory=list[str])
     inferences: list[Inference] = field(default_factory=list[Inference])
     rename_map: dict[str, str] = field(default_factory=dict[str, str])
+    config: Config | None = None
 
 
 def dissect(checkpoint: Checkpoint) -> Anatomy:
@@ -100,6 +102,7 @@ def _name(split: Split, tensors: Tensors, config: Config | None, architecture: s
     shapes = {name: info.shape for name, info in tensors.items()}
     clues = Clues(shapes, list(loose), config, architecture)
     towers = raise_towers(stacks.values(), tensors, clues)
+    add_copies(towers, stacks, tensors, shapes, config)
     used = {tower.stack.container for tower in towers}
     for container, stack in stacks.items():
         if container in used:
@@ -113,10 +116,11 @@ def _name(split: Split, tensors: Tensors, config: Config | None, architecture: s
     for tower in towers:
         if tower.stack.container in counted:
             tower.notes.append(Inference("layers are counted from 0", "the names count them from 1"))
-    return _placed(_Work(tensors, in_order(towers), loose), config)
+    return _placed(_Work(tensors, in_order(towers, config), loose), config)
 
 
 def _placed(work: _Work, config: Config | None) -> _Work:
+    work.config = config
     if work.towers:
         _note_family(work, config)
         _place_loose(work)
@@ -241,12 +245,14 @@ def _assemble(checkpoint: Checkpoint, work: _Work) -> Anatomy:
     geometry: dict[str, Geometry] = {}
     rulings: dict[str, tuple[Ruling, ...]] = {}
     parts: list[Part] = []
+    spare: list[str] = []
     for tower in work.towers:
-        sizes, settings = measure(tower)
+        sizes, settings = _measured(tower)
         splitter = Splitter(tower.component, tower.family, sizes, tower.notes, _is_narrow(tower))
         own = _unique([part for found in tower.found for part in splitter.parts(found)], sizes, tower)
         for name, its_sizes, its_parts in _without_drafts(tower, own, sizes):
             geometry[name] = its_sizes
+            spare += [name] if is_spare(tower, work.towers, work.config) else []
             shared = _shares_residual(name, work)
             rulings[name] = rule_on(_case(tower, work.tensors, its_sizes, settings, its_parts, shared))
             parts += its_parts
@@ -266,7 +272,23 @@ def _assemble(checkpoint: Checkpoint, work: _Work) -> Anatomy:
         rulings=rulings,
         inferences=tuple(dict.fromkeys(work.inferences)),
         rename_map={**first.family.renames, **work.rename_map},
+        spare=tuple(spare),
     )
+
+
+def _measured(tower: Tower) -> tuple[Geometry, Settings]:
+    """Measure a tower; a further one of its kind need not have the sizes that the config gives for the first.
+
+    Raises:
+        CorruptCheckpointError: a tensor of the first tower of a kind contradicts the config.
+    """
+    try:
+        return measure(tower)
+    except CorruptCheckpointError:
+        if ":" not in tower.component:
+            raise
+        tower.config = {}
+        return measure(tower)
 
 
 def _case(
@@ -299,18 +321,22 @@ def _without_drafts(
     tower: Tower, parts: list[Part], sizes: Geometry
 ) -> Iterator[tuple[str, Geometry, list[Part]]]:
     drafts = sorted({p.layer for p in parts if p.layer is not None and p.role.startswith(f"{DRAFT}.")})
-    moved = [replace(p, component=DRAFT) for p in parts if p.layer in drafts]
+    moved = [p for p in parts if p.layer in drafts]
     yield tower.component, sizes, [p for p in parts if p.layer is None or p.layer not in drafts]
     if moved:
-        yield DRAFT, replace(sizes, n_layers=len(drafts), vocab=None), moved
+        name = DRAFT + "".join(tower.component.partition(":")[1:])
+        moved = [replace(p, component=name) for p in moved]
+        yield name, replace(sizes, n_layers=len(drafts), vocab=None), moved
 
 
 def _shares_residual(component: str, work: _Work) -> str | None:
     """T5's encoder reads its decoder's embedding; a draft layer continues the model's own residual stream."""
-    other = work.towers[0].component
-    if component == DRAFT or (component == "encoder" and other != component):
-        return other
-    return None
+    first = work.towers[0].component
+    kind, *suffix = component.partition(":")
+    if kind != DRAFT and (kind != "encoder" or first == kind):
+        return None
+    beside = "".join((first, *suffix))
+    return beside if any(tower.component == beside for tower in work.towers) else first
 
 
 def _is_narrow(tower: Tower) -> bool:

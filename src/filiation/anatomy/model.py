@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 
@@ -150,6 +150,7 @@ class Anatomy:
         inferences: what was inferred, in order.
         rename_map: segment renames that turn this checkpoint's names into a known family's (suspect -> family),
             e.g. ``{"ln1": "input_layernorm"}``; a value names the family's own spelling.
+        spare: components that a loader which follows the config would not read: further towers of one kind.
     """
 
     checkpoint: Checkpoint
@@ -160,6 +161,7 @@ class Anatomy:
     rulings: Mapping[str, tuple[Ruling, ...]]
     inferences: tuple[Inference, ...] = ()
     rename_map: Mapping[str, str] = field(default_factory=dict[str, str])
+    spare: tuple[str, ...] = ()
 
     @cached_property
     def _lookup(self) -> Mapping[tuple[str, str, int | None, int | None], Part]:
@@ -169,6 +171,16 @@ class Anatomy:
     def components(self) -> tuple[str, ...]:
         """Component names, the language tower first."""
         return tuple(self.geometry)
+
+    def renamed(self, component: str, name: str) -> Anatomy:
+        """Return the same anatomy with a component called ``name``, so that it can be paired with another's."""
+        if component == name:
+            return self
+        parts = tuple(replace(p, component=name) if p.component == component else p for p in self.parts)
+        geometry = {name if c == component else c: sizes for c, sizes in self.geometry.items()}
+        rulings = {name if c == component else c: found for c, found in self.rulings.items()}
+        spare = tuple(name if c == component else c for c in self.spare)
+        return replace(self, parts=parts, geometry=geometry, rulings=rulings, spare=spare)
 
     def part(
         self, role: str, layer: int | None = None, expert: int | None = None, component: str = "language"

@@ -111,13 +111,6 @@ def raise_towers(stacks: Iterable[Stack], tensors: Mapping[str, TensorInfo], clu
     return towers
 
 
-def in_order(towers: Iterable[Tower]) -> list[Tower]:
-    """Put the largest language tower first, and give a second tower of one component a name of its own."""
-    ordered = sorted(towers, key=lambda t: (t.component != "language", -len(t.found), t.root))
-    _tell_apart(ordered)
-    return ordered
-
-
 def _raise(stack: Stack, clues: Clues) -> Tower | None:
     said = component_of(stack.container)
     scores = [_score(stack, candidate, said, clues) for candidate in _candidates(clues)]
@@ -245,12 +238,3 @@ def name_layers(tower: Tower, tensors: Mapping[str, TensorInfo]) -> None:
                 tower.stray[number, path] = name
             else:
                 tower.found.append(Found(tensors[name], hit, number))
-
-
-def _tell_apart(towers: Sequence[Tower]) -> None:
-    """Give a second tower of one component a name of its own, by its path."""
-    seen: set[str] = set()
-    for tower in towers:
-        if tower.component in seen:
-            tower.component = f"{tower.component}:{'.'.join(tower.stack.container)}"
-        seen.add(tower.component)

@@ -23,6 +23,8 @@ def reasons(
         yield "audit_evidence_not_tied"
     if not source.files:
         yield "audit_no_code"
+    elif not source.corpus:
+        yield "audit_no_corpus"
 
 
 def not_examined(

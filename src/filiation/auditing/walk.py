@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from filiation.auditing.records import (
     TokenizerRecord,
 )
 from filiation.disclosure import Parent, RuleResult
+from filiation.errors import NotFoundError
 from filiation.evidence import AuditVerdict, Claim, Evidence, Place, Scale, Wing, plain
 from filiation.repository import Repository, same_bytes
 from filiation.source import Library, SourceFound
@@ -132,7 +133,15 @@ def _opened(name: str, tell: Progress) -> Repository:
 
 
 def _library(request: Request) -> Library:
-    return source.load([Path(name) for name in request.corpora], shipped=request.corpus)
+    files = [Path(name) for name in request.corpora]
+    missing = next((file for file in files if not file.is_file()), None)
+    if missing is not None:
+        raise NotFoundError(
+            f"There is no corpus at {missing}.",
+            file=str(missing),
+            next_step="Check the path, or build one with: filiation corpus build WHEEL.",
+        )
+    return source.load(files, shipped=request.corpus)
 
 
 def _source(
@@ -193,16 +202,24 @@ def _report(
         parents=kin.records(suspect, found.claims, parents, shown),
         rules=found.rules,
         duties=disclosure.duties(found.rules),
-        evidence=(
-            *found.traces.evidence,
-            *(e for t in found.tokenizers for e in t.evidence),
-            *found.source.evidence,
-            *disclosure.evidence(found.rules),
+        evidence=tuple(
+            _in_floats(e)
+            for e in (
+                *found.traces.evidence,
+                *(e for t in found.tokenizers for e in t.evidence),
+                *found.source.evidence,
+                *disclosure.evidence(found.rules),
+            )
         ),
         not_examined=left.not_examined(suspect, references, found.traces, found.source),
         limits=_LIMITS,
         validation=_validation(found.source, library),
     )
+
+
+def _in_floats(record: Evidence) -> Evidence:
+    """Counts among the effect sizes are written as the numbers that a reader of the stored report gets back."""
+    return replace(record, effect=tuple(replace(e, value=float(e.value)) for e in record.effect))
 
 
 def _command(request: Request, reports: Sequence[kin.CompareReport]) -> Mapping[str, Any]:

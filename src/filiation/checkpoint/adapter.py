@@ -109,6 +109,7 @@ def merge(source: Source, base: Checkpoint) -> Checkpoint:
         revision=source.revision,
         side_files=_Either(beside, base.side_files),
         file_reader=read_file,
+        kept=False,  # each may be within a bound that both together are not
     )
 
 

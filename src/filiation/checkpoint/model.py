@@ -111,6 +111,7 @@ class Checkpoint:
         is_local: whether the weights lie on this machine (then reading them costs no network).
         side_files: the text files beside the weights (tokenizer.json, generation_config.json ...); each is read
             when it is first asked for. Binary ones (sentencepiece models) come through :meth:`read_file`.
+        kept: whether every file is read at most once and kept in memory, so that reading again costs nothing.
     """
 
     locator: str
@@ -126,6 +127,7 @@ class Checkpoint:
     is_local: bool = True
     side_files: Mapping[str, str] = field(default_factory=dict[str, str])
     file_reader: Callable[[str], bytes] | None = field(default=None, repr=False, compare=False)
+    kept: bool = False
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:

@@ -36,6 +36,7 @@ def open(
     *,
     base: str | None = None,
     budget: int | None = None,
+    keep: int | None = None,
     hash_files: bool = False,
     progress: Progress | None = None,
 ) -> Checkpoint:
@@ -45,6 +46,8 @@ def open(
         locator: a folder, a weight file, ``org/name[@revision]``, ``hf://``, ``https://``, ``s3://`` ...
         base: the base model's locator, for a PEFT adapter; a whole model ignores it.
         budget: bytes that may be read from the place in all; None for no limit.
+        keep: what the caller means to read at most. A place on this machine that is no larger is read once and kept
+            in memory (up to 64 MB); of a larger one nothing is hashed unasked.
         hash_files: hash every weight file, whatever its size. Without it, weights of at most 64 MB in all on this
             machine are hashed, larger ones only where the place tells their SHA-256.
         progress: called while files are hashed.
@@ -54,7 +57,7 @@ def open(
         InputError: missing, unreadable, damaged, unsafe, or of a kind that is not read.
         BudgetError: the headers alone take more than the budget.
     """
-    source = SourceView(open_source(locator), budget)
+    source = SourceView(open_source(locator), budget, None if keep is None else min(keep, SMALL))
     _check_refused(source)
     formats = [] if _is_adapter_file(source) else recognised(source)
     if not formats:
@@ -64,9 +67,10 @@ def open(
             raise _no_weights(source)
         if base is None:
             raise needs_base(source)
-        return merge(source, open(base, budget=budget, hash_files=hash_files, progress=progress))
+        return merge(source, open(base, budget=budget, keep=keep, hash_files=hash_files, progress=progress))
     loaded = formats[0].load(source)
-    return _checkpoint(source, formats, loaded, hash_all=hash_files, progress=progress)
+    hash_small = keep is None or source.kept
+    return _checkpoint(source, formats, loaded, hash_all=hash_files, hash_small=hash_small, progress=progress)
 
 
 def _checkpoint(
@@ -75,6 +79,7 @@ def _checkpoint(
     loaded: Loaded,
     *,
     hash_all: bool,
+    hash_small: bool,
     progress: Progress | None,
 ) -> Checkpoint:
     # A GGUF carries its own settings; a config.json beside it may be another model's.
@@ -94,7 +99,7 @@ def _checkpoint(
         locator=source.locator,
         name=source.name,
         format=formats[0].NAME,
-        files=_records(source, loaded, hash_all=hash_all, progress=progress),
+        files=_records(source, loaded, hash_all=hash_all, hash_small=hash_small, progress=progress),
         stored=tensors,
         counter=source,
         config=config,
@@ -104,17 +109,18 @@ def _checkpoint(
         is_local=all(source.local_path(file) is not None for file in _files_of(loaded.tensors)),
         side_files=side_files,
         file_reader=side_files.read,
+        kept=source.kept,
     )
 
 
 def _records(
-    source: SourceView, loaded: Loaded, *, hash_all: bool, progress: Progress | None
+    source: SourceView, loaded: Loaded, *, hash_all: bool, hash_small: bool, progress: Progress | None
 ) -> tuple[FileRecord, ...]:
     """Return the records of the model's own files, hashed where that is cheap or asked for."""
     weights = set(loaded.files) or _files_of(loaded.tensors)
     records = [r for r in source.files() if r.name in weights or r.name in MODEL_FILES]
     local = all(source.local_path(r.name) is not None for r in records)
-    if hash_all or (local and sum(r.size for r in records) <= SMALL):
+    if hash_all or (hash_small and local and sum(r.size for r in records) <= SMALL):
         return hashed(source, records, progress)
     return without_hash(records)
 

@@ -1,4 +1,4 @@
-"""A source as the opening hands it on: narrowed to the file that was named, and held to a byte budget."""
+"""A source as the opening hands it on: narrowed to the file that was named, held to a byte budget, kept if small."""
 
 from __future__ import annotations
 
@@ -17,20 +17,32 @@ class SourceView:
     Attributes:
         chosen: the weight file that the caller named, or None for a whole folder.
         notes: what the source had to assume.
+        kept: whether what is read of it stays in memory, so that no byte is read twice.
         read_into: the source's own reading without a copy, or None.
     """
 
-    def __init__(self, source: Source, budget: int | None = None) -> None:
+    def __init__(self, source: Source, budget: int | None = None, keep: int | None = None) -> None:
+        """Narrow a source.
+
+        Args:
+            source: the place.
+            budget: bytes that may be read of it.
+            keep: files of at most so many bytes in all, on this machine, are each read once, whole, and kept.
+        """
         self._source = source
         self._budget = budget
         self._fetched: set[tuple[str, int, int]] = set()
         self.chosen: str | None = getattr(source, "chosen", None)
         self.notes: tuple[str, ...] = tuple(getattr(source, "notes", ()))
         names = [record.name for record in source.files()]
-        keep = companions(self.chosen, names) if self.chosen is not None else set(names)
-        self._hidden = frozenset(n for n in names if is_weight_name(n) and n not in keep)
+        meant = companions(self.chosen, names) if self.chosen is not None else set(names)
+        self._hidden = frozenset(n for n in names if is_weight_name(n) and n not in meant)
         into: Callable[[str, int, memoryview], None] | None = getattr(source, "read_into", None)
         self.read_into = into if into is None or budget is None else self._counted(into)
+        self._whole: dict[str, bytes] = {}
+        self.kept = keep is not None and self._is_within(keep)
+        if self.kept:
+            self.read_into = self._copy
 
     @property
     def locator(self) -> str:
@@ -68,11 +80,32 @@ class SourceView:
         Raises:
             BudgetError: it would be more than the budget allows.
         """
+        if self.kept:
+            return self._part(name, start, stop)
+        return self._fetch(name, start, stop)
+
+    def _fetch(self, name: str, start: int, stop: int | None) -> bytes:
         if self._budget is not None:
             end = stop if stop is not None else next((f.size for f in self.files() if f.name == name), start)
             if (name, start, end) not in self._fetched:
                 self._spend(name, end - start)
         return self._source.read(name, start, stop)
+
+    def _is_within(self, most: int) -> bool:
+        """Whether all files lie on this machine and are no larger than this together."""
+        files = self.files()
+        return sum(f.size for f in files) <= most and all(self.local_path(f.name) is not None for f in files)
+
+    def _part(self, name: str, start: int, stop: int | None) -> bytes:
+        if name not in self._whole:
+            self._whole[name] = self._fetch(name, 0, None)
+        whole = self._whole[name]
+        if stop is not None and stop > len(whole):
+            return self._source.read(name, start, stop)  # which says what is missing
+        return whole[start:stop]
+
+    def _copy(self, name: str, start: int, buffer: memoryview) -> None:
+        buffer[:] = self._part(name, start, start + len(buffer))
 
     def prefetch(self, name: str, ranges: Sequence[tuple[int, int]]) -> None:
         """Pass the hint on.

@@ -40,7 +40,7 @@ def with_every_reference(args: Sequence[str]) -> list[str]:
         taking = word == "--against"
         if taking:
             continue
-        others = others or (not word.startswith("-") and not _is_value(words))
+        others = others or (not word.startswith("-") and not _is_value(words, word))
         words.append(word)
     if not others and last is not None and sum(w.startswith("--against=") for w in words) > 1:
         words[last] = words[last].removeprefix("--against=")
@@ -56,8 +56,10 @@ TAKE_A_WORD = frozenset(
 )  # fmt: skip
 
 
-def _is_value(words: Sequence[str]) -> bool:
-    return bool(words) and words[-1] in TAKE_A_WORD
+def _is_value(words: Sequence[str], word: str) -> bool:
+    """Whether a word belongs to the option before it."""
+    before = words[-1] if words else ""
+    return before in TAKE_A_WORD or (before == "--json" and word.endswith(".json"))
 
 
 @click.command(name="audit", cls=AuditCommand)

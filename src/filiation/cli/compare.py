@@ -42,7 +42,8 @@ _RELATIONS = (
     type=click.Choice(_RELATIONS),
     multiple=True,
     metavar="RELATION",
-    help=f"Exit 1 when this is the relation found (3 for inconclusive). Repeatable: {', '.join(_RELATIONS)}.",
+    help="Exit 1 when this is the relation found (3 for inconclusive, which stands for suggestive and cannot-test). "
+    f"common-origin includes identical. Repeatable: {', '.join(_RELATIONS)}.",
 )
 @click.option(
     "--policy",
@@ -75,7 +76,7 @@ def command(
     Examples:
       filiation compare ./suspect ./candidate --html report.html
       filiation compare org/child org/parent --json report.json
-      filiation compare ./merged ./parent-a ./parent-b --fail-if common-origin
+      filiation compare ./merged ./parent-a ./parent-b --fail-if common-origin --fail-if inconclusive
     """
     from filiation.cli.policy import Policy, judge, read_policy, with_relations
     from filiation.cli.progress import progress

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from filiation.cli import interrupts
-from filiation.cli.output import Sink, complain
+from filiation.cli.output import PipeClosedError, Sink, complain
 from filiation.errors import FiliationError, InputError, StorageError, UsageError
 
 BROKEN_PIPE = 141
@@ -24,17 +24,33 @@ def guarded(run: Callable[[], Any], arguments: Sequence[str]) -> int:
     Under ``--json`` a failure is also the error envelope on standard output.
     """
     try:
+        return _told(run, arguments)
+    except (BrokenPipeError, PipeClosedError):
+        return _nobody_reads()
+
+
+def _told(run: Callable[[], Any], arguments: Sequence[str]) -> int:
+    try:
         result = run()
     except (KeyboardInterrupt, click.exceptions.Abort):
         return interrupts.end()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # python flushes once more at exit
-        return BROKEN_PIPE
+    except (BrokenPipeError, PipeClosedError):
+        raise
     except Exception as error:  # noqa: BLE001 - the one place where every failure gets its words
         if interrupts.pressed():
             return interrupts.end()
         return _failed(error, arguments)
     return result if isinstance(result, int) else 0
+
+
+def _nobody_reads() -> int:
+    """Return the exit code of a program whose reader left (``| head``): no result, whatever was found."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # python flushes once more at exit, and would then end with a code of its own
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return BROKEN_PIPE
 
 
 def _failed(error: Exception, arguments: Sequence[str]) -> int:

@@ -24,7 +24,7 @@ def command() -> None:
 def breed(recipe: str, out: Path, processes: int, nice: int) -> int:
     """Make every model of RECIPE (smoke, standard, large, or a TOML file); goes on where it stopped.
 
-    smoke takes about two minutes on two cores, standard at most three hours, large wants a GPU. Needs torch and
+    smoke takes about two minutes on two free cores, standard at most three hours, large days. Needs torch and
     transformers (extra: lab).
     """
     from filiation.cli.output import Sink

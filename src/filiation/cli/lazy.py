@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
 import click
+
+from filiation.cli.output import PipeClosedError
+
+
+@contextmanager
+def _telling_of_pipes() -> Generator[None]:
+    """Rename a broken pipe: click would end the program with 1, and rich does, which is what an unmet policy says."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise PipeClosedError from error
+    except SystemExit as left:
+        if isinstance(left.__context__, BrokenPipeError):
+            raise PipeClosedError from left
+        raise
 
 
 class LazyGroup(click.Group):
@@ -31,6 +47,16 @@ class LazyGroup(click.Group):
         found = import_module(self.commands_at[cmd_name][0]).command
         assert isinstance(found, click.Command)
         return found
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the words of the command; ``--help`` is printed here."""
+        with _telling_of_pipes():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        with _telling_of_pipes():
+            return super().invoke(ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing any."""

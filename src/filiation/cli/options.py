@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,6 +52,12 @@ class JsonCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Give ``--json`` its value before click splits options from arguments."""
+        if (word := _meant_for_json(args)) is not None:
+            raise click.UsageError(
+                f"A JSON file must end in .json, and '{word}' does not; nor is there a model of that name.\n"
+                f"Write --json {word}.json, or --json={word} to keep the name.",
+                ctx,
+            )
         return super().parse_args(ctx, with_json_value(args))
 
 
@@ -62,10 +70,30 @@ def with_json_value(args: list[str]) -> list[str]:
         if word == "--":
             return [*words, word, *rest]
         if word == "--json":
-            takes = bool(rest) and rest[0].endswith(".json") and not rest[0].endswith(".index.json")
+            takes = bool(rest) and _is_json_value(rest[0])
             word = f"--json={rest.pop(0) if takes else STDOUT}"
         words.append(word)
     return words
+
+
+def _is_json_value(word: str) -> bool:
+    return word == STDOUT or (word.endswith(".json") and not word.endswith(".index.json"))
+
+
+def _meant_for_json(args: list[str]) -> str | None:
+    """Return the word behind a bare ``--json`` that is neither its value nor a model, but a file still to be written.
+
+    A hub id has one slash, and so has a file in a folder: there the folder decides.
+    """
+    options = args[: args.index("--")] if "--" in args else args
+    for flag, word in pairwise(options):
+        if flag != "--json" or word.startswith("-") or _is_json_value(word) or "://" in word:
+            continue
+        folder, _, name = word.rpartition("/")
+        is_hub_id = folder not in ("", ".", "..") and "/" not in folder and not os.path.isdir(folder)
+        if name and not os.path.exists(word) and not is_hub_id:
+            return word
+    return None
 
 
 def json_option(function: F) -> F:
@@ -74,7 +102,7 @@ def json_option(function: F) -> F:
         "--json",
         "json_to",
         metavar="[FILE.json]",
-        help="Write canonical JSON to FILE.json; without a file, to standard output.",
+        help="Write canonical JSON to FILE.json; without a file, or with -, to standard output.",
     )(function)
 
 
@@ -92,7 +120,7 @@ def language_option(function: F) -> F:
 def quiet_option(function: F) -> F:
     """``--quiet``."""
     return click.option(
-        "-q", "--quiet", is_flag=True, help="Print the relation alone; no progress, no hints."
+        "-q", "--quiet", is_flag=True, help="Print the answer in one word; no progress, no hints."
     )(function)
 
 

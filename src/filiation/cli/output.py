@@ -6,6 +6,10 @@ import sys
 from dataclasses import dataclass
 
 
+class PipeClosedError(Exception):
+    """Whoever reads the output has left (``| head``)."""
+
+
 @dataclass(frozen=True)
 class Sink:
     """Where a command's words go.

@@ -25,6 +25,8 @@ RELATIONS = (*(str(r).replace("_", "-") for r in Relation), OPEN)
 class Policy:
     """What must not be found, what must be found, and two ceilings.
 
+    ``common-origin`` includes ``identical``: equal weights have one origin.
+
     Attributes:
         fail_if: relations that violate the policy; ``inconclusive`` stands for suggestive and cannot-test.
         fail_unless: when not empty, the only relations that meet the policy.
@@ -103,7 +105,7 @@ def _wrong(path: Path, reason: str) -> UsageError:
         "The policy is not one.",
         file=str(path),
         reason=reason,
-        next_step='Write for example:  [policy]  fail_if = ["common-origin", "identical"]',
+        next_step='Write for example:  [policy]  fail_if = ["common-origin", "shared-parts"]',
     )
 
 
@@ -138,7 +140,7 @@ def _name(phrases: Phrases, verdict: Verdict) -> str:
 def _violations(verdict: Verdict, policy: Policy, phrases: Phrases) -> list[str]:
     relation = str(verdict.relation).replace("_", "-")
     found: list[str] = []
-    if relation in policy.fail_if:
+    if _named_by(relation, policy.fail_if):
         found.append(phrases.say("policy", "relation_forbidden", relation=_name(phrases, verdict)))
     if policy.fail_unless and not _meets(verdict, relation, policy.fail_unless):
         required = ", ".join(sorted(policy.fail_unless))
@@ -159,4 +161,9 @@ def _violations(verdict: Verdict, policy: Policy, phrases: Phrases) -> list[str]
 
 
 def _meets(verdict: Verdict, relation: str, required: frozenset[str]) -> bool:
-    return relation in required or (OPEN in required and verdict.relation in _OPEN_RELATIONS)
+    return _named_by(relation, required) or (OPEN in required and verdict.relation in _OPEN_RELATIONS)
+
+
+def _named_by(relation: str, listed: frozenset[str]) -> bool:
+    """Whether a list of relations names this one; whoever asks for a common origin means equal models too."""
+    return relation in listed or (relation == "identical" and "common-origin" in listed)

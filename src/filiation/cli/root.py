@@ -38,4 +38,5 @@ def program() -> None:
       3  inconclusive, where --fail-if inconclusive asks for it
       4  an input is missing or unreadable
       5  internal error
+      141  whoever read the output left before its end (| head): no result
     """

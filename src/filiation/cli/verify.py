@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -118,15 +119,17 @@ def _pinned(asked: Mapping[str, Any], command: Command, stored: Mapping[str, Any
 
 def _at_commit(locator: str, revision: object) -> str:
     """Return a hub locator at a commit; anything else, and one that names a revision already, as it is."""
-    from pathlib import Path
-
     from filiation.checkpoint.sources import hub_locator
+    from filiation.errors import UsageError
 
     if not isinstance(revision, str) or not revision or Path(locator).exists():
         return locator
-    if not hub_locator.recognises(locator):
+    if not hub_locator.recognises(locator) or not re.fullmatch("[0-9a-f]{40}", revision):
         return locator
-    named = hub_locator.parse(locator)
+    try:
+        named = hub_locator.parse(locator)
+    except UsageError:
+        return locator  # opening it says what is wrong
     if named.revision is not None:
         return locator
     return f"hf://{named.repo}@{revision}" + (f"/{named.path}" if named.path else "")

@@ -5,7 +5,14 @@ from __future__ import annotations
 from filiation.derivation.budget import same_within
 from filiation.derivation.identity import Difference, Sameness, as_identical, same_files, same_weights
 from filiation.derivation.merge import decompose
-from filiation.derivation.records import KINDS, Delta, Derived, joined, order_and_signs_gone
+from filiation.derivation.records import (
+    KINDS,
+    Delta,
+    Derived,
+    joined,
+    order_and_signs_gone,
+    without_components,
+)
 from filiation.derivation.walk import derive
 
 __all__ = [
@@ -22,4 +29,5 @@ __all__ = [
     "same_files",
     "same_weights",
     "same_within",
+    "without_components",
 ]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from typing import Any
 
 from filiation.evidence import Derivation, Effect, Evidence, Location, Scale, Wing
@@ -163,6 +163,32 @@ def order_and_signs_gone(found: Derived) -> bool:
     return any(
         s.kind == "permuted" and s.numbers.get("what") == "ffn" and s.numbers.get("flipped", 0)
         for s in found.steps
+    )
+
+
+def without_components(found: Derived, shared: Set[str]) -> Derived:
+    """Return the derivation where ``grafted`` names no component that turned out to be shared itself.
+
+    A model may hold several towers of one kind, each compared with the candidate's one: then none of them is absent.
+    """
+    steps = [_naming(step, shared) for step in found.steps]
+    kept = tuple(step for step in steps if step is not None)
+    dropped = len(kept) < len(steps)
+    evidence = tuple(e for e in found.evidence if e.test != "grafted") if dropped else found.evidence
+    return replace(found, steps=kept, evidence=evidence)
+
+
+def _naming(step: Derivation, shared: Set[str]) -> Derivation | None:
+    """Return the step without these components; None where nothing foreign is left."""
+    told: Sequence[str] = step.numbers.get("components", ())
+    if step.kind != "grafted" or shared.isdisjoint(told):
+        return step
+    left = [component for component in told if component not in shared]
+    numbers = {k: v for k, v in step.numbers.items() if k != "components"}
+    if left:
+        numbers["components"] = left
+    return (
+        replace(step, numbers=numbers) if any(k == "components" or "foreign" in k for k in numbers) else None
     )
 
 

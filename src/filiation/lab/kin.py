@@ -114,28 +114,27 @@ class Zoo:
             found |= self.touched(parent)
         return frozenset(found)
 
-    def steps(self, name: str) -> Iterator[tuple[str, Expected]]:
-        """Yield each parent whose weights a model has, with what counts as right between the two."""
+    def steps(self, name: str) -> Iterator[tuple[str, str, Expected]]:
+        """Yield each parent whose weights a model has, what it was made by, and what counts as right."""
         model = self.models[name]
         entry = self.expected.get(model["kind"], {})
         for place, parent in enumerate(model["parents"]):
             if place == 0 and "body" in entry:
-                yield parent, _expected(entry["body"])
+                yield parent, f"{model['kind']} (body)", _expected(entry["body"])
             elif entry.get("weights", True):
-                yield parent, _expected(entry)
+                yield parent, str(model["kind"]), _expected(entry)
 
     def lines(self, name: str) -> Iterator[tuple[str, tuple[str, ...], Expected]]:
         """Yield each ancestor by weights once, nearest first, with the kinds between and what counts as right."""
         seen: set[str] = set()
-        waiting = [(parent, (self.models[name]["kind"],), e) for parent, e in self.steps(name)]
+        waiting = [(parent, (kind,), e) for parent, kind, e in self.steps(name)]
         while waiting:
             ancestor, kinds, expected = waiting.pop(0)
             if ancestor in seen or ancestor not in self.models:
                 continue
             seen.add(ancestor)
             yield ancestor, kinds, expected
-            kind = self.models[ancestor]["kind"]
-            waiting += [(p, (*kinds, kind), _along(expected, e)) for p, e in self.steps(ancestor)]
+            waiting += [(p, (*kinds, kind), _along(expected, e)) for p, kind, e in self.steps(ancestor)]
 
     def family(self, name: str) -> str:
         """Return the family of a model's root, and its shape's sizes."""

@@ -80,9 +80,9 @@ class Tally:
     def z(self) -> float | None:
         """Return how far the sum is from its expectation, in standard deviations if label sets were independent.
 
-        None where the statistic is no count.
+        None where the statistic is no count: nothing is expected of it then.
         """
-        if "diagonal" in self.test or not self.label_sets:
+        if not self.expected:
             return None
         variance = self.units / 4 if self.is_sign else self.expected
         return (self.observed - self.expected) / math.sqrt(variance) if variance else None
@@ -147,3 +147,13 @@ def quantiles(values: Sequence[float]) -> dict[str, float] | None:
         return None
     low, middle, high = np.quantile(np.array(values), [0, 0.5, 1])
     return {"least": float(low), "median": float(middle), "largest": float(high)}
+
+
+def auroc(true: Sequence[float], false: Sequence[float]) -> float | None:
+    """Return the chance that one of `true` lies above one of `false`, ties counted half; None without both."""
+    if not true or not false:
+        return None
+    from scipy.stats import rankdata
+
+    ranks = rankdata(np.concatenate([true, false]))[: len(true)]
+    return float((ranks.sum() - len(true) * (len(true) + 1) / 2) / (len(true) * len(false)))

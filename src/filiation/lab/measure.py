@@ -20,7 +20,7 @@ from typing import Any, cast
 from filiation._version import __version__
 from filiation.comparison import compare_models
 from filiation.errors import FiliationError
-from filiation.evidence import Evidence, Report, Scale, Status
+from filiation.evidence import Evidence, Report, Scale, Status, Wing
 from filiation.lab.kin import Case, Category, Zoo
 
 Say = Callable[[str], None]
@@ -102,7 +102,13 @@ def measured(folder: Path, case: Case) -> Row:
     try:
         report = compare_models(str(folder / case.suspect), [str(folder / c) for c in case.candidates])
     except FiliationError as error:
-        return {**row, "relation": "error", "error": f"{error.code}: {error.message}", "derivation": []}
+        return {
+            **row,
+            "relation": "error",
+            "error": f"{error.code}: {error.message}",
+            "derivation": [],
+            "undecided": [],
+        }
     verdict = report.verdict
     row |= {
         "relation": str(verdict.relation),
@@ -110,10 +116,14 @@ def measured(folder: Path, case: Case) -> Row:
         "reason": verdict.reason,
         "scope": list(verdict.scope),
         "derivation": [step.kind for step in verdict.derivation],
+        "undecided": sorted(
+            {str(k) for step in verdict.derivation for k in step.numbers.get("candidates", ())}
+        ),
         "inherited_share": verdict.inherited_share,
         "bytes": int(report.extra["bytes_read"]),
         "seconds": round(time.monotonic() - began, 3),
         "history": _history(report),
+        "likeness": {e.test: e.statistic for e in report.evidence if e.wing is Wing.LIKENESS and e.statistic},
     }
     if case.category in (Category.INDEPENDENT, Category.STRANGER):
         row["tests"] = [_test(e) for e in report.evidence if _counts(e)]
@@ -156,6 +166,10 @@ def _judged(found: Mapping[str, Any], case: Case) -> Row:
         "right": right,
         "mechanism": None if not groups else right and not missing,
         "missing": missing,
+        # Not named, but among the kinds that a step left open.
+        "left_open": bool(missing)
+        and right
+        and all(found["undecided"] and set(g) & set(found["undecided"]) for g in missing),
         # Kinds that no step of the line asked for: not counted as wrong, but told.
         "beyond": sorted(kinds - {kind for group in groups for kind in group}),
     }

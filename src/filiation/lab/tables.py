@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from filiation._version import __version__
+from filiation.lab.figures import write_figures
 from filiation.lab.kin import Category, Zoo
-from filiation.lab.laws import Rate, quantiles, tallies
+from filiation.lab.laws import Rate, auroc, quantiles, tallies
 
 Row = Mapping[str, Any]
 _ACCUSES = ("common_origin", "identical")
@@ -31,6 +32,7 @@ def summarise(zoo: Zoo, rows: Sequence[Row]) -> dict[str, Any]:
         "comparisons": len(rows),
         "true_pairs_right": _rate(kin, lambda r: bool(r["right"])),
         "mechanism_right": _rate(named, lambda r: bool(r["mechanism"])),
+        "mechanism_left_open": _rate(named, lambda r: bool(r["left_open"])),
         "independent_called_common_origin": _rate(strangers, lambda r: r["relation"] in _ACCUSES),
         "independent_called_anything": _rate(
             strangers, lambda r: r["relation"] not in ("none_found", "cannot_test")
@@ -43,6 +45,7 @@ def summarise(zoo: Zoo, rows: Sequence[Row]) -> dict[str, Any]:
         "quiet": _kinds(by[Category.QUIET]),
         "independent": _independent(strangers),
         "laws": [tally.record() for tally in tallies(by[Category.INDEPENDENT])],
+        "likeness": backgrounds(rows),
         "initialisation": _initialisation(rows),
         "misses": _misses(rows),
     }
@@ -113,6 +116,29 @@ def _initialisation(rows: Iterable[Row]) -> list[dict[str, Any]]:
     return found
 
 
+def backgrounds(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """Return what each published statistic shows on independent pairs of one shape, by family, and on kin pairs."""
+    kin: dict[tuple[str, str], list[float]] = defaultdict(list)
+    apart: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for row in rows:
+        independent = row["category"] == Category.INDEPENDENT and row["same_shape"]
+        if independent or row["category"] == Category.DERIVED:
+            for name, value in row.get("likeness", {}).items():
+                (apart if independent else kin)[name, str(row["family"])].append(value)
+    return [
+        {
+            "statistic": name,
+            "family": family,
+            "independent_pairs": len(values),
+            "independent": quantiles(values),
+            "kin_pairs": len(kin[name, family]),
+            "kin": quantiles(kin[name, family]),
+            "auroc": auroc(kin[name, family], values),
+        }
+        for (name, family), values in sorted(apart.items())
+    ]
+
+
 def _misses(rows: Iterable[Row]) -> list[dict[str, Any]]:
     keys = (
         "suspect",
@@ -125,7 +151,7 @@ def _misses(rows: Iterable[Row]) -> list[dict[str, Any]]:
         "scope",
         "reason",
     )
-    more = ("derivation", "missing", "error")
+    more = ("derivation", "missing", "left_open", "error")
     return [
         {key: row[key] for key in (*keys, *more) if key in row}
         for row in rows
@@ -143,6 +169,7 @@ def markdown(found: Mapping[str, Any]) -> str:
         "## Pairs that share no weights: distilled and framed\n\n" + _kind_table(found["quiet"]),
         "## Independent pairs\n\n" + _independent_table(found["independent"]),
         "## The laws of the exact tests\n\n" + _law_table(found["laws"]),
+        "## Published similarity statistics\n\n" + _likeness_table(found["likeness"]),
         "## Shared initial weights, and controls\n\n" + _initialisation_table(found["initialisation"]),
         "## Misses\n\n" + _miss_table(found["misses"]),
     ]
@@ -153,6 +180,7 @@ def _rates(found: Mapping[str, Any]) -> str:
     names = {
         "true_pairs_right": "true pairs with the right relation",
         "mechanism_right": "true pairs with the mechanism named",
+        "mechanism_left_open": "true pairs with the mechanism left open between kinds of which the right is one",
         "independent_called_common_origin": "independent pairs called a common origin",
         "independent_called_anything": "independent pairs called anything but none found or cannot test",
         "quiet_called_common_origin": "distilled and framed pairs called a common origin",
@@ -244,6 +272,27 @@ def _number(value: float | None, digits: int = 2) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
+def _likeness_table(found: Iterable[Mapping[str, Any]]) -> str:
+    lines = [
+        [
+            entry["statistic"],
+            entry["family"],
+            f"{entry['independent_pairs']}",
+            _range(entry["independent"], 3),
+            f"{entry['kin_pairs']}",
+            _range(entry["kin"], 3),
+            _number(entry["auroc"], 4),
+        ]
+        for entry in found
+    ]
+    heads = ["statistic", "family", "independent pairs", "least / median / largest", "kin pairs"]
+    note = (
+        "Pairs of one shape and family. AUROC: the chance that a kin pair scores above an independent one. Kin pairs "
+        "include the laundered ones.\n\n"
+    )
+    return note + table([*heads, "least / median / largest", "AUROC"], lines)
+
+
 def _initialisation_table(pairs: Iterable[Mapping[str, Any]]) -> str:
     lines = [
         [
@@ -270,7 +319,8 @@ def _miss_table(misses: Iterable[Mapping[str, Any]]) -> str:
             miss["relation"],
             " or ".join(miss["expected"]),
             ", ".join(miss["derivation"]) or "-",
-            "; ".join(" or ".join(group) for group in miss["missing"]) or "-",
+            ("; ".join(" or ".join(group) for group in miss["missing"]) or "-")
+            + (" (left open)" if miss["left_open"] else ""),
             str(miss.get("reason") or miss.get("error") or "-"),
         ]
         for miss in misses
@@ -286,7 +336,7 @@ def table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 
 def write(zoo: Zoo, rows: Sequence[Row], out: Path) -> dict[str, Any]:
-    """Write ``tables.md``, ``results.json``, ``validation.json`` and, where pyarrow is there, ``rows.parquet``."""
+    """Write ``tables.md``, ``results.json``, ``validation.json``, figures and, with pyarrow, ``rows.parquet``."""
     found = summarise(zoo, rows)
     (out / "results.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     (out / "tables.md").write_text(markdown(found), encoding="utf-8")
@@ -295,6 +345,7 @@ def write(zoo: Zoo, rows: Sequence[Row], out: Path) -> dict[str, Any]:
     brief = {**{key: found[key] for key in kept}, "rates": rates}
     (out / "validation.json").write_text(json.dumps(brief, indent=1) + "\n", encoding="utf-8")
     _parquet(rows, out / "rows.parquet")
+    write_figures(rows, out)
     return found
 
 

@@ -9,13 +9,18 @@ from filiation.origin.overall import history_evidence, over_components, strength
 from filiation.origin.sign import Signs, SignsInPlace
 from filiation.origin.subsequence import Subsequence
 from filiation.origin.testing import Abstention, ExactTest, Outcome
+from filiation.origin.towers import NOT_EXAMINED, NOT_LOADED, not_examined, over_towers, tower_pairs
+from filiation.origin.towers import TEST as TOWERS
 from filiation.origin.units import Units
 
 #: The exact tests, in reading order: order tests read sign-free contents and come before sign tests in place.
 TESTS: tuple[ExactTest, ...] = (FixedPoints(), Diagonal(), Subsequence(), Signs(), SignsInPlace())
 
 __all__ = [
+    "NOT_EXAMINED",
+    "NOT_LOADED",
     "TESTS",
+    "TOWERS",
     "Abstention",
     "ExactTest",
     "Outcome",
@@ -23,9 +28,12 @@ __all__ = [
     "history_evidence",
     "inheritance_table",
     "layer_map_tables",
+    "not_examined",
     "over_components",
+    "over_towers",
     "pairing_tables",
     "stage_tables",
     "strength",
+    "tower_pairs",
     "word_verdict",
 ]

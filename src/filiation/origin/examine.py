@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 from filiation.anatomy.model import Anatomy, Symmetry
-from filiation.evidence import Evidence
 from filiation.origin import basis as bases
 from filiation.origin import evalues, gather
 from filiation.origin.basis_free import basis_free_label_sets, disjoint_ranges
@@ -30,101 +28,23 @@ from filiation.origin.pairing import (
 )
 from filiation.origin.pattern import order_is_arbitrary
 from filiation.origin.prefetch import prefetch
+from filiation.origin.recovered import (
+    MOST_ROTATED,
+    ROWS_PER_CHANNEL,
+    Recovered,
+    layers_by_values,
+    recovered,
+)
+from filiation.origin.stages import LAYER_CARRIES, STAGES, Examination, Stage
 from filiation.origin.testing import ExactTest
+from filiation.origin.units import Floats
 
-#: Prior weights of the stages; they add up to 1 and were fixed before any model was seen.
-STAGES = {"direct": 0.5, "aligned": 0.2, "rebased": 0.1, "rotated": 0.1, "basis_free": 0.1}
+__all__ = ["CLEAR_BASIS", "LAYER_CARRIES", "RESIDUAL_AGREES", "STAGES", "Examination", "Stage", "examine"]
+
 #: Mean |correlation| of matched embedding columns from which on no rotation is looked for.
 CLEAR_BASIS = 0.8
-#: log10 e at which one layer's blocks count as carrying the candidate's labels.
-LAYER_CARRIES = 3.0
 #: log10 e of the residual channels from which blocks out of order are looked for in the same channels.
 RESIDUAL_AGREES = 6.0
-
-
-@dataclass(frozen=True, eq=False)
-class Stage:
-    """One stage: what it paired and tested, why it was run, and how many bytes each model had been read by its end."""
-
-    name: str
-    why: str
-    pairing: Pairing
-    residual: tuple[Tested, ...]
-    blocks: tuple[Tested, ...]
-    considered: int
-    bytes_read: int = 0
-
-    @cached_property
-    def log_e(self) -> float:
-        """The stage's e-value (natural log)."""
-        return combine([*self.residual, *self.blocks])
-
-    def layer_log10_e(self) -> dict[int, float]:
-        """Return, for each suspect layer that was tested, the e-value of its block label sets together."""
-        layers = {t.subject.part.layer for t in self.blocks if t.applied}
-        return {
-            i: combine([t for t in self.blocks if t.subject.part.layer == i]) / evalues.LOG10
-            for i in sorted(x for x in layers if x is not None)
-        }
-
-    def carrying(self) -> list[int]:
-        """Return the suspect layers whose blocks carry the candidate's labels."""
-        return [i for i, value in self.layer_log10_e().items() if value >= LAYER_CARRIES]
-
-    def covers_half(self) -> bool:
-        """Return whether at least half of the layers that were looked at carry the candidate's labels.
-
-        A layer that the map looked at and left without a partner counts as looked at.
-        """
-        return self.considered > 0 and 2 * len(self.carrying()) >= self.considered
-
-
-@dataclass(frozen=True, eq=False)
-class Examination:
-    """Everything the exact tests found about one component; ``tokens`` are those both models have, by row."""
-
-    component: str
-    stages: tuple[Stage, ...]
-    layer_maps: tuple[LayerMap, ...] = ()
-    cannot: str | None = None
-    notes: tuple[str, ...] = ()
-    tokens: TokenRows | None = None
-
-    @cached_property
-    def log_e(self) -> float:
-        """The weighted mean of the stages' e-values (natural log); ``0`` when nothing could be tested."""
-        if not self.tested:
-            return 0.0
-        return evalues.log_mean([s.log_e for s in self.stages], [STAGES[s.name] for s in self.stages])
-
-    @property
-    def log10_e(self) -> float:
-        """The e-value in bans."""
-        return self.log_e / evalues.LOG10
-
-    @property
-    def tested(self) -> bool:
-        """Whether any test ran."""
-        return any(t.applied for s in self.stages for t in (*s.residual, *s.blocks))
-
-    @cached_property
-    def best(self) -> Stage | None:
-        """The stage that explains most layers, then the one with most evidence, then the first.
-
-        Maps and derivations are drawn from it.
-        """
-        return max(
-            self.stages, key=lambda s: (len(s.carrying()), s.log_e if s.carrying() else 0.0), default=None
-        )
-
-    def evidence(self) -> tuple[Evidence, ...]:
-        """Return the records of all stages; residual label sets, which stages share, once."""
-        seen: dict[str, Evidence] = {}
-        for stage in self.stages:
-            for tested in (*stage.residual, *stage.blocks):
-                for record in tested.evidence:
-                    seen.setdefault(record.id, record)
-        return tuple(seen.values())
 
 
 @dataclass
@@ -156,8 +76,8 @@ class _Walk:
         budget = self.plan.budget
         if budget is None:
             return True
-        spent = max(self.suspect.checkpoint.bytes_read, self.candidate.checkpoint.bytes_read)
-        if spent + cost <= budget:
+        opened = (self.suspect.checkpoint, self.candidate.checkpoint)
+        if all(x.kept or x.bytes_read + cost <= budget for x in opened):
             return True
         if "budget_spent" not in self.notes:
             self.notes.append("budget_spent")
@@ -183,10 +103,16 @@ class _Walk:
         return self.keep(name, why, pairing, blocks, considered)
 
     def keep(
-        self, name: str, why: str, pairing: Pairing, blocks: tuple[Tested, ...], considered: int
+        self,
+        name: str,
+        why: str,
+        pairing: Pairing,
+        blocks: tuple[Tested, ...],
+        considered: int,
+        found: Recovered | None = None,
     ) -> Stage:
         read = self.suspect.checkpoint.bytes_read + self.candidate.checkpoint.bytes_read
-        stage = Stage(name, why, pairing, self.residual, blocks, considered, read)
+        stage = Stage(name, why, pairing, self.residual, blocks, considered, read, found)
         self.stages.append(stage)
         return stage
 
@@ -289,8 +215,7 @@ def _heads(walk: _Walk) -> bool:
     if walk.plan.whole or s.geometry.n_layers != c.geometry.n_layers:
         return False
     layers = walk.plan.sampled_layers(s.geometry.n_layers)
-    heads = (s.geometry.n_heads or 0) * (s.geometry.d_head or 0)
-    if not walk.affordable(2 * 4 * heads * s.geometry.d_model * len(layers)):
+    if not walk.affordable(_cost_of_heads(s, len(layers))):
         return False
     pairing = Pairing(s, c, tuple((i, i) for i in layers), "aligned", walk.number)
     blocks = tuple(head_label_sets(pairing, walk.plan, walk.tests))
@@ -302,7 +227,7 @@ def _rebased(walk: _Walk) -> bool:
     s, c = walk.sides(bases.IDENTITY)
     if walk.tokens is None:
         return False
-    rows = max(walk.plan.tokens, 3 * s.geometry.d_model)
+    rows = _basis_rows(walk)
     if not walk.affordable(4 * rows * s.geometry.d_model):
         return False
     wanted = walk.tokens.sample(rows, walk.plan.rng("basis tokens"))
@@ -312,12 +237,53 @@ def _rebased(walk: _Walk) -> bool:
     signed = s.anatomy.holds(Symmetry.RESIDUAL_SIGN, s.component).holds
     found = bases.signed_permutation(mine, theirs, walk.plan.rng("basis"), signed)
     settled = _match_layers(walk, found, "rebased", "stage.rebased", ("order", "sign"))
+    settled = settled or _in_basis(walk, found, mine, theirs, "rebased")
     if settled and found.agreement >= CLEAR_BASIS:
         return True
-    if not walk.same_width or len(mine) < 2 * s.geometry.d_model:
-        return False
+    # Where the channels are clearly those of the other model, a rotation would only blur them.
+    clear = any(x.recovered is not None for x in walk.stages)
+    if clear or not walk.same_width or len(mine) < 2 * s.geometry.d_model:
+        return settled
     turned = bases.rotation(mine, theirs)
-    return _match_layers(walk, turned, "rotated", "stage.rotated", ("order", "sign"))
+    settled = _match_layers(walk, turned, "rotated", "stage.rotated", ("order", "sign"))
+    return settled or _in_basis(walk, turned, mine, theirs, "rotated")
+
+
+def _basis_rows(walk: _Walk) -> int:
+    """Return how many shared token rows a basis is fitted on: more where they are small enough to judge it by."""
+    width = walk.sides(bases.IDENTITY)[0].geometry.d_model
+    each = 3 if walk.plan.frugal or width > MOST_ROTATED else ROWS_PER_CHANNEL
+    return max(walk.plan.tokens, each * width)
+
+
+def _in_basis(walk: _Walk, basis: bases.Basis, mine: Floats, theirs: Floats, stage: str) -> bool:
+    """Where the embeddings agree in a basis and no FFN label shows a path there, test the heads in it.
+
+    Layers are paired by number, or by what their values hold: no label of the heads was read for it. The stage is
+    kept whatever they show, so that effect sizes are measured in the basis that the embeddings agree in. Where the
+    residual channels agree as they are, the stage before looked at the heads in them.
+    """
+    if any(s.name == stage for s in walk.stages) or combine(walk.residual) >= RESIDUAL_AGREES * evalues.LOG10:
+        return False
+    found = recovered(basis, mine, theirs, walk.plan.rng("basis channels"))
+    if found is None or not found.clear:
+        return False
+    # No path by order or by sign: the neurons have lost both, or are another model's.
+    walk.notes.append("signs_destroyed" if basis.matrix is None else "dense_rotation")
+    s, c = walk.sides(basis)
+    layers = walk.plan.sampled_layers(s.geometry.n_layers)
+    paired = layers_by_values(s, c, layers) if walk.affordable(_cost_of_heads(c, len(layers))) else ()
+    pairing = Pairing(s, c, paired, stage, walk.number)
+    blocks = tuple(head_label_sets(pairing, walk.plan, walk.tests)) if paired else ()
+    # Its neurons are to be found wherever they went: some of the suspect's, among all of the candidate's.
+    window = walk.windows()[1]
+    pairing = replace(pairing, window=window, match_anywhere=True)
+    return walk.keep(stage, f"stage.{stage}", pairing, blocks, len(layers), found).covers_half()
+
+
+def _cost_of_heads(side: Side, layers: int) -> int:
+    heads = (side.geometry.n_heads or 0) * (side.geometry.d_head or 0)
+    return 2 * 4 * heads * side.geometry.d_model * layers
 
 
 def _match_layers(walk: _Walk, basis: bases.Basis, stage: str, why: str, ways: tuple[str, ...]) -> bool:

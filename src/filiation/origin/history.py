@@ -7,18 +7,27 @@ significant.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
 
+from filiation.anatomy.model import Symmetry
 from filiation.origin.evalues import LOG10
-from filiation.origin.examine import RESIDUAL_AGREES, Examination, Stage
-from filiation.origin.gather import Side, gain_units
+from filiation.origin.examine import LAYER_CARRIES, RESIDUAL_AGREES, Examination, Stage
+from filiation.origin.gather import Side, gain_units, value_units
 from filiation.origin.labelset import combine
 from filiation.origin.matching import nearest, same_position
-from filiation.origin.pairing import Pairing, Plan, TokenRows, embedding_rows, ffn_views, paired_gains
+from filiation.origin.pairing import (
+    Pairing,
+    Plan,
+    TokenRows,
+    embedding_rows,
+    experts_of,
+    ffn_views,
+    paired_gains,
+)
 from filiation.origin.partners import (
     MOST_CHANNELS,
     PARTNERS_AGREE,
@@ -33,6 +42,13 @@ from filiation.origin.units import Doubles, Floats, Integers, Units, signed_agre
 GAIN_CORRELATION = 0.5
 GAINS_IN_PLACE = 0.5
 WEIGHT_COSINE = 0.5
+#: Least cosine of matched weights that a shared initialisation leaves behind (measured: .26 and more; strangers and
+#: arranged strangers of 64 channels at most .26, of wider layers less).
+SOME_COSINE = 0.2
+#: Norms from which on a channel can be told by its gains.
+FEW_NORMS = 5
+#: Spread of the logarithms of a gain ratio from which on it is asked whether the readers undo it.
+RESCALED = 0.05
 
 
 class Shared(StrEnum):
@@ -51,8 +67,10 @@ class History:
 
     ``gain_correlation``: mean Pearson r of paired norm gains over aligned channels; ``gains_in_place``: share of
     channels whose gain profile matches its own; ``weight_cosine``: mean cosine of matched, canonicalised FFN rows;
-    ``channels_stand_out``: how far embedding columns stand out as partners (see :func:`channels_stand_out`), measured
-    where the embeddings agree and the blocks do not settle the question. None where it could not be measured.
+    ``reading_correlation``: mean Pearson r of what the feed-forward networks read of each channel, gain folded in;
+    ``contents``: the cosine of each layer's matched FFN units, ``values`` that of its value channels where only those
+    carry labels; ``channels_stand_out``: how far embedding columns stand out as partners, measured where the
+    embeddings agree and the blocks do not settle the question. None where it could not be measured.
     """
 
     shared: Shared
@@ -64,6 +82,15 @@ class History:
     units: int
     partners_agree: float | None = None
     channels_stand_out: float | None = None
+    reading_correlation: float | None = None
+    contents: Mapping[int, float] = field(default_factory=dict[int, float])
+    values: Mapping[int, float] = field(default_factory=dict[int, float])
+
+    def alike(self, layer: int) -> bool:
+        """Return whether a layer's contents agree as only copied weights do; True where nothing was measured."""
+        if not self.contents and not self.values:
+            return True
+        return max(self.contents.get(layer, 0.0), self.values.get(layer, 0.0)) >= WEIGHT_COSINE
 
 
 def of(examination: Examination, plan: Plan) -> History | None:
@@ -99,7 +126,24 @@ def _of_layers(best: Stage, plan: Plan) -> History | None:
             return None
         found = _nothing(agree)
         return replace(found, shared=Shared.LABELS_ONLY) if agree < PARTNERS_AGREE else found
-    return measure(pairing, plan)
+    cosines = {pair[0]: ffn_cosines(pairing, pair, plan) for pair in layers}
+    contents = {i: float(x.mean()) for i, x in cosines.items() if len(x)}
+    values = value_contents(
+        pairing, plan, [i for i in _by_values(best) if contents.get(i, 0.0) < WEIGHT_COSINE]
+    )
+    # One layer that was copied must not vouch for others that were put in order.
+    alike = {i for i in contents if contents[i] >= WEIGHT_COSINE} or set(contents)
+    kept = tuple(pair for pair in layers if pair[0] in alike) or layers
+    found = measure(replace(pairing, layers=kept), plan, {i: cosines[i] for i, _ in kept})
+    return replace(found, contents=contents, values=values)
+
+
+def _by_values(stage: Stage) -> list[int]:
+    """Return the layers whose value channels carry the candidate's labels."""
+    kinds = (Symmetry.VALUE_ORDER, Symmetry.VALUE_SIGN)
+    told = [t for t in stage.blocks if t.applied and t.subject.symmetry in kinds]
+    layers = {t.subject.part.layer for t in told if t.log10_e >= LAYER_CARRIES}
+    return sorted(i for i in layers if i is not None)
 
 
 def _embeddings(stage: Stage, plan: Plan, tokens: TokenRows | None) -> float | None:
@@ -127,32 +171,109 @@ def _affordable(sides: Iterable[Side], plan: Plan, rows: int) -> bool:
     )
 
 
-def measure(pairing: Pairing, plan: Plan) -> History:
+Cosines = Mapping[int, Doubles]
+
+
+def measure(pairing: Pairing, plan: Plan, cosines: Cosines | None = None) -> History:
     """Measure the effect sizes on an aligned pairing and decide by the contract's lines.
 
-    Gains decide where they can be read in aligned channels; otherwise the cosine of matched weights does.
+    Gains decide where they can be read in aligned channels and were not rescaled; otherwise the weights do. Neither
+    decides where the units' contents do not agree: gains can be copied, and units put in order, by anyone.
+
+    Args:
+        cosines: those of :func:`ffn_cosines` by suspect layer, where they are known already.
     """
+    known = cosines or {pair[0]: ffn_cosines(pairing, pair, plan) for pair in pairing.layers}
+    every = np.concatenate([x for x in known.values() if len(x)] or [np.zeros(0)])
     correlation, in_place, norms = _gains(pairing, plan)
-    cosine, units = weight_cosine(pairing, plan)
-    agree = partner_agreement(pairing, plan)
-    strangers = agree is not None and agree < PARTNERS_AGREE
-    if correlation is not None and in_place is not None:
-        trained = correlation >= GAIN_CORRELATION and in_place >= GAINS_IN_PLACE
-        # Gains that were rescaled or swapped say nothing against weights that still agree closely.
-        trained = trained or (cosine is not None and cosine >= WEIGHT_COSINE)
-        basis = "gains" if cosine is None or correlation >= GAIN_CORRELATION else "weights"
-        shared = Shared.TRAINING if trained else Shared.INITIALISATION
-    elif cosine is not None:
-        basis, shared = "weights", Shared.TRAINING if cosine >= WEIGHT_COSINE else Shared.INITIALISATION
-    else:
-        basis, shared = "none", Shared.UNKNOWN
-    if strangers and (cosine is None or cosine < WEIGHT_COSINE):
-        # Contents of strangers under agreeing labels: gains can be copied and units put in order by anyone.
-        shared = Shared.LABELS_ONLY
-    if agree is None and shared is Shared.TRAINING and (cosine is None or cosine < WEIGHT_COSINE):
-        # Gains alone would decide, and gains can be copied: without a look at the contents nothing is decided.
-        shared = Shared.UNCHECKED
-    return History(shared, basis, correlation, in_place, norms, cosine, units, agree)
+    reading = _reading(pairing, plan)
+    found = History(
+        Shared.UNKNOWN,
+        "none" if correlation is None and not len(every) else "weights" if correlation is None else "gains",
+        correlation,
+        in_place,
+        norms,
+        float(every.mean()) if len(every) else None,
+        len(every),
+        partner_agreement(pairing, plan),
+        reading_correlation=None if reading is None else reading[0],
+    )
+    rescaled = reading is not None and reading[1]
+    return replace(
+        found, shared=_shared(found, rescaled=rescaled), basis="weights" if rescaled else found.basis
+    )
+
+
+def _shared(found: History, *, rescaled: bool) -> Shared:
+    """Return what the effect sizes say together."""
+    gains = None
+    if found.gain_correlation is not None and found.gains_in_place is not None and not rescaled:
+        # Few norms (of one grafted layer, say) cannot tell channels apart; their gains can still correlate.
+        in_place = found.gains_in_place >= GAINS_IN_PLACE or found.norms < FEW_NORMS
+        gains = found.gain_correlation >= GAIN_CORRELATION and in_place
+    cosine = found.weight_cosine
+    if cosine is None:
+        if gains is None:
+            return Shared.UNKNOWN
+        return Shared.UNCHECKED if gains else Shared.INITIALISATION
+    if cosine < WEIGHT_COSINE:
+        return _without_contents(found, cosine, gains=bool(gains))
+    # Copied gains over a shared initialisation: what is read of a channel has not become alike.
+    reads_alike = found.reading_correlation is None or found.reading_correlation >= GAIN_CORRELATION
+    return Shared.TRAINING if reads_alike and gains is not False else Shared.INITIALISATION
+
+
+def _without_contents(found: History, cosine: float, *, gains: bool) -> Shared:
+    """Return what labels amount to where the matched weights agree no more than a shared start leaves."""
+    if found.partners_agree is None:
+        return Shared.UNCHECKED if gains or cosine < SOME_COSINE else Shared.INITIALISATION
+    some = found.partners_agree >= PARTNERS_AGREE and cosine >= SOME_COSINE
+    return Shared.INITIALISATION if some else Shared.LABELS_ONLY
+
+
+def _reading(pairing: Pairing, plan: Plan) -> tuple[float, bool] | None:
+    """Return how alike what is read of each channel is, and whether gains were rescaled against their readers.
+
+    The lengths of the columns of gate and up, gain folded in, carry what training did to the gains, and no rescaling
+    of gains against readers moves them. Mean Pearson correlation of their logarithms over layers. None after a
+    rotation, or where different units were read of the two models.
+    """
+    if pairing.suspect.basis.matrix is not None or (pairing.match_anywhere and not plan.whole):
+        return None
+    correlations: list[float] = []
+    spreads: list[tuple[float, float]] = []
+    for pair in pairing.layers:
+        sides = tuple(zip((pairing.suspect, pairing.candidate), pair, strict=True))
+        columns = [_column_lengths(side, layer, pairing) for side, layer in sides]
+        if columns[0] is None or columns[1] is None or len(columns[0]) != len(columns[1]):
+            continue
+        if min(c.std() for c in columns if c is not None) > 0:
+            correlations.append(float(np.corrcoef(columns[0], columns[1])[0, 1]))
+        gains = [side.gain("ffn_norm", layer) for side, layer in sides]
+        if gains[0] is not None and gains[1] is not None:
+            mine, theirs = (
+                _log(side.carry(g[None])[0])
+                for (side, _), g in zip(sides, gains, strict=True)
+                if g is not None
+            )
+            if len(mine) == len(theirs):
+                spreads.append((float((mine - theirs).std()), float((columns[0] - columns[1]).std())))
+    if not correlations:
+        return None
+    gain_spread, read_spread = np.mean(spreads, axis=0) if spreads else (0.0, 0.0)
+    return float(np.mean(correlations)), bool(gain_spread > RESCALED and 2 * read_spread < gain_spread)
+
+
+def _column_lengths(side: Side, layer: int, pairing: Pairing) -> Doubles | None:
+    """Return the logarithms of the lengths of gate's and up's columns together, in the common basis."""
+    expert = experts_of(side, layer)[0]
+    rows = [side.reader(role, layer, expert, pairing.window) for role in ("gate", "up")]
+    squares = [np.einsum("ij,ij->j", r, r, dtype=np.float64) for r in rows if r is not None]
+    return 0.5 * _log(np.sum(np.stack(squares), axis=0)) if squares else None
+
+
+def _log(values: Floats | Doubles) -> Doubles:
+    return np.log(np.maximum(np.abs(values.astype(np.float64)), 1e-30))
 
 
 def _gains(pairing: Pairing, plan: Plan) -> tuple[float | None, float | None, int]:
@@ -177,18 +298,30 @@ def _bounded(units: Units, most: int = 2048) -> Units:
     return units if len(units) <= most else units.take(np.arange(most))
 
 
-def weight_cosine(pairing: Pairing, plan: Plan) -> tuple[float | None, int]:
-    """Return the mean cosine of matched FFN units over the pairing's layers, and how many units it rests on.
+def ffn_cosines(pairing: Pairing, pair: tuple[int, int], plan: Plan) -> Doubles:
+    """Return the cosine of each matched FFN unit of a layer pair with its partner.
 
     Units are matched by position where that agrees better than by content. Signs are aligned by majority of the
     unit's signed contents, so a flipped unit counts by what it holds.
     """
-    cosines: list[Doubles] = []
-    for pair in pairing.layers:
-        for s, c in ffn_views(pairing, pair, with_down=plan.whole):
-            cosines.append(_matched_cosines(s.alive(), c.alive(), plan.rng(f"weights/{pair}")))
-    values = np.concatenate(cosines) if cosines else np.zeros(0)
-    return (float(values.mean()), len(values)) if len(values) else (None, 0)
+    views = ffn_views(pairing, pair, with_down=plan.whole)
+    cosines = [_matched_cosines(s.alive(), c.alive(), plan.rng(f"weights/{pair}")) for s, c in views]
+    return np.concatenate(cosines) if cosines else np.zeros(0)
+
+
+def value_contents(pairing: Pairing, plan: Plan, layers: Sequence[int]) -> dict[int, float]:
+    """Return the mean cosine of matched value channels (with their outputs) of these suspect layers."""
+    found: dict[int, float] = {}
+    for i, j in pairing.layers:
+        if i not in layers:
+            continue
+        s, c = value_units(pairing.suspect, i), value_units(pairing.candidate, j)
+        if s is None or c is None or s.content.shape != c.content.shape:
+            continue
+        cosines = _matched_cosines(s.alive(), c.alive(), plan.rng(f"values/{i}"))
+        if len(cosines):
+            found[i] = float(cosines.mean())
+    return found
 
 
 def _matched_cosines(s: Units, c: Units, rng: np.random.Generator) -> Doubles:

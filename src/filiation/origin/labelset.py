@@ -45,6 +45,9 @@ KIND = {
     Symmetry.FFN_SIGN: "ffn",
 }
 
+#: The effect that says as how much of a label set one of several copies counts, where that is below 1.
+COUNTED_AS = "counted_as"
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
@@ -132,7 +135,7 @@ def run(
             logs.append(log_e)
             best = top if best is None or (test.counts_units and not counted) else best
             counted = counted or test.counts_units
-            records.append(_applied(subject, test, top, log_e, pairs=len(pairs)))
+            records.append(_applied(subject, test, top, log_e, pairs=len(pairs), share=share))
         else:
             reasons = {o.reason for o in outcomes if isinstance(o, Abstention)}
             records.append(abstained(subject, test.name, min(reasons, default="no_units")))
@@ -150,9 +153,14 @@ def run(
     )
 
 
-def _applied(subject: Subject, test: ExactTest, outcome: Outcome, log_e: float, pairs: int) -> Evidence:
-    share = outcome.statistic / outcome.n if test.counts_units else None
-    effects = (Effect("share", share, *_wilson(outcome.statistic, outcome.n)),) if share is not None else ()
+def _applied(
+    subject: Subject, test: ExactTest, outcome: Outcome, log_e: float, *, pairs: int, share: float
+) -> Evidence:
+    hits = outcome.statistic / outcome.n if test.counts_units else None
+    effects = (Effect("share", hits, *_wilson(outcome.statistic, outcome.n)),) if hits is not None else ()
+    effects += (Effect("pairs_averaged", pairs),) if pairs > 1 else ()
+    # So that whoever reads the records can add them up as `combine` does.
+    effects += (Effect(COUNTED_AS, share),) if share != 1.0 else ()
     return Evidence(
         id=f"origin.{test_name(subject, test.name)}/{subject.identity}",
         wing=Wing.ORIGIN,
@@ -165,7 +173,7 @@ def _applied(subject: Subject, test: ExactTest, outcome: Outcome, log_e: float, 
         expected=outcome.expected,
         n=outcome.n,
         log10_e=log_e / evalues.LOG10,
-        effect=effects + ((Effect("pairs_averaged", pairs),) if pairs > 1 else ()),
+        effect=effects,
         rests_on=subject.rests_on,
         label_set=label_set(subject),
         symmetry=str(subject.symmetry),

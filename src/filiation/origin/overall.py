@@ -38,12 +38,19 @@ _INHERITED = (Relation.COMMON_ORIGIN, Relation.SHARED_PARTS, Relation.NONE_FOUND
 _SHARED = (Relation.COMMON_ORIGIN, Relation.SHARED_PARTS, Relation.SHARED_INITIALISATION)
 
 
-def over_components(findings: Mapping[str, Finding], components: Sequence[str]) -> Finding:
+def over_components(
+    findings: Mapping[str, Finding], components: Sequence[str], spare: Sequence[str] = ()
+) -> Finding:
     """Return one finding for a whole model of several components (towers).
 
     When some components share an origin and others (of the suspect) do not, the models share parts. E-values of
     components are averaged, not multiplied: towers may have begun as copies of one another (dual encoders, decoders
     made from encoders), and no self-test looks across them.
+
+    Args:
+        findings: of each component that was examined.
+        components: all of the suspect.
+        spare: those that a loader would not read: beside a common origin of all others they change nothing.
     """
     testable = {c: f for c, f in findings.items() if f.relation is not Relation.CANNOT_TEST}
     if not testable:
@@ -53,12 +60,18 @@ def over_components(findings: Mapping[str, Finding], components: Sequence[str]) 
         return next(iter(testable.values()))
     logs = [(f.log10_e or 0.0) * evalues.LOG10 for f in testable.values()]
     together = evalues.log_mean(logs)
-    relations = {f.relation for f in testable.values()}
+    read = {c: f for c, f in testable.items() if c not in spare}
+    wanted = [c for c in components if c != "projector" and c not in spare]
+    if {f.relation for f in read.values()} != {Relation.COMMON_ORIGIN}:
+        read, wanted = testable, [c for c in components if c != "projector"]
+    relations = {f.relation for f in read.values()}
     top = min(relations, key=RANK.index)
-    alone = len(relations) > 1 or len(testable) < len([c for c in components if c != "projector"])
+    alone = len(relations) > 1 or len(read) < len(wanted)
     relation = Relation.SHARED_PARTS if alone and top in _SHARED else top
-    reasons = tuple(dict.fromkeys(r for f in testable.values() for r in f.reasons))
-    relation, reasons = _above_its_line(relation, reasons, together / evalues.LOG10)
+    # The relation's own reasons come first: the verdict prints the first one beside it.
+    ranked = sorted(read.values(), key=lambda f: RANK.index(f.relation))
+    reasons = tuple(dict.fromkeys(r for f in ranked for r in f.reasons))
+    relation, reasons = above_its_line(relation, reasons, together / evalues.LOG10)
     return Finding(
         relation,
         together / evalues.LOG10,
@@ -100,7 +113,7 @@ def word_verdict(
             notes,
         )
     log10_e = _paid(finding.log10_e, candidates)
-    relation, reasons = _above_its_line(finding.relation, finding.reasons, log10_e)
+    relation, reasons = above_its_line(finding.relation, finding.reasons, log10_e)
     return Verdict(
         relation,
         log10_e,
@@ -114,7 +127,7 @@ def word_verdict(
     )
 
 
-def _above_its_line(
+def above_its_line(
     relation: Relation, reasons: tuple[str, ...], log10_e: float | None
 ) -> tuple[Relation, tuple[str, ...]]:
     """Return the relation that an e-value carries after it was divided or averaged, with its reasons."""
@@ -176,6 +189,7 @@ def _effects(history: History) -> tuple[Effect, ...]:
         ("gain_correlation", history.gain_correlation),
         ("gains_in_place", history.gains_in_place),
         ("weight_cosine", history.weight_cosine),
+        ("reading_correlation", history.reading_correlation),
         ("partners_agree", history.partners_agree),
         ("channels_stand_out", history.channels_stand_out),
     )

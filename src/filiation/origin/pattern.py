@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from filiation.origin.units import Floats, Integers, Units
+from filiation.origin.units import Doubles, Floats, Integers, Units
 
 #: z at which a pattern counts as found. Far out, because similarities are not normal.
 PATTERN_Z = 7.0
@@ -23,6 +23,8 @@ _SKETCH = 64
 #: p-value at which a trend along the index counts as found.
 TREND_P = 1e-6
 _AMONG = 128
+#: Difference, relative to the largest, below which quantities are equal: some roundings of float32.
+_ROUNDING = 1e-6
 
 
 def order_is_arbitrary(units: Units) -> bool:
@@ -136,10 +138,23 @@ def _trend_p_value(position: Integers, size: Floats) -> float:
 
     Own arithmetic: importing scipy.stats takes longer than a whole comparison of small models.
     """
-    n = len(size)
-    ranks = np.argsort(np.argsort(size, kind="stable"), kind="stable").astype(np.float64)
-    order = np.argsort(np.argsort(position, kind="stable"), kind="stable").astype(np.float64)
-    if size.max() == size.min():
+    ranks, order = _ranks(size), _ranks(position)
+    if np.ptp(ranks) == 0 or np.ptp(order) == 0:
         return 1.0
     rho = float(np.corrcoef(ranks, order)[0, 1])
-    return math.erfc(abs(rho) * math.sqrt(n - 1) / math.sqrt(2.0))
+    return math.erfc(abs(rho) * math.sqrt(len(size) - 1) / math.sqrt(2.0))
+
+
+def _ranks(values: Floats | Integers) -> Doubles:
+    """Return ranks, one rank for values that differ by no more than rounding (their mean one).
+
+    Told apart in stored order, equal values would follow the positions: units scaled to one length are no pattern.
+    """
+    order = np.argsort(values, kind="stable")
+    ascending = values[order].astype(np.float64)
+    apart = np.diff(ascending) > _ROUNDING * np.abs(values).max(initial=0)
+    group = np.concatenate([[0], np.cumsum(apart)])
+    mean = np.bincount(group, np.arange(len(values))) / np.bincount(group)
+    ranks = np.empty(len(values))
+    ranks[order] = mean[group]
+    return ranks

@@ -10,7 +10,7 @@ from filiation.origin.pairing import Plan, TokenRows
 
 
 def shared_tokens(suspect: Anatomy, candidate: Anatomy, plan: Plan) -> TokenRows | None:
-    """Return the shared tokens: by string where both tokenizers are there, else by equal ids.
+    """Return the shared tokens: by string where both tokenizers are there and can be afforded, else by equal ids.
 
     None where a model has no token embeddings.
     """
@@ -20,12 +20,22 @@ def shared_tokens(suspect: Anatomy, candidate: Anatomy, plan: Plan) -> TokenRows
     same = np.arange(min(rows_s, rows_c))
     if plan.frugal and rows_s == rows_c:  # megabytes of tokenizer buy nothing when the tables have one size
         return TokenRows(same, same, by_string=False)
+    if not all(_affordable(model, plan) for model in (suspect, candidate)):
+        return TokenRows(same, same, by_string=False)
     mine, theirs = vocabulary.read(suspect.checkpoint), vocabulary.read(candidate.checkpoint)
     if mine is not None and theirs is not None:
         ids_s, ids_c = vocabulary.shared_rows(mine, theirs)
         keep = (ids_s < rows_s) & (ids_c < rows_c)
         return TokenRows(ids_s[keep], ids_c[keep], by_string=True)
     return TokenRows(same, same, by_string=False)
+
+
+def _affordable(model: Anatomy, plan: Plan) -> bool:
+    """Return whether the files beside the weights, the tokenizer's among them, can be read inside the budget."""
+    opened = model.checkpoint
+    weights = {info.file for info in opened.tensors.values()}
+    beside = sum(f.size for f in opened.files if f.name not in weights)
+    return plan.budget is None or opened.kept or opened.bytes_read + beside <= plan.budget
 
 
 def _rows(model: Anatomy) -> int:

@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from filiation.evidence import Relation
 from filiation.origin import evalues
 from filiation.origin.examine import Examination, Stage
-from filiation.origin.history import History, Shared
+from filiation.origin.history import WEIGHT_COSINE, History, Shared
 from filiation.origin.labelset import Tested, combine
 from filiation.origin.partners import STAND_OUT
 
 DECIDE_AT = 6.0
 SUGGEST_AT = 2.0
+#: Cosine of matched weights from which a few layers are copies: a shared start of 25 training steps leaves .95.
+COPIED = 0.98
 EMBEDDINGS, RESIDUAL = "token embeddings", "residual"
 _OF_EMBEDDINGS = (f": {EMBEDDINGS}", f": {RESIDUAL}")
 #: Why agreeing labels are no finding: somebody may have arranged them.
@@ -57,21 +59,42 @@ def judge(examination: Examination, history: History | None) -> Finding:
     # A layer is named only where the blocks together carry: one of many layers reaches three bans by chance.
     carrying = carrying if blocks >= DECIDE_AT else []
     spread = blocks >= DECIDE_AT and not carrying
-    scope = _scope(examination.component, stage, carrying, residual, spread=spread)
-    doubt = None if stage.covers_half() else _doubt(scope, history)
+    held = carrying if history is None else held_layers(carrying, history)
+    scope = _scope(examination.component, stage, held, residual, spread=spread)
+    doubt = None if _covers(stage, held) else _doubt(scope, history)
     if doubt:
         # The columns' numbers agree and what they hold does not: whoever has both files can do that.
         scope = tuple(part for part in scope if not part.endswith(_OF_EMBEDDINGS))
-    if stage.covers_half() and blocks >= DECIDE_AT and _enough_label_sets(stage, residual):
+    if _covers(stage, held) and blocks >= DECIDE_AT and _enough_label_sets(stage, held, residual):
         relation, reasons = _of_wholes(history)
     else:
-        told = ("blocks_only_together",) if spread else _why_parts(stage, residual, carrying)
+        told = ("blocks_only_together",) if spread else _why_parts(stage, residual, held)
         relation, reasons = _of_parts(told, scope, history if carrying or spread else None)
         if doubt and not (carrying or spread):
             relation, reasons = Relation.SUGGESTIVE, (doubt,)
     if relation is Relation.COMMON_ORIGIN:
         scope = (examination.component,)
-    return Finding(relation, log10_e, scope, reasons, len(carrying), tested)
+    if len(held) < len(carrying) and relation is not Relation.SUGGESTIVE:
+        reasons = (*reasons, SUSPENDED[Shared.LABELS_ONLY])
+    if "attention_only" in reasons:
+        return Finding(
+            relation, log10_e, scope, reasons, 0, 0
+        )  # no share of layers: half of each is somebody else's
+    return Finding(relation, log10_e, scope, reasons, len(held), tested)
+
+
+def held_layers(carrying: Sequence[int], history: History) -> list[int]:
+    """Return the layers whose labels agree and whose contents do too; all, where no layer's contents tell.
+
+    A shared initialisation leaves labels on contents that have grown apart: then labels are all that is spoken of.
+    """
+    held = [i for i in carrying if history.alike(i)]
+    return held or ([] if history.shared in SUSPENDED else list(carrying))
+
+
+def _covers(stage: Stage, layers: Sequence[int]) -> bool:
+    """Return whether these are at least half of the layers that were looked at."""
+    return stage.considered > 0 and 2 * len(layers) >= stage.considered
 
 
 def without_labels(finding: Finding) -> Finding:
@@ -91,7 +114,7 @@ def _of_wholes(history: History | None) -> Told:
     """Return the relation of models whose residual channels and blocks agree."""
     if history is None or history.shared is Shared.UNKNOWN:
         return Relation.SHARED_PARTS, ("history_not_measured",)
-    return _unless_trained(history) or (Relation.COMMON_ORIGIN, ())
+    return _attention_alone(history) or _unless_trained(history) or (Relation.COMMON_ORIGIN, ())
 
 
 def _doubt(scope: Sequence[str], history: History | None) -> str | None:
@@ -110,13 +133,28 @@ def _of_parts(reasons: tuple[str, ...], scope: tuple[str, ...], history: History
     Args:
         history: of the blocks that agree; None where none do.
     """
+    if history is not None and history.shared in SUSPENDED and (not scope or reasons == ("gains_only",)):
+        return Relation.SUGGESTIVE, (SUSPENDED[history.shared],)
     if not scope:
         # Together the label sets pass the line, and none does by itself: no part can be named.
         return Relation.SUGGESTIVE, ("no_part_by_itself",)
     if reasons == ("gains_only",):
         # Norm gains can be copied in seconds, to frame a model: alone they carry no verdict.
         return Relation.SUGGESTIVE, reasons
-    return (history and _unless_trained(history)) or (Relation.SHARED_PARTS, reasons)
+    if history is None:
+        return Relation.SHARED_PARTS, reasons
+    if history.shared is Shared.INITIALISATION and (history.weight_cosine or 0.0) >= COPIED:
+        # A few layers alike to the last digits are copies, whatever their gains.
+        return Relation.SHARED_PARTS, reasons
+    return _attention_alone(history) or _unless_trained(history) or (Relation.SHARED_PARTS, reasons)
+
+
+def _attention_alone(history: History) -> Told | None:
+    """Return the relation where value channels hold the same and feed-forward networks do not; None elsewhere."""
+    alike = [i for i in {*history.contents, *history.values} if history.alike(i)]
+    if alike and all(history.contents.get(i, 0.0) < WEIGHT_COSINE for i in alike):
+        return Relation.SHARED_PARTS, ("attention_only",)
+    return None
 
 
 def _unless_trained(history: History) -> Told | None:
@@ -132,11 +170,11 @@ def _bans(tested: Sequence[Tested]) -> float:
     return combine(tested) / evalues.LOG10
 
 
-def _enough_label_sets(stage: Stage, residual: float) -> bool:
+def _enough_label_sets(stage: Stage, held: Sequence[int], residual: float) -> bool:
     """Return whether the residual channels agree too, or their labels are gone and several layers agree."""
     if residual >= DECIDE_AT:
         return True
-    return stage.pairing.basis != "identity" and len(stage.carrying()) >= 2
+    return stage.pairing.basis != "identity" and len(held) >= 2
 
 
 def _scope(
@@ -171,6 +209,6 @@ def _why_parts(stage: Stage, residual: float, carrying: Sequence[int]) -> tuple[
     views = {t.subject.detail for t in stage.residual if t.applied and t.log10_e >= DECIDE_AT}
     if not carrying:
         return ("gains_only",) if views == {"gains"} else ("residual_only",)
-    if not stage.covers_half():
+    if not _covers(stage, carrying):
         return ("less_than_half_of_layers",)
     return ("one_label_set_only",) if residual < DECIDE_AT else ("blocks_too_weak",)

@@ -12,6 +12,9 @@ from typing import Any, cast
 
 from filiation.evidence import Derivation, Relation, Report, Verdict, plain
 
+#: Cosine of matched weights from which on contents are said to agree: the line of shared training.
+CONTENTS_AGREE = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class LayerMap:
@@ -181,8 +184,15 @@ def inheritance(report: Report) -> tuple[Inherited, ...]:
 
 
 def _state(row: Mapping[str, Any]) -> str:
-    """A part whose units all agree was not refuted: where they are too few to decide, that is what is said."""
+    """Return what is said of a cell.
+
+    A part whose units all agree was not refuted: where they are too few to decide, that is what is said. Labels can be
+    arranged: a part is called inherited only where what it holds was seen to agree too.
+    """
     state = str(row.get("state", "not_tested"))
+    if state == "inherited":
+        cosine = row.get("cosine")
+        return state if cosine is not None and cosine >= CONTENTS_AGREE else "labels_agree"
     all_agree = bool(row.get("n")) and row.get("matched") == row.get("n")
     return "undecided" if state == "not_found" and all_agree else state
 

@@ -12,8 +12,6 @@ from filiation.report.sentences import (
     KINDS,
     canonical,
     expected_text,
-    form_of,
-    is_counted,
     is_likeness,
     kind_of,
     limit_text,
@@ -93,30 +91,9 @@ class KindGroup:
         return sum(len(test.rows) for test in self.tests)
 
     @property
-    def strongest(self) -> tuple[TestGroup, ...]:
-        """Of the tests that read the same labels, the one that found most; tests that count units come first.
-
-        The verdict averages them: listing each test and stage would say one thing several times.
-        """
-        best: dict[tuple[str, str | None, bool, bool], TestGroup] = {}
-        for test in sorted(self.tests, key=lambda t: not is_counted(form_of(t.test))):
-            reads = "sign" if "_sign" in test.test else "order"
-            key = (reads, test.detail, test.together is None, _is_basis_free(test))
-            held = best.get(key)
-            if held is None or _stronger(test, held):
-                best[key] = test
-        return tuple(best.values())
-
-
-def _is_basis_free(test: TestGroup) -> bool:
-    """Whether a group is of the stage that describes units by one another, which reads other values."""
-    return parameters(test.rows[0].evidence)[0].get("stage") == "basis_free"
-
-
-def _stronger(test: TestGroup, held: TestGroup) -> bool:
-    """Whether to show ``test`` instead: a later stage that found as much, or another kind that found clearly more."""
-    mine, other = test.together or 0.0, held.together or 0.0
-    return other < STRONG and mine >= other + (0.0 if form_of(test.test) == form_of(held.test) else 1.0)
+    def without_sum(self) -> tuple[TestGroup, ...]:
+        """The tests whose finding is no amount of evidence, and so enters no sum: traces of training."""
+        return tuple(test for test in self.tests if test.together is None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,13 @@ from filiation.report.draw.curves import curve, strip
 from filiation.report.draw.heatmap import heatmap
 from filiation.report.draw.inheritance import inheritance_map
 from filiation.report.extras import Inherited, LayerMap
+from filiation.report.groups import strength
 from filiation.report.mapping import by_component, path_text, summary
 from filiation.report.sentences import (
     role_name,
 )
 from filiation.report.story import Story, paired, tell
+from filiation.report.sums import lines
 from filiation.report.wording import Phrases
 
 NAME = "html"
@@ -51,6 +53,8 @@ def render(report: Report, phrases: Phrases, custody: Custody | None = None) -> 
         curves=[(drawn.number, Markup(curve(drawn, phrases))) for drawn in story.curves],
         strips=[_strip(likeness, phrases) for likeness in story.likeness],
         legend=legend(phrases),
+        strength=strength,
+        lines=lambda total: lines(phrases, total, story.sums),  # pyright: ignore[reportUnknownLambdaType]
         deltas=story.deltas[:_MAX_DELTAS],
         deltas_left=max(len(story.deltas) - _MAX_DELTAS, 0),
         role_name=lambda role: role_name(phrases, role) if role else numbers.MISSING,  # pyright: ignore[reportUnknownLambdaType]

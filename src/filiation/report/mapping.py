@@ -8,15 +8,19 @@ from filiation.report import numbers
 from filiation.report.extras import Inherited, LayerMap
 from filiation.report.wording import Phrases
 
+#: States of a part whose labels agree.
+CARRIES = ("inherited", "labels_agree")
+
 
 def summary(cells: Iterable[Inherited], phrases: Phrases) -> str:
-    """Return how many parts were found inherited, of how many that were tested."""
+    """Return in how many parts the labels agree, and the contents too, of how many that were tested."""
     states = [c.state for c in cells]
-    open_ = sum(state not in ("inherited", "not_found") for state in states)
+    open_ = sum(state not in (*CARRIES, "not_found") for state in states)
     return phrases.say(
         "ui",
         "inheritance_summary",
-        inherited=numbers.count(states.count("inherited")),
+        inherited=numbers.count(sum(state in CARRIES for state in states)),
+        contents=numbers.count(states.count("inherited")),
         tested=numbers.count(len(states) - open_),
         untested=numbers.count(open_),
     )

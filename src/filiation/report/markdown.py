@@ -7,11 +7,13 @@ from collections.abc import Iterable, Sequence
 
 from filiation.evidence import Report
 from filiation.report import numbers
+from filiation.report.answers import Answer
 from filiation.report.custody import Custody
 from filiation.report.figures import Figures
 from filiation.report.groups import KindGroup
 from filiation.report.mapping import path_text, summary_by_component
-from filiation.report.story import Answer, Story, paired, tell
+from filiation.report.story import Story, paired, tell
+from filiation.report.sums import Sum, lines
 from filiation.report.wording import Phrases
 
 NAME = "markdown"
@@ -33,8 +35,10 @@ def render(report: Report, phrases: Phrases, custody: Custody | None = None) -> 
         blocks += _answer(answer, phrases)
     blocks += [f"## {say('models')}", *_models(story)]
     blocks += [f"## {say('evidence')}"] if story.groups or story.likeness else []
+    for total in story.sums:
+        blocks += _sum(total, story, phrases)
+    blocks += [safe(say("log10_e_plain")), safe(say("log10_e_sum"))] if story.sums else []
     blocks += [_group(group, story, phrases) for group in story.groups]
-    blocks += [safe(say("log10_e_plain")), safe(say("log10_e_sum"))] if story.groups else []
     blocks += _likeness(story, phrases)
     blocks += _maps(story, phrases)
     blocks += _happened(story, phrases)
@@ -88,6 +92,23 @@ def _models(story: Story) -> list[str]:
         block
         for model in (story.suspect, *story.candidates)
         for block in (f"### {safe(model.heading)}", _facts(model.facts))
+    ]
+
+
+def _sum(total: Sum, story: Story, phrases: Phrases) -> list[str]:
+    """The rows of one component, and how they make its combined evidence."""
+    head = [phrases.say("ui", key) for key in ("test", "finding", "log10_e")]
+    comma = phrases.say("ui", "list_semicolon")
+    rows = [
+        (row.name, comma.join(row.found) + (f" ({row.each})" if row.each else ""), row.figure)
+        for row in total.rows
+    ]
+    name = _of(phrases.name("component", total.component), total.candidate, story)
+    several = len(story.sums) > 1
+    return [
+        f"### {safe(name)}" if several else "",
+        _table(head, rows),
+        _items(lines(phrases, total, story.sums)),
     ]
 
 
@@ -178,7 +199,7 @@ def _reproduce(story: Story, phrases: Phrases) -> list[str]:
     versions = ", ".join(f"{name} {value}" for name, value in story.versions)
     return [
         f"## {safe(phrases.say('ui', 'reproduce'))}",
-        "```console\n" + story.command.replace("`", "'") + "\n```",
+        f"```console\n{story.command}\n```",  # quoted so that it holds no backtick
         _facts(
             (
                 (phrases.say("ui", "bytes_read"), story.bytes_read),

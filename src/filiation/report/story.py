@@ -5,53 +5,26 @@ A renderer decides how things look. It words nothing: all sentences are made her
 
 from __future__ import annotations
 
-import re
-import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from filiation.evidence import Relation, Report, Verdict, plain
 from filiation.report import extras
+from filiation.report.answers import Answer, word_answer
 from filiation.report.beside import Likeness, likeness
-from filiation.report.figures import Figures, figures, value_text
+from filiation.report.command import command_line
+from filiation.report.figures import Figures, value_text
 from filiation.report.groups import KindGroup, Untested, groups, untested
 from filiation.report.measured import measured
 from filiation.report.models import ModelView, model_view
-from filiation.report.numbers import MISSING, bans, bound, clean, share, size
+from filiation.report.numbers import MISSING, bans, clean, size
 from filiation.report.sentences import (
     limit_text,
-    reason_text,
     role_name,
 )
+from filiation.report.sums import Sum, sums
 from filiation.report.wording import Phrases
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One derivation: what happened and its numbers."""
-
-    kind: str
-    name: str
-    text: str
-    figures: Figures
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The verdict on one candidate, worded."""
-
-    relation: str
-    name: str
-    sentence: str
-    means: str
-    bound: str | None
-    bound_meaning: str
-    names_bound: bool
-    facts: Figures
-    steps: tuple[Step, ...]
-    notes: tuple[str, ...]
-    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +46,7 @@ class Story:
     answers: tuple[Answer, ...]
     suspect: ModelView
     candidates: tuple[ModelView, ...]
+    sums: tuple[Sum, ...]
     groups: tuple[KindGroup, ...]
     cannot_show: tuple[str, ...]
     likeness: tuple[Likeness, ...]
@@ -112,7 +86,10 @@ def tell(report: Report, phrases: Phrases) -> Story:
     return Story(
         language=phrases.language,
         title=phrases.say("ui", "title", suspect=names[0], candidate=_joined(phrases, names[1:])),
-        answers=tuple(_answer(phrases, v, names, first=not n) for n, v in enumerate(verdicts(report))),
+        answers=tuple(
+            word_answer(phrases, v, names, _rank_note(phrases, candidates, first=not n), _tensors(suspect))
+            for n, v in enumerate(verdicts(report))
+        ),
         suspect=model_view(phrases, suspect, phrases.say("ui", "suspect"), names[0]),
         candidates=tuple(
             model_view(
@@ -124,11 +101,12 @@ def tell(report: Report, phrases: Phrases) -> Story:
             )
             for n, c in enumerate(candidates, 1)
         ),
+        sums=sums(phrases, report.evidence),
         groups=grouped,
         cannot_show=tuple(dict.fromkeys(k for g in grouped for t in g.tests for k in t.cannot_show)),
         likeness=likeness(phrases, report.evidence, report.validation),
         maps=extras.layer_maps(report),
-        inheritance=extras.inheritance(report),
+        inheritance=_inheritance(report),
         curves=extras.curves(report),
         deltas=extras.deltas(report),
         architecture=_architecture(report, phrases),
@@ -166,134 +144,62 @@ def _joined(phrases: Phrases, names: Sequence[str]) -> str:
 
 def _same_files(candidates: Sequence[Mapping[str, Any]], number: int, phrases: Phrases) -> tuple[str, ...]:
     """Return the headings of earlier candidates that are the same files at another place."""
-    mine = candidates[number]
-    files = cast("Sequence[Mapping[str, Any]]", mine.get("files") or ())
-    if not files or not all(f.get("sha256") for f in files):
-        return ()
+    mine = _pinned(candidates[number])
     return tuple(
         _candidate_heading(phrases, n, len(candidates))
         for n, other in enumerate(candidates[:number], 1)
-        if other.get("digest") == mine.get("digest")
+        if mine is not None and _pinned(other) == mine
     )
+
+
+def _pinned(model: Mapping[str, Any]) -> str | None:
+    """Return the digest of a model all of whose files were hashed: equal ones are the same files. Else None."""
+    files = cast("Sequence[Mapping[str, Any]]", model.get("files") or ())
+    return str(model.get("digest")) if files and all(f.get("sha256") for f in files) else None
+
+
+def _tensors(model: Mapping[str, Any]) -> int:
+    """Return how many tensors a model has."""
+    return sum(cast("Mapping[str, int]", model.get("dtypes") or {}).values())
+
+
+def _inheritance(report: Report) -> tuple[extras.Inherited, ...]:
+    """Return the inheritance map; what a derivation names as not from the candidate is not called inherited in it."""
+    foreign = {(v.candidate, layer) for v in verdicts(report) for layer in _foreign(v)}
+    return tuple(
+        replace(cell, state="labels_agree")
+        if cell.state == "inherited" and (cell.candidate, cell.layer) in foreign
+        else cell
+        for cell in extras.inheritance(report)
+    )
+
+
+def _foreign(verdict: Verdict) -> set[int]:
+    """Return the layers that the derivation names, wholly or in part, as not from the candidate."""
+    named = (
+        value
+        for step in verdict.derivation
+        if step.kind == "grafted"
+        for key, value in step.numbers.items()
+        if key == "foreign" or key.startswith("foreign_")
+    )
+    return {n for value in named if isinstance(value, list | tuple) for n in value if isinstance(n, int)}
 
 
 def _candidate_heading(phrases: Phrases, number: int, total: int) -> str:
     return phrases.say("ui", "candidate") if total == 1 else phrases.say("ui", "candidate_n", n=number)
 
 
-def _answer(phrases: Phrases, verdict: Verdict, names: tuple[str, ...], *, first: bool) -> Answer:
-    relation = str(verdict.relation)
-    number = verdict.candidate + 1
-    scope = scope_text(phrases, verdict.scope)
-    values = {
-        "suspect": names[0],
-        "candidate": names[number] if number < len(names) else phrases.say("ui", "candidate_short"),
-        "bound": bound(verdict.log10_e),
-        "scope": scope or phrases.say("ui", "parts_found"),
-    }
-    return Answer(
-        relation=relation,
-        name=phrases.name("relation", relation),
-        sentence=phrases.say("relation", relation, "sentence", **values),
-        means=phrases.find("relation", relation, "means") or "",
-        bound=None if verdict.log10_e is None else bound(verdict.log10_e),
-        bound_meaning=_bound_meaning(phrases, verdict),
-        names_bound=_names_bound(verdict),
-        facts=_answer_facts(phrases, verdict, scope),
-        steps=tuple(_step(phrases, d.kind, _with_names(d.numbers, names)) for d in verdict.derivation),
-        notes=(*_rank_note(phrases, len(names) - 1, first=first), *_notes(phrases, verdict)),
-        verdict=verdict,
-    )
-
-
-def _rank_note(phrases: Phrases, candidates: int, *, first: bool) -> tuple[str, ...]:
+def _rank_note(phrases: Phrases, candidates: Sequence[Mapping[str, Any]], *, first: bool) -> tuple[str, ...]:
     """Say what a figure is worth where there are several candidates: only the first is paid for by their number."""
-    if candidates < 2:
+    count = len(candidates)
+    if count < 2:
         return ()
-    return (phrases.say("ui", "of_several" if first else "by_itself", count=candidates),)
-
-
-def _notes(phrases: Phrases, verdict: Verdict) -> tuple[str, ...]:
-    """Why it is this relation and no stronger one, then the walk's notes."""
-    why = [reason_text(phrases, verdict.reason)] if verdict.reason and verdict.log10_e is not None else []
-    if verdict.relation is Relation.NONE_FOUND and verdict.reason == "no_test_rejected":
-        why = []  # what the meaning of the bound says already
-    return tuple(dict.fromkeys([*why, *(limit_text(phrases, note) for note in verdict.notes)]))
-
-
-def _with_names(numbers: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, Any]:
-    """Weights of a merge are kept by the candidates' numbers; a reader wants their names."""
-    weights = numbers.get("weights")
-    if not isinstance(weights, Mapping):
-        return numbers
-    by_number = cast("Mapping[str, Any]", weights)
-    named = {
-        names[int(k) + 1] if k.isdigit() and int(k) + 1 < len(names) else k: v for k, v in by_number.items()
-    }
-    return {**numbers, "weights": named}
-
-
-def _names_bound(verdict: Verdict) -> bool:
-    """Whether there is a bound that says something: "at most 1" is noise to whoever reads it."""
-    return verdict.log10_e is not None and verdict.log10_e > 0 and verdict.relation is not Relation.NONE_FOUND
-
-
-def _bound_meaning(phrases: Phrases, verdict: Verdict) -> str:
-    """What 1/e means and does not mean: it must stand beside the number."""
-    if verdict.log10_e is None:
-        if not verdict.reason:
-            return ""
-        return phrases.say("bound", "undefined", reason=reason_text(phrases, verdict.reason))
-    if not _names_bound(verdict):
-        return phrases.say("bound", "none")
-    meaning = phrases.say("bound", "meaning", bound=bound(verdict.log10_e))
-    return phrases.say("ui", "sentence_join").join((meaning, phrases.say("bound", "not_meaning")))
-
-
-def _answer_facts(phrases: Phrases, verdict: Verdict, scope: str) -> Figures:
-    facts: list[tuple[str, str]] = []
-    if verdict.log10_e is not None:
-        key = "strength_value" if _names_bound(verdict) else "strength_none"
-        value = phrases.say("ui", key, bans=bans(verdict.log10_e), bound=bound(verdict.log10_e))
-        facts.append((phrases.say("ui", "strength"), value))
-    if verdict.inherited_share is not None:
-        facts.append((phrases.say("ui", "inherited_share"), share(verdict.inherited_share)))
-    if scope:
-        facts.append((phrases.say("ui", "scope"), scope))
-    return tuple(facts)
-
-
-def scope_text(phrases: Phrases, scope: Sequence[str]) -> str:
-    """Return the wording of ``verdict.scope``: entries such as ``language: layers 0-3`` or ``vision``.
-
-    The component is named only where it is not the language model alone.
-    """
-    entries = [(head, rest) if rest else (None, head) for head, _, rest in (s.partition(": ") for s in scope)]
-    alone = {head for head, _ in entries} <= {None, "language"}
-    texts: list[str] = []
-    for component, what in entries:
-        text = _scope_entry(phrases, what)
-        if component and not alone:
-            text = phrases.say("ui", "label_colon", label=phrases.name("component", component), value=text)
-        texts.append(text)
-    return phrases.say("ui", "list_comma").join(texts)
-
-
-def _scope_entry(phrases: Phrases, what: str) -> str:
-    if layers := re.fullmatch(r"layers?[ =]+([\d,\s–-]+)", what):
-        return phrases.say("scope", "layers", layers=layers[1].strip().replace("-", "–"))
-    return phrases.resolve(what.replace(" ", "_"), "scope", "role", "component") or clean(what).replace(
-        "_", " "
-    )
-
-
-def _step(phrases: Phrases, kind: str, numbers: Mapping[str, Any]) -> Step:
-    return Step(
-        kind=kind,
-        name=phrases.name("derivation", kind),
-        text=phrases.find("derivation", kind, "text") or "",
-        figures=figures(phrases, numbers),
-    )
+    if not first:
+        return (phrases.say("ui", "by_itself"),)
+    distinct = len({_pinned(c) or f"#{n}" for n, c in enumerate(candidates)})
+    key = "of_several" if distinct == count else "of_several_copies"
+    return (phrases.say("ui", key, count=count, distinct=distinct),)
 
 
 def _tool(report: Report) -> Figures:
@@ -332,18 +238,6 @@ def _architecture(report: Report, phrases: Phrases) -> Mapping[str, tuple[str, .
         "removed": tuple(part(r) for r in found.get("removed") or ()),
         "changed": changed,
     }
-
-
-def command_line(report: Report) -> str:
-    """Return the one command that makes this report again."""
-    command = cast("Mapping[str, Any]", plain(report.command))
-    words = ["filiation", str(command.get("name") or "compare"), str(command.get("suspect") or "")]
-    words += [str(c) for c in command.get("candidates") or ()]
-    words += ["--full"] if command.get("full") else []
-    for option in ("budget", "base"):
-        if command.get(option) is not None:
-            words += [f"--{option}", str(command[option])]
-    return " ".join(shlex.quote(clean(word)) for word in words if word)
 
 
 def _seeds(report: Report, phrases: Phrases) -> str:

@@ -15,14 +15,16 @@ from rich.text import Text
 
 from filiation.evidence import Relation, Report
 from filiation.report import numbers
+from filiation.report.answers import Answer
 from filiation.report.custody import Custody
 from filiation.report.draw.bands import EDGES, band
 from filiation.report.extras import LayerMap
 from filiation.report.figures import Figures
 from filiation.report.flow import Flow
-from filiation.report.groups import KindGroup, TestGroup
+from filiation.report.groups import KindGroup, strength
 from filiation.report.mapping import path_text, summary_by_component
-from filiation.report.story import Answer, Story, paired, tell
+from filiation.report.story import Story, paired, tell
+from filiation.report.sums import Sum, lines
 from filiation.report.wording import Phrases
 
 NAME = "terminal"
@@ -179,16 +181,17 @@ def _models(story: Story, phrases: Phrases) -> RenderableType:
 
 def _evidence(story: Story, phrases: Phrases) -> RenderableType:
     parts: list[RenderableType] = []
-    if story.groups:
-        head = [phrases.say("ui", "test"), phrases.say("ui", "finding"), phrases.say("ui", "log10_e_ascii")]
-        shown = [(group, group.strongest) for group in story.groups]
-        several = len(story.candidates) > 1
-        rows = [row for group, tests in shown for row in _group_rows(group, tests, several=several)]
-        left = sum(len(group.tests) - len(tests) for group, tests in shown)
-        notes = [phrases.say("ui", "log10_e_plain"), phrases.say("ui", "log10_e_sum")]
-        notes += [phrases.say("ui", "rows_left", count=left)] if left else []
-        shown_below = [Text(""), *(Flow(note) for note in notes)]
-        parts.append(section(phrases.say("ui", "evidence"), table(head, rows, right=1), *shown_below))
+    for total in story.sums:
+        parts.append(_sum(total, story, phrases))
+    rows = [row for group in story.groups for row in _other_rows(group, story)]
+    if rows:
+        head = [phrases.say("ui", "test"), phrases.say("ui", "finding")]
+        parts.append(section(phrases.say("kind", "history", "name"), table(head, rows)))
+    if story.sums:
+        notes = ("log10_e_plain", "log10_e_sum", "rows_left")
+        parts.append(
+            Padding(Group(*(Flow(phrases.say("ui", note)) for note in notes), Text("")), (0, 0, 0, 2))
+        )
     if story.likeness:
         head = [phrases.say("ui", "test"), phrases.say("ui", "finding"), phrases.say("ui", "background")]
         rows = [
@@ -209,20 +212,32 @@ def _numbered(name: str, candidate: int, story: Story) -> str:
     return f"{name} [{candidate + 1}]" if len(story.candidates) > 1 else name
 
 
-def _group_rows(
-    group: KindGroup, tests: Iterable[TestGroup], *, several: bool
-) -> Iterable[tuple[str | Text, ...]]:
-    for test in tests:
-        name = Text(test.name)
-        if several:
-            name.append(f" [{group.candidate + 1}]")
+def _sum(total: Sum, story: Story, phrases: Phrases) -> RenderableType:
+    """The rows of one component, and how they make its combined evidence."""
+    words = phrases.say("ui", "evidence")
+    if len({other.component for other in story.sums}) > 1:
+        words = phrases.say(
+            "ui", "label_colon", label=words, value=phrases.name("component", total.component)
+        )
+    head = [phrases.say("ui", "test"), phrases.say("ui", "finding"), phrases.say("ui", "log10_e_ascii")]
+    rows: list[tuple[str | Text, ...]] = []
+    for row in total.rows:
+        found = Flow("\n".join(row.found))
+        if row.each:
+            found.append(f"\n{row.each}", style="dim")
+        style = "bold" if strength(row.log10_e) == "strong" else ""
+        rows.append((row.name, found, Text(row.figure, style=style)))
+    below = [Flow(line) for line in lines(phrases, total, story.sums)]
+    return section(_numbered(words, total.candidate, story), table(head, rows, right=1), Text(""), *below)
+
+
+def _other_rows(group: KindGroup, story: Story) -> Iterable[tuple[str | Text, ...]]:
+    """What enters no sum: traces of training."""
+    for test in group.without_sum:
+        name = Text(_numbered(test.name, group.candidate, story))
         if test.view:
             name.append(f"\n{test.view}", style="dim")
-        found = Flow(test.plain)
-        if test.each:
-            found.append(f"\n{test.each}", style="dim")
-        style = "bold" if test.strength == "strong" else ""
-        yield name, found, Text(test.bans, style=style)
+        yield name, Flow(test.plain)
 
 
 def _maps(story: Story, phrases: Phrases, console: Console) -> RenderableType:

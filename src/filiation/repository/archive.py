@@ -29,17 +29,11 @@ _DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError,
 
 
 def is_archive(path: Path) -> bool:
-    """Tell by the name's ending and the first bytes whether a file is an archive that is opened as a repository.
+    """Tell by the name's ending whether a file is opened as a repository: PyTorch's files are zip archives as well.
 
-    PyTorch's files and others are zip archives as well, so the ending must say so too.
+    One that has the ending and is no archive is damaged, not a repository of one file.
     """
-    name = path.name.lower()
-    try:
-        if name.endswith(_ZIP_ENDINGS):
-            return zipfile.is_zipfile(path)
-        return name.endswith(_TAR_ENDINGS) and tarfile.is_tarfile(path)
-    except OSError:
-        return False
+    return path.name.lower().endswith((*_ZIP_ENDINGS, *_TAR_ENDINGS))
 
 
 def open_archive(path: Path, locator: str) -> Repository:

@@ -62,4 +62,7 @@ def _module(context: Context, claim: Claim) -> RuleResult | None:
     file = f"{target.rpartition('.')[0].replace('.', '/')}.py"
     if any(path == file or path.endswith(f"/{file}") for path in context.repository.files):
         return None
+    notes = set(context.repository.notes)
+    if ("", "listing_incomplete") in notes and (file, "absent") not in notes:  # a repository known by facts
+        return answer("D4", CANNOT_TELL, "reference_unlisted", claim.place, said=claim.text, file=file)
     return answer("D4", CONTRADICTED, "reference_dangling", claim.place, said=claim.text, file=file)

@@ -156,7 +156,7 @@ def _heads(report: AuditReport, phrases: Phrases) -> Figures:
     none = phrases.say("audit", "ui", "traces_none")
     heads = [
         ("traces", semicolon.join(counted) or none),
-        ("tokenizer", phrases.name_at("tokenizer", "relation", str(report.tokenizer.relation))),
+        ("tokenizer", _tokenizer_head(report, phrases)),
         ("code", _code_head(report, phrases)),
         ("claims", _claims_head(report, phrases)),
         ("duties", _rules_head(report, phrases)),
@@ -184,7 +184,15 @@ def _claims_head(report: AuditReport, phrases: Phrases) -> str:
     return phrases.say("ui", "list_semicolon").join(parts)
 
 
+def _tokenizer_head(report: AuditReport, phrases: Phrases) -> str:
+    if not report.tokenizer.comparisons:
+        return phrases.say("audit", "tokenizer", "not_measured")
+    return phrases.name_at("tokenizer", "relation", str(report.tokenizer.relation))
+
+
 def _code_head(report: AuditReport, phrases: Phrases) -> str:
+    if not report.source.files:
+        return phrases.say("audit", "says", "code_none")
     level = phrases.name_at("source", "level", str(report.source.level))
     file = strongest(report)
     if file is None or file.level is Level.SHARES_ANCESTOR:

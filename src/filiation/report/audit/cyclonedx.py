@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from filiation.auditing.records import AuditReport, ParentRecord, RepositoryRecord
+from filiation.disclosure.names import same
+from filiation.errors import FiliationError
 from filiation.evidence import to_json
 from filiation.report.audit.licences import Named, concluded, declared, of_parent
 from filiation.report.audit.story import reason_of
@@ -47,7 +49,28 @@ def render(report: AuditReport, phrases: Phrases, custody: Custody | None = None
         "version": 1,
         "metadata": metadata,
     }
-    return json.dumps(document, sort_keys=True, ensure_ascii=False, indent=2) + "\n"
+    text = json.dumps(document, sort_keys=True, ensure_ascii=False, indent=2) + "\n"
+    _check(text)
+    return text
+
+
+def _check(text: str) -> None:
+    """Hold the document against the published schema, where the extra ``bom`` brings it.
+
+    Raises:
+        FiliationError: it does not fit; that would be a mistake of ours.
+    """
+    try:
+        from cyclonedx.schema import SchemaVersion
+        from cyclonedx.validation.json import JsonStrictValidator
+    except ImportError:
+        return
+    try:
+        fault = JsonStrictValidator(SchemaVersion.V1_7).validate_str(text)
+    except ImportError:  # the validator's own extra is not there
+        return
+    if fault is not None:
+        raise FiliationError("The CycloneDX document does not fit its schema.", reason=clean(fault)[:500])
 
 
 def _model(report: AuditReport, phrases: Phrases) -> Json:
@@ -162,7 +185,8 @@ def _identity(parent: ParentRecord, report: AuditReport) -> Sequence[Json]:
 
 
 def _means(parent: str, reference: str | None, names: dict[str, str]) -> bool:
-    return reference is not None and parent in (reference, names.get(reference), reference.partition("@")[0])
+    """Whether a matched reference is this parent: by the locator, or by the model's name."""
+    return reference is not None and (parent == reference or same(parent, names.get(reference, reference)))
 
 
 def _evidence(report: AuditReport) -> Json:

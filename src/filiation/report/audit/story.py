@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from filiation.auditing.records import AuditReport, ParentRecord, RepositoryRecord
 from filiation.disclosure import RuleResult
+from filiation.evidence import Claim
 from filiation.report.audit import code
 from filiation.report.audit.answer import Answer, answer, names_of
 from filiation.report.audit.tokens import TokenizerView, tokenizer
@@ -25,6 +27,7 @@ _DETAILS = (
 )  # fmt: skip
 _OWED, _OPEN = ("contradicted", "missing"), ("cannot_tell",)
 _MOST_FILES = 3
+_MOST_ALIKE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +116,9 @@ class AuditStory:
 
 def tell(report: AuditReport, phrases: Phrases) -> AuditStory:
     """Word a report."""
-    rules = [(rule, _rule(rule, phrases)) for rule in report.rules]
 
     def of(*statuses: str) -> tuple[RuleRow, ...]:
-        return tuple(row for status in statuses for rule, row in rules if rule.status == status)
+        return tuple(_rules([r for status in statuses for r in report.rules if r.status == status], phrases))
 
     references = report.models.references
     several = len(references) > 1
@@ -132,7 +134,7 @@ def tell(report: AuditReport, phrases: Phrases) -> AuditStory:
             )
             for n, r in enumerate(references, 1)
         ),
-        corpus=tuple((clean(name), clean(fact)) for name, fact in report.source.corpus.items()),
+        corpus=tuple(_release(name, fact) for name, fact in report.source.corpus.items()),
         traces=tuple(_traces(report, phrases)),
         tokenizers=tuple(tokenizer(c, report, phrases) for c in report.tokenizer.comparisons),
         recognised=phrases.say("ui", "list_comma").join(clean(n) for n in report.tokenizer.recognised),
@@ -212,12 +214,30 @@ def _trace(trace: Trace, phrases: Phrases) -> TraceRow:
     )
 
 
+def _release(name: str, fact: str) -> tuple[str, str]:
+    """A release of the corpus: its name with its date, and the digest of what it was built from."""
+    date, _, digest = clean(fact).partition(" ")
+    return f"{clean(name)} ({date})", digest.removeprefix("sha256:")
+
+
 def _claims(report: AuditReport, phrases: Phrases) -> Iterator[tuple[str, str, str]]:
+    """Yield what is said, by subject and file: a list of datasets is one claim to a reader."""
+    grouped: dict[tuple[str, str | None], list[Claim]] = {}
     for claim in report.claims:
-        text = clean(claim.text)
-        if claim.subject == "card_problem":
-            text = worded(phrases, claim.text if "." in claim.text else f"disclosure.problem.{claim.text}")
-        yield phrases.name_at("audit", "claim", claim.subject), text[:300], place(phrases, claim.place)
+        grouped.setdefault((claim.subject, claim.place.file), []).append(claim)
+    for (subject, _), claims in grouped.items():
+        texts = list(dict.fromkeys(_claimed(claim, phrases) for claim in claims))
+        yield (
+            phrases.name_at("audit", "claim", subject),
+            shown(phrases, texts),
+            place(phrases, claims[0].place),
+        )
+
+
+def _claimed(claim: Claim, phrases: Phrases) -> str:
+    if claim.subject == "card_problem":
+        return worded(phrases, claim.text if "." in claim.text else f"disclosure.problem.{claim.text}")
+    return clean(claim.text)[:300]
 
 
 def _parent(found: ParentRecord, report: AuditReport, phrases: Phrases) -> tuple[str, str, str]:
@@ -228,6 +248,30 @@ def _parent(found: ParentRecord, report: AuditReport, phrases: Phrases) -> tuple
     )
     name = release_name(found.name, names_of(report))
     return name, basis + (f" ({place(phrases, found.place)})" if found.place else ""), licences or MISSING
+
+
+def _rules(rules: Sequence[RuleResult], phrases: Phrases) -> Iterator[RuleRow]:
+    """Yield a row for each result; rules that say one thing share a row, and one that says it often is cut short."""
+    rows: dict[tuple[str, ...], RuleRow] = {}
+    often = Counter((r.id, r.reason) for r in rules)
+    seen: Counter[tuple[str, str]] = Counter()
+    for rule in rules:
+        kind = (rule.id, rule.reason)
+        seen[kind] += 1
+        if seen[kind] > _MOST_ALIKE:
+            continue
+        row = _rule(rule, phrases)
+        more = often[kind] - _MOST_ALIKE
+        if seen[kind] == _MOST_ALIKE and more > 0:
+            cut = phrases.say("ui", "more", count=more)
+            row = replace(row, reason=row.reason + phrases.say("ui", "sentence_join") + f"({cut})")
+        key = (row.status, row.reason, row.clause, row.place)
+        known = rows.get(key)
+        same = known is not None and row.id not in known.id.split(", ")
+        rows[key] = (
+            replace(known, id=f"{known.id}, {row.id}", question="") if known and same else known or row
+        )
+    yield from rows.values()
 
 
 def _rule(rule: RuleResult, phrases: Phrases) -> RuleRow:

@@ -82,9 +82,7 @@ def _examined(story: AuditStory, heading: str, corpus: str, phrases: Phrases) ->
         parts += [Text(repository.heading, style="dim"), Padding(facts(repository.facts), (0, 0, 0, 2))]
     if story.corpus:
         parts.append(Text(corpus, style="dim"))
-        parts.append(
-            Padding(bullets(f"{n} ({fact.partition(' ')[0]})" for n, fact in story.corpus), (0, 0, 0, 2))
-        )
+        parts.append(Padding(bullets(name for name, _ in story.corpus), (0, 0, 0, 2)))
     return section(heading, *parts)
 
 

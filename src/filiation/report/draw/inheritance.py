@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from filiation.report.draw import svg
 from filiation.report.extras import Inherited
+from filiation.report.mapping import CARRIES
 from filiation.report.numbers import bans, count
 from filiation.report.sentences import (
     role_name,
@@ -30,8 +31,8 @@ def inheritance_map(cells: Sequence[Inherited], phrases: Phrases) -> str:
     content = [svg.text(_LABELS - 8, line[r] + 15, role_name(phrases, r), "tick", "end") for r in roles]
     content += _ticks(columns, place, width, phrases)
     content += [_cell(c, place[c.layer], line[c.role], width, phrases) for c in cells]
-    inherited = sum(c.state == "inherited" for c in cells)
-    tested = sum(c.state in ("inherited", "not_found") for c in cells)
+    inherited = sum(c.state in CARRIES for c in cells)
+    tested = sum(c.state in (*CARRIES, "not_found") for c in cells)
     label = phrases.say("ui", "inheritance_aria", inherited=inherited, tested=tested)
     size = (_LABELS + len(columns) * width + 12, _TOP + len(roles) * _ROW + 6)
     return svg.picture(*size, label, content, "inheritance")
@@ -52,7 +53,7 @@ def _ticks(
 
 def _cell(cell: Inherited, x: float, y: float, width: float, phrases: Phrases) -> str:
     gap = 1.5 if width >= 10 else 0.5
-    state = cell.state if cell.state in ("inherited", "not_found", "undecided") else "not_tested"
+    state = cell.state if cell.state in (*CARRIES, "not_found", "undecided") else "not_tested"
     drawn = svg.rect(x, y + 2, width - gap, _ROW - 4, f"state {state}", describe(cell, phrases))
     if state == "not_found":
         middle = x + (width - gap) / 2

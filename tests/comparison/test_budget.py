@@ -1,0 +1,60 @@
+"""A byte budget, from opening the files to the last step: nothing is read beyond it, and no byte is charged twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import filiation
+from filiation import checkpoint
+from filiation.evidence import Relation
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "models"
+SUSPECT, CANDIDATE = str(EXAMPLES / "continued"), str(EXAMPLES / "base")
+
+
+def size(folder: str) -> int:
+    return sum(f.stat().st_size for f in Path(folder).iterdir())
+
+
+@pytest.mark.parametrize("budget", [70_000, 150_000, 300_000, 740_000, 752_000, 10**6])
+def test_nothing_is_read_beyond_the_budget(budget: int) -> None:
+    found = filiation.compare(SUSPECT, CANDIDATE, budget=budget)
+    read = [m["bytes_read"] for m in _models(found)]
+    assert max(read) <= budget
+    assert (found.verdict.relation is Relation.COMMON_ORIGIN) == (budget >= 300_000)
+
+
+def test_files_that_fit_are_read_once_and_whole() -> None:
+    everything = filiation.compare(SUSPECT, CANDIDATE)
+    found = filiation.compare(SUSPECT, CANDIDATE, budget=10**6)
+    assert found.verdict == everything.verdict
+    assert [m["bytes_read"] for m in _models(found)] == [size(SUSPECT), size(CANDIDATE)]
+    assert all(f["sha256"] for m in _models(found) for f in m["files"])
+
+
+def test_files_that_do_not_fit_are_not_hashed() -> None:
+    found = filiation.compare(SUSPECT, CANDIDATE, budget=400_000)
+    assert all(f["sha256"] is None and f["not_hashed"] for m in _models(found) for f in m["files"])
+
+
+def _models(found: filiation.Comparison) -> list[dict[str, Any]]:
+    models = found.to_dict()["models"]
+    return [models["suspect"], *models["candidates"]]
+
+
+def test_what_is_kept_is_the_same_as_what_is_read() -> None:
+    kept, plain = checkpoint.open(SUSPECT, keep=10**7), checkpoint.open(SUSPECT)
+    assert kept.kept
+    assert not plain.kept
+    assert not checkpoint.open(SUSPECT, keep=700_000).kept
+    before = kept.bytes_read
+    for name in plain.tensors:
+        assert (kept.read(name) == plain.read(name)).all()
+    assert kept.read_file("tokenizer.json") == plain.read_file("tokenizer.json")
+    assert kept.bytes_read - before <= size(SUSPECT)
+    for name in plain.tensors:
+        kept.read(name)
+    assert kept.bytes_read == size(SUSPECT)

@@ -1,0 +1,114 @@
+"""Weights hidden or planted under other names: which tower is judged must not depend on the alphabet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import filiation
+from filiation.api import Comparison
+from filiation.evidence import Relation, Status
+from filiation.lab.save import load_model, save_model
+from filiation.report.answers import scope_text
+from filiation.report.wording import phrases
+
+MODELS = Path(__file__).parents[2] / "examples" / "models"
+Tensors = Mapping[str, Any]
+
+PREFIXES = ["ema.", "extra.", "zzz.", "module.", "model.", "visual.", "adapter.", "a: language."]
+
+
+def shipped(name: str) -> tuple[Tensors, Mapping[str, Any]]:
+    return load_model(MODELS / name)
+
+
+def beside(main: str, other: str, prefix: str, folder: Path) -> str:
+    """Save one model with another's tensors added under a prefix that no loader reads."""
+    tensors, config = shipped(main)
+    extra, _ = shipped(other)
+    both = {**tensors, **{prefix + name: values for name, values in extra.items()}}
+    tokenizer = (MODELS / "base" / "tokenizer.json").read_bytes()
+    save_model(folder, {n: np.asarray(v, np.float32) for n, v in both.items()}, config, tokenizer)
+    return str(folder)
+
+
+def scopes(found: Comparison) -> set[str]:
+    return {part.partition(": ")[0] for part in found.verdict.scope}
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_a_relative_under_a_prefix_is_a_part_and_not_the_language_model(prefix: str, tmp_path: Path) -> None:
+    found = filiation.compare(beside("twin", "base", prefix, tmp_path), str(MODELS / "base"))
+    assert found.verdict.relation is Relation.SHARED_PARTS
+    (scope,) = scopes(found)
+    assert scope.startswith("language:")
+    assert scope != "language:"
+    assert found.verdict.inherited_share == 0.0
+    assert found.verdict.reason == "tower_not_loaded"
+    assert "tower_not_loaded" in found.report.limits
+    for language in ("en", "zh-CN"):
+        said = phrases(language)
+        assert said.name("component", "language") not in scope_text(said, found.verdict.scope)
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_a_stranger_under_a_prefix_hides_nothing(prefix: str, tmp_path: Path) -> None:
+    found = filiation.compare(beside("continued", "twin", prefix, tmp_path), str(MODELS / "base"))
+    assert found.verdict.relation is Relation.COMMON_ORIGIN
+    assert found.verdict.scope == ("language",)
+    assert found.verdict.inherited_share == 1.0
+    assert "continued_pretraining" in {step.kind for step in found.verdict.derivation}
+
+
+def test_the_same_holds_where_the_candidate_has_the_further_tower(tmp_path: Path) -> None:
+    planted = beside("twin", "base", "ema.", tmp_path)
+    found = filiation.compare(str(MODELS / "continued"), planted)
+    assert found.verdict.relation is Relation.SHARED_PARTS
+    assert scopes(found) == {"language:ema"}
+    assert found.verdict.inherited_share == 0.0
+    assert filiation.compare(str(MODELS / "same-init"), planted).verdict.inherited_share in (0.0, None)
+
+
+def test_a_model_beside_its_own_average_is_a_relative_as_a_whole(tmp_path: Path) -> None:
+    found = filiation.compare(beside("continued", "continued", "ema.", tmp_path), str(MODELS / "base"))
+    assert found.verdict.relation is Relation.COMMON_ORIGIN
+    assert found.verdict.inherited_share == 1.0
+    assert "grafted" not in {step.kind for step in found.verdict.derivation}
+
+
+def test_two_strangers_with_further_towers_show_nothing_and_pay_for_every_pair(tmp_path: Path) -> None:
+    suspect = beside("twin", "twin", "ema.", tmp_path / "s")
+    candidate = beside("base", "continued", "ema.", tmp_path / "c")
+    verdict = filiation.compare(suspect, candidate).verdict
+    assert verdict.relation is Relation.NONE_FOUND
+    assert verdict.log10_e is not None
+    assert verdict.log10_e < 1
+
+
+def test_equal_models_with_further_towers_are_identical(tmp_path: Path) -> None:
+    one = beside("base", "twin", "ema.", tmp_path / "one")
+    other = beside("base", "twin", "ema.", tmp_path / "other")
+    (tmp_path / "other" / "config.json").write_text((tmp_path / "one" / "config.json").read_text() + "\n")
+    assert filiation.compare(one, other).verdict.relation is Relation.IDENTICAL
+
+
+def test_what_was_compared_with_nothing_is_listed_and_limits_the_report(tmp_path: Path) -> None:
+    """Tensors that form no layers cannot be examined: the report says so beside "none found"."""
+    tensors, config = shipped("twin")
+    hidden, _ = shipped("base")
+    odd = {f"part{i}.of.something": values for i, values in enumerate(hidden.values())}
+    save_model(tmp_path, {**tensors, **odd}, config)
+    found = filiation.compare(str(tmp_path), str(MODELS / "base"))
+    assert found.verdict.relation is Relation.NONE_FOUND
+    assert "towers_not_examined" in found.report.limits
+    (record,) = (e for e in found.report.evidence if e.test == "towers")
+    assert record.status is Status.NOT_MEASURED
+    assert record.n is not None
+    assert record.n > 40
+    assert record.places[0].tensor in odd
+    plain = filiation.compare(str(MODELS / "twin"), str(MODELS / "base"))
+    assert "towers_not_examined" not in plain.report.limits
