@@ -32,6 +32,7 @@ from filiation.origin.partners import (
     MOST_CHANNELS,
     PARTNERS_AGREE,
     ROWS_PER_CHANNEL,
+    affordable,
     channels_stand_out,
     partner_agreement,
     profiles_agree,
@@ -128,6 +129,12 @@ def _of_layers(best: Stage, plan: Plan) -> History | None:
         return replace(found, shared=Shared.LABELS_ONLY) if agree < PARTNERS_AGREE else found
     cosines = {pair[0]: ffn_cosines(pairing, pair, plan) for pair in layers}
     contents = {i: float(x.mean()) for i, x in cosines.items() if len(x)}
+    apart = [i for i in carrying if contents.get(i, 0.0) < WEIGHT_COSINE]
+    if apart and not plan.whole and not pairing.match_anywhere:
+        # Units that were put in another order have their partners outside the window that was read of both.
+        for pair in affordable(pairing, plan, ("gate", "up"), apart):
+            cosines[pair[0]] = ffn_cosines(replace(pairing, match_anywhere=True), pair, plan)
+            contents[pair[0]] = float(cosines[pair[0]].mean()) if len(cosines[pair[0]]) else 0.0
     values = value_contents(
         pairing, plan, [i for i in _by_values(best) if contents.get(i, 0.0) < WEIGHT_COSINE]
     )

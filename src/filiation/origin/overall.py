@@ -21,7 +21,7 @@ from filiation.evidence import (
 from filiation.origin import evalues
 from filiation.origin.examine import Examination
 from filiation.origin.history import History
-from filiation.origin.verdict import DECIDE_AT, SUGGEST_AT, Finding
+from filiation.origin.verdict import DECIDE_AT, SUGGEST_AT, WITHOUT_LABELS, Finding
 
 #: From the strongest statement to the weakest.
 RANK = (
@@ -133,6 +133,8 @@ def above_its_line(
     """Return the relation that an e-value carries after it was divided or averaged, with its reasons."""
     if log10_e is None or relation not in (*_SHARED, Relation.SUGGESTIVE):
         return relation, reasons
+    if reasons[:1] == (WITHOUT_LABELS,):
+        return relation, reasons  # contents that agree, not an e-value
     if log10_e < SUGGEST_AT:
         return Relation.NONE_FOUND, ("no_test_rejected",)
     if log10_e < DECIDE_AT and relation is not Relation.SUGGESTIVE:

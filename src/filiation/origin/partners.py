@@ -26,7 +26,7 @@ STAND_OUT = 0.3
 #: Most embedding columns that are whitened, and rows for each of them.
 MOST_CHANNELS, ROWS_PER_CHANNEL = 1024, 2
 #: Layers of which a sampled reading takes the down columns where there is no gate to compare partners by.
-UNGATED_LAYERS = 2
+WHOLE_LAYERS = 2
 
 
 def partner_agreement(pairing: Pairing, plan: Plan) -> float | None:
@@ -38,7 +38,7 @@ def partner_agreement(pairing: Pairing, plan: Plan) -> float | None:
     """
     agree = n = 0
     gated = _part(pairing.suspect, "gate", pairing.layers) is not None
-    pairs = pairing.layers if gated or plan.whole else _affordable(pairing, plan)
+    pairs = pairing.layers if gated or plan.whole else affordable(pairing, plan, ("down",))
     for pair in pairs:
         for s, c in ffn_views(pairing, pair, with_down=plan.whole or not gated):
             mine, theirs = _two_contents(s), _two_contents(c)
@@ -51,15 +51,19 @@ def partner_agreement(pairing: Pairing, plan: Plan) -> float | None:
     return agree / n if n else None
 
 
-def _affordable(pairing: Pairing, plan: Plan) -> tuple[tuple[int, int], ...]:
-    """Return the layers whose down matrices a sampled reading may read whole."""
-    chosen = pairing.layers[:UNGATED_LAYERS]
+def affordable(
+    pairing: Pairing, plan: Plan, roles: Sequence[str], among: Sequence[int] | None = None
+) -> tuple[tuple[int, int], ...]:
+    """Return layers whose matrices of these roles a sampled reading may read whole: ``among``, or the first few."""
+    chosen = (
+        pairing.layers[:WHOLE_LAYERS] if among is None else tuple(p for p in pairing.layers if p[0] in among)
+    )
     if plan.budget is None:
         return chosen
     for column, side in enumerate((pairing.suspect, pairing.candidate)):
         tensors = side.anatomy.checkpoint.tensors
-        parts = [_part(side, "down", [(pair[column], pair[column])]) for pair in chosen]
-        cost = sum(tensors[p.tensor].nbytes for p in parts if p is not None)
+        found = [_part(side, role, [(pair[column], pair[column])]) for pair in chosen for role in roles]
+        cost = sum(tensors[p.tensor].nbytes for p in found if p is not None)
         if side.anatomy.checkpoint.bytes_read + cost > plan.budget:
             return ()
     return chosen

@@ -10,7 +10,7 @@ from filiation.origin import evalues
 from filiation.origin.examine import Examination, Stage
 from filiation.origin.history import WEIGHT_COSINE, History, Shared
 from filiation.origin.labelset import Tested, combine
-from filiation.origin.partners import STAND_OUT
+from filiation.origin.partners import PARTNERS_AGREE, STAND_OUT
 
 DECIDE_AT = 6.0
 SUGGEST_AT = 2.0
@@ -18,6 +18,8 @@ SUGGEST_AT = 2.0
 COPIED = 0.98
 EMBEDDINGS, RESIDUAL = "token embeddings", "residual"
 _OF_EMBEDDINGS = (f": {EMBEDDINGS}", f": {RESIDUAL}")
+#: Why contents that agree in a recovered basis are no more than suggestive: no label is left to bound chance by.
+WITHOUT_LABELS = "basis_without_labels"
 #: Why agreeing labels are no finding: somebody may have arranged them.
 SUSPENDED = {Shared.LABELS_ONLY: "labels_without_contents", Shared.UNCHECKED: "arrangement_not_checked"}
 
@@ -52,6 +54,8 @@ def judge(examination: Examination, history: History | None) -> Finding:
     log10_e, tested = examination.log10_e, max(stage.considered, len(stage.layer_log10_e()))
     carrying = stage.carrying()
     if log10_e < SUGGEST_AT:
+        if examination.recovered is not None and history is not None and _contents_agree(history):
+            return Finding(Relation.SUGGESTIVE, log10_e, (), (WITHOUT_LABELS,), 0, 0)
         return Finding(Relation.NONE_FOUND, log10_e, (), ("no_test_rejected",), 0, tested)
     if log10_e < DECIDE_AT:
         return Finding(Relation.SUGGESTIVE, log10_e, (), ("below_decision_line",), len(carrying), tested)
@@ -81,6 +85,12 @@ def judge(examination: Examination, history: History | None) -> Finding:
             relation, log10_e, scope, reasons, 0, 0
         )  # no share of layers: half of each is somebody else's
     return Finding(relation, log10_e, scope, reasons, len(held), tested)
+
+
+def _contents_agree(history: History) -> bool:
+    """Return whether units hold alike contents in a recovered basis, as strangers' never do; their labels are gone."""
+    partners, cosine = history.partners_agree or 0.0, history.weight_cosine or 0.0
+    return partners >= PARTNERS_AGREE and cosine >= WEIGHT_COSINE
 
 
 def held_layers(carrying: Sequence[int], history: History) -> list[int]:

@@ -80,7 +80,7 @@ def _opening(phrases: Phrases, verdict: Verdict, sentence: str) -> str:
     if verdict.relation is not Relation.SUGGESTIVE or not verdict.reason:
         return sentence
     caveat = reason_text(phrases, verdict.reason)
-    return phrases.say("relation", "suggestive", "caveat_first", caveat=caveat, sentence=sentence)
+    return phrases.say("ui", "caveat_first", caveat=caveat, sentence=sentence)
 
 
 def _notes(phrases: Phrases, verdict: Verdict) -> tuple[str, ...]:
@@ -199,4 +199,4 @@ def _with_reach(phrases: Phrases, text: str, numbers: Mapping[str, Any], tensors
     described = sum(counts)
     # Fused tensors are counted by their parts; then the number stored is no measure.
     key = "speaks_of" if described <= tensors else "speaks_of_some"
-    return phrases.say("derivation", key, text=text, described=f"{described:,d}", total=f"{tensors:,d}")
+    return phrases.say("ui", key, text=text, described=f"{described:,d}", total=f"{tensors:,d}")
