@@ -47,6 +47,7 @@ class Pair:
     identical: bool
     evidence: tuple[Evidence, ...]
     curves: tuple[Mapping[str, Any], ...]
+    histories: tuple[History | None, ...] = ()
 
 
 def compare_models(
@@ -221,7 +222,9 @@ def examine_pair(
         records += origin.not_examined(suspect, candidate, towers, findings, number)
     evidence = (*records, *alike.evidence, *derived.evidence)
     finding = origin.over_components(origin.over_towers(towers, findings), suspect.components, suspect.spare)
-    return Pair(number, plan, examinations, finding, derived, identical, evidence, alike.curves)
+    return Pair(
+        number, plan, examinations, finding, derived, identical, evidence, alike.curves, tuple(histories)
+    )
 
 
 def _derive(
@@ -293,7 +296,8 @@ def overall_verdict(suspect: Anatomy, candidates: Sequence[Anatomy], pairs: Sequ
     pairs = [p for p in pairs if p.number in different]
     best = max(pairs, key=lambda p: origin.strength(p.finding, identical=p.identical))
     steps = best.derived.steps
-    related = [p for p in pairs if p.finding.relation in _RELATED]
+    # The lesser part of a merge reads like a shared start; the mixture itself says how much of each there is.
+    related = [p for p in pairs if p.finding.relation in (*_RELATED, Relation.SHARED_INITIALISATION)]
     if len(related) > 1 and not best.identical:
         mixture = derivation.decompose(
             suspect,
@@ -324,7 +328,10 @@ def assemble(
         "layer_map": [t for p in pairs for x in p.examinations for t in origin.layer_map_tables(x, p.number)],
         "pairing": [row for p in pairs for row in origin.pairing_tables(p.examinations, p.number)],
         "inheritance": [
-            row for p in pairs for x in p.examinations for row in origin.inheritance_table(x, p.number)
+            row
+            for p in pairs
+            for x, h in zip(p.examinations, p.histories, strict=True)
+            for row in origin.inheritance_table(x, p.number, h)
         ],
         "curves": [curve for p in pairs for curve in p.curves],
         "architecture": architecture_difference(suspect, candidates[verdict.candidate]),

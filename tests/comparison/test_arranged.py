@@ -210,7 +210,7 @@ def test_one_copied_layer_does_not_vouch_for_arranged_ones(tmp_path: Path) -> No
     assert found.verdict.relation is Relation.SHARED_PARTS
     assert "language: layers 0" in found.verdict.scope
     assert found.verdict.inherited_share == pytest.approx(1 / 6)
-    assert "labels_without_contents" in found.verdict.notes
+    assert "more_labels_than_contents" in found.verdict.notes
 
 
 @pytest.mark.parametrize("copies", [16, 24])

@@ -14,6 +14,7 @@ from filiation.origin import basis as bases
 from filiation.origin import evalues, gather
 from filiation.origin.basis_free import basis_free_label_sets, disjoint_ranges
 from filiation.origin.cache import ReadCache
+from filiation.origin.cosines import contents_agree
 from filiation.origin.gather import Side, Window
 from filiation.origin.labelset import Tested, combine
 from filiation.origin.layers import LayerMap, beside, contents, layer_map, layer_shares
@@ -171,7 +172,10 @@ def _direct(walk: _Walk) -> bool:
         walk.shares = layer_shares(s, layers, window, walk.plan.rng("self"))
         pairing = replace(pairing, shares=walk.shares)
     stage = walk.add("direct", "stage.direct", pairing, len(layers), heads=walk.plan.whole)
-    return bool(layers) and len(stage.carrying()) == len(layers)
+    if not layers or len(stage.carrying()) < len(layers):
+        return False
+    # A slight rotation leaves labels in place and carries what units hold elsewhere: then other bases are tried.
+    return contents_agree(pairing, walk.plan)
 
 
 def _gain_pairing(pairing: Pairing) -> Pairing:

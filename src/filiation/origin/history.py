@@ -7,25 +7,25 @@ significant.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
 
 from filiation.anatomy.model import Symmetry
+from filiation.origin.cosines import WEIGHT_COSINE, ffn_cosines, value_contents
 from filiation.origin.evalues import LOG10
 from filiation.origin.examine import LAYER_CARRIES, RESIDUAL_AGREES, Examination, Stage
-from filiation.origin.gather import Side, gain_units, value_units
+from filiation.origin.gather import Side, gain_units
 from filiation.origin.labelset import combine
-from filiation.origin.matching import nearest, same_position
+from filiation.origin.matching import nearest
 from filiation.origin.pairing import (
     Pairing,
     Plan,
     TokenRows,
     embedding_rows,
     experts_of,
-    ffn_views,
     paired_gains,
 )
 from filiation.origin.partners import (
@@ -37,15 +37,16 @@ from filiation.origin.partners import (
     partner_agreement,
     profiles_agree,
 )
-from filiation.origin.units import Doubles, Floats, Integers, Units, signed_agreement
+from filiation.origin.units import Doubles, Floats, Units
 
 #: Lines of the contract, provisional until measured by training length.
 GAIN_CORRELATION = 0.5
 GAINS_IN_PLACE = 0.5
-WEIGHT_COSINE = 0.5
 #: Least cosine of matched weights that a shared initialisation leaves behind (measured: .26 and more; strangers and
 #: arranged strangers of 64 channels at most .26, of wider layers less).
 SOME_COSINE = 0.2
+#: Cosine of matched weights from which they are copies: a shared start of 25 training steps leaves .95.
+COPIED = 0.98
 #: Norms from which on a channel can be told by its gains.
 FEW_NORMS = 5
 #: Spread of the logarithms of a gain ratio from which on it is asked whether the readers undo it.
@@ -223,6 +224,8 @@ def _shared(found: History, *, rescaled: bool) -> Shared:
         if gains is None:
             return Shared.UNKNOWN
         return Shared.UNCHECKED if gains else Shared.INITIALISATION
+    if cosine >= COPIED:
+        return Shared.TRAINING  # alike to the last digits: no gain, which anyone can swap, says more
     if cosine < WEIGHT_COSINE:
         return _without_contents(found, cosine, gains=bool(gains))
     # Copied gains over a shared initialisation: what is read of a channel has not become alike.
@@ -303,50 +306,6 @@ def _gains(pairing: Pairing, plan: Plan) -> tuple[float | None, float | None, in
 
 def _bounded(units: Units, most: int = 2048) -> Units:
     return units if len(units) <= most else units.take(np.arange(most))
-
-
-def ffn_cosines(pairing: Pairing, pair: tuple[int, int], plan: Plan) -> Doubles:
-    """Return the cosine of each matched FFN unit of a layer pair with its partner.
-
-    Units are matched by position where that agrees better than by content. Signs are aligned by majority of the
-    unit's signed contents, so a flipped unit counts by what it holds.
-    """
-    views = ffn_views(pairing, pair, with_down=plan.whole)
-    cosines = [_matched_cosines(s.alive(), c.alive(), plan.rng(f"weights/{pair}")) for s, c in views]
-    return np.concatenate(cosines) if cosines else np.zeros(0)
-
-
-def value_contents(pairing: Pairing, plan: Plan, layers: Sequence[int]) -> dict[int, float]:
-    """Return the mean cosine of matched value channels (with their outputs) of these suspect layers."""
-    found: dict[int, float] = {}
-    for i, j in pairing.layers:
-        if i not in layers:
-            continue
-        s, c = value_units(pairing.suspect, i), value_units(pairing.candidate, j)
-        if s is None or c is None or s.content.shape != c.content.shape:
-            continue
-        cosines = _matched_cosines(s.alive(), c.alive(), plan.rng(f"values/{i}"))
-        if len(cosines):
-            found[i] = float(cosines.mean())
-    return found
-
-
-def _matched_cosines(s: Units, c: Units, rng: np.random.Generator) -> Doubles:
-    candidates = [_cosines(s, c, nearest(s, c, rng)), _cosines(s, c, same_position(s, c))]
-    filled = [x for x in candidates if len(x)]
-    return max(filled, key=lambda x: float(x.mean())) if filled else np.zeros(0)
-
-
-def _cosines(s: Units, c: Units, match: Integers) -> Doubles:
-    found = np.flatnonzero(match >= 0)
-    if not len(found):
-        return np.zeros(0)
-    mine, theirs = s.take(found), c.take(match[found])
-    content = np.einsum("ij,ij->i", mine.normed, theirs.normed, dtype=np.float64)
-    if not s.signed or not c.signed:
-        return content
-    signed = np.abs(signed_agreement(mine, replace(theirs), np.arange(len(found))))
-    return (content + signed) / (1 + len(s.signed))
 
 
 def rows_cosine(a: Floats, b: Floats) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 from filiation.origin.evalues import LOG10
 from filiation.origin.examine import LAYER_CARRIES, Examination, Stage
+from filiation.origin.history import History
 from filiation.origin.labelset import Tested, combine
 from filiation.origin.layers import LayerMap
 
@@ -31,7 +32,9 @@ def _layer_map(drawn: LayerMap, component: str, number: int) -> dict[str, Any]:
     }
 
 
-def inheritance_table(examination: Examination, number: int) -> list[dict[str, Any]]:
+def inheritance_table(
+    examination: Examination, number: int, history: History | None = None
+) -> list[dict[str, Any]]:
     """Return one row for each (layer, role) of the best stage: inherited, not found, or not tested."""
     stage = examination.best
     if stage is None:
@@ -54,10 +57,18 @@ def inheritance_table(examination: Examination, number: int) -> list[dict[str, A
                 "matched": None if top is None else top.matched,
                 "n": None if top is None else top.n,
                 "expected": None if top is None else top.expected,
+                "cosine": _cosine(history, layer, role),
                 "by": None if top is None else str(top.subject.symmetry),
             }
         )
     return rows
+
+
+def _cosine(history: History | None, layer: int | None, role: str) -> float | None:
+    """Return how alike the matched units of a place are, where that was measured."""
+    if history is None or layer is None:
+        return None
+    return {"ffn": history.contents, "values": history.values}.get(role, {}).get(layer)
 
 
 def _by_place(stage: Stage) -> dict[tuple[int | None, str], list[Tested]]:

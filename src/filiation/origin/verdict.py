@@ -7,15 +7,14 @@ from dataclasses import dataclass, replace
 
 from filiation.evidence import Relation
 from filiation.origin import evalues
+from filiation.origin.cosines import WEIGHT_COSINE
 from filiation.origin.examine import Examination, Stage
-from filiation.origin.history import WEIGHT_COSINE, History, Shared
+from filiation.origin.history import History, Shared
 from filiation.origin.labelset import Tested, combine
 from filiation.origin.partners import PARTNERS_AGREE, STAND_OUT
 
 DECIDE_AT = 6.0
 SUGGEST_AT = 2.0
-#: Cosine of matched weights from which a few layers are copies: a shared start of 25 training steps leaves .95.
-COPIED = 0.98
 EMBEDDINGS, RESIDUAL = "token embeddings", "residual"
 _OF_EMBEDDINGS = (f": {EMBEDDINGS}", f": {RESIDUAL}")
 #: Why contents that agree in a recovered basis are no more than suggestive: no label is left to bound chance by.
@@ -79,7 +78,7 @@ def judge(examination: Examination, history: History | None) -> Finding:
     if relation is Relation.COMMON_ORIGIN:
         scope = (examination.component,)
     if len(held) < len(carrying) and relation is not Relation.SUGGESTIVE:
-        reasons = (*reasons, SUSPENDED[Shared.LABELS_ONLY])
+        reasons = (*reasons, "more_labels_than_contents")
     if "attention_only" in reasons:
         return Finding(
             relation, log10_e, scope, reasons, 0, 0
@@ -152,9 +151,6 @@ def _of_parts(reasons: tuple[str, ...], scope: tuple[str, ...], history: History
         # Norm gains can be copied in seconds, to frame a model: alone they carry no verdict.
         return Relation.SUGGESTIVE, reasons
     if history is None:
-        return Relation.SHARED_PARTS, reasons
-    if history.shared is Shared.INITIALISATION and (history.weight_cosine or 0.0) >= COPIED:
-        # A few layers alike to the last digits are copies, whatever their gains.
         return Relation.SHARED_PARTS, reasons
     return _attention_alone(history) or _unless_trained(history) or (Relation.SHARED_PARTS, reasons)
 
