@@ -247,10 +247,18 @@ def test_children_of_one_parent_share_its_origin() -> None:
     assert steps(quantised)["requantised"]["lattice"] == "Q4_0"
 
 
-def test_where_every_label_was_drawn_anew_nothing_is_found() -> None:
-    """The same function, yet no order, sign or basis is left: the null hypothesis on real weights."""
+def test_where_every_label_was_drawn_anew_no_exact_test_finds_anything() -> None:
+    """The same function, yet no order, sign or basis is left: the null hypothesis on real weights.
+
+    What the units hold still agrees once the basis is recovered. That is told, as no more than suggestive.
+    """
     for kin in (children.base(), children.upcycled()):
-        assert_nothing_found(compared(children.scrambled(), kin))
+        found = compared(children.scrambled(), kin)
+        assert found.verdict.log10_e is not None
+        assert found.verdict.log10_e < 1
+        assert found.verdict.relation is Relation.SUGGESTIVE
+        assert found.verdict.reason == "basis_without_labels"
+        assert found.verdict.derivation == ()
 
 
 # --- encoders

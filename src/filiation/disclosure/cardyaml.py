@@ -17,6 +17,7 @@ _WHOLE = 1 << 16
 _MAX_VALUES = 50_000
 _MAX_DEPTH = 40
 _MAX_SCALAR = 20_000
+_PLAIN_TAGS = frozenset({"str", "int", "float", "bool", "null", "seq", "map", "timestamp"})
 _KEY = re.compile(r"^([A-Za-z_][\w-]{0,60})[ \t]*:")
 
 
@@ -36,12 +37,14 @@ class Front:
     Attributes:
         values: scalars by top-level key, nested lists and mappings flattened in order.
         body_line: the line (from 1) on which the prose begins.
+        unreadable: keys under which a tagged value stands, which is not read, with its line.
         problem: phrase key of why it, or part of it, could not be read; None when it could.
     """
 
     values: dict[str, list[Value]] = field(default_factory=dict[str, list[Value]])
     body_line: int = 1
     problem: str | None = None
+    unreadable: dict[str, int] = field(default_factory=dict[str, int])
 
     def first(self, key: str) -> Value | None:
         """Return the first value of a key."""
@@ -63,21 +66,22 @@ def read(text: str, keys: frozenset[str]) -> Front:
         return Front({}, body_line, "front_matter_not_closed")
     if len(block) > _WHOLE:
         return _parts(block, keys, body_line)
-    values, problem = _events(block, 2)
+    values, problem, tagged = _events(block, 2)
     kept = {key: found for key, found in values.items() if key in keys}
+    tagged = {key: line for key, line in tagged.items() if key in keys}
     if problem is None:
-        return Front(kept, body_line, None)
+        return Front(kept, body_line, None, tagged)
     rescued = _parts(
         block, keys, body_line
     )  # a broken part elsewhere does not hide the keys that can be read
-    return Front(rescued.values, body_line, problem)
+    return Front(rescued.values, body_line, problem, rescued.unreadable)
 
 
 def read_plain(text: str, keys: frozenset[str]) -> Front:
     """Return the same of a YAML file that is all data (a merge recipe)."""
-    values, problem = _events(text[:_WHOLE], 1)
+    values, problem, tagged = _events(text[:_WHOLE], 1)
     kept = {key: found for key, found in values.items() if key in keys}
-    return Front(kept, 1, "yaml_too_long" if len(text) > _WHOLE else problem)
+    return Front(kept, 1, "yaml_too_long" if len(text) > _WHOLE else problem, tagged)
 
 
 def _front(text: str) -> tuple[str | None, int, bool]:
@@ -94,6 +98,7 @@ def _front(text: str) -> tuple[str | None, int, bool]:
 def _parts(block: str, keys: frozenset[str], body_line: int) -> Front:
     """Parse only the top-level entries with wanted keys, each by itself."""
     found: dict[str, list[Value]] = {}
+    hidden: dict[str, int] = {}
     problem: str | None = None
     lines = block.splitlines()
     starts = [(n, m.group(1)) for n, line in enumerate(lines) if (m := _KEY.match(line))]
@@ -101,27 +106,30 @@ def _parts(block: str, keys: frozenset[str], body_line: int) -> Front:
         if key not in keys:
             continue
         end = starts[position + 1][0] if position + 1 < len(starts) else len(lines)
-        values, trouble = _events("\n".join(lines[start:end])[:_WHOLE] + "\n", 2 + start)
+        values, trouble, tagged = _events("\n".join(lines[start:end])[:_WHOLE] + "\n", 2 + start)
         problem = problem or trouble
+        hidden |= {k: v for k, v in tagged.items() if k == key}
         found.setdefault(key, []).extend(values.get(key, ()))
-    return Front(found, body_line, problem)
+    return Front(found, body_line, problem, hidden)
 
 
-def _events(block: str, first_line: int) -> tuple[dict[str, list[Value]], str | None]:
-    """Return scalars by top-level key; what was read before a problem is kept."""
+def _events(
+    block: str, first_line: int
+) -> tuple[dict[str, list[Value]], str | None, dict[str, int]]:
+    """Return scalars by top-level key, a problem, and the keys of tagged values with their lines; what was read before a problem is kept."""
     import yaml
 
     reader = _Walk(first_line)
     try:
         for event in yaml.parse(block, Loader=_loader(yaml)):
             if isinstance(event, yaml.AliasEvent):
-                return reader.values, "yaml_alias"
+                return reader.values, "yaml_alias", reader.tagged
             problem = reader.take(event, yaml)
             if problem:
-                return reader.values, problem
+                return reader.values, problem, reader.tagged
     except (yaml.YAMLError, ValueError, RecursionError):
-        return reader.values, "yaml_broken"
-    return reader.values, None
+        return reader.values, "yaml_broken", reader.tagged
+    return reader.values, None, reader.tagged
 
 
 def _loader(yaml: Any) -> Any:
@@ -134,6 +142,8 @@ class _Walk:
 
     def __init__(self, first_line: int) -> None:
         self.values: dict[str, list[Value]] = {}
+        self.tagged: dict[str, int] = {}
+        self._hidden = 0  # depth at which a tagged collection was opened; 0 outside of one
         self._first = first_line
         self._kinds: list[str] = []  # open collections: "map" or "list"
         self._expects: list[bool] = []  # for each open mapping: is a key next?
@@ -147,14 +157,27 @@ class _Walk:
             return "yaml_too_long"
         if isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
             self._open("map" if isinstance(event, yaml.MappingStartEvent) else "list")
+            if not self._hidden and self._tagged(event):
+                self._hidden = len(self._kinds)
             return "yaml_too_deep" if len(self._kinds) > _MAX_DEPTH else None
         if isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
+            self._hidden = 0 if self._hidden == len(self._kinds) else self._hidden
             self._kinds.pop()
             self._expects.pop()
             self._keys.pop()
         elif isinstance(event, yaml.ScalarEvent):
-            self._scalar(str(event.value)[:_MAX_SCALAR], event.start_mark.line + self._first)
+            hidden = bool(self._hidden) or self._tagged(event)
+            self._scalar(str(event.value)[:_MAX_SCALAR], event.start_mark.line + self._first, hidden)
         return None
+
+    def _tagged(self, event: Any) -> bool:
+        """Whether a value has a tag of its own (``!!python/...``, ``!x``): what it means is not known."""
+        tag = event.tag
+        if not tag or str(tag) == "!" or str(tag).rpartition(":")[2] in _PLAIN_TAGS:
+            return False
+        if self._keys and self._keys[0]:
+            self.tagged.setdefault(self._keys[0], event.start_mark.line + self._first)
+        return True
 
     def _open(self, kind: str) -> None:
         self._turn()
@@ -167,10 +190,10 @@ class _Walk:
         if self._kinds and self._kinds[-1] == "map":
             self._expects[-1] = not self._expects[-1]
 
-    def _scalar(self, text: str, line: int) -> None:
+    def _scalar(self, text: str, line: int, hidden: bool) -> None:
         is_key = bool(self._kinds) and self._kinds[-1] == "map" and self._expects[-1]
         self._turn()
         if is_key:
             self._keys[-1] = text
-        elif self._keys and self._kinds[0] == "map":
+        elif self._keys and self._kinds[0] == "map" and not hidden:
             self.values.setdefault(self._keys[0], []).append(Value(text, line, self._keys[-1]))

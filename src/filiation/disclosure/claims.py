@@ -3,8 +3,9 @@
 Subjects of claims, by where they stand:
 
 - card: ``base_model``, ``base_model_relation``, ``license``, ``license_name``, ``license_link``, ``datasets``,
-  ``tags``, ``card_name``; ``card_problem`` (a phrase key) where the front matter could not be read in full;
-- prose: ``prose_parent``, ``prose_architecture``, ``prose_outputs``, ``prose_denial``;
+  ``tags``, ``card_name``, ``card_title``; ``card_problem`` (a phrase key) where the front matter could not be read in
+  full, ``card_unreadable`` (a key) where its value is of a kind that is not read;
+- prose: ``prose_parent``, ``prose_code``, ``prose_architecture``, ``prose_outputs``, ``prose_denial``;
 - configurations: ``config_name_or_path``, ``config_name``, ``config_model_type``, ``config_architecture``,
   ``auto_map``, ``quantization``, ``adapter_base``, ``adapter_type``, ``tokenizer_class``, ``tokenizer_name_or_path``;
 - merge recipes: ``merge_parent``, ``merge_method``;
@@ -17,7 +18,7 @@ Subjects of claims, by where they stand:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from filiation.disclosure import cardyaml
 from filiation.disclosure.configs import config_claims, gguf_claims, merge_claims
@@ -71,6 +72,8 @@ def card_claims(papers: Papers) -> Iterator[Claim]:
     front = cardyaml.read(card.text, CARD_KEYS)
     if front.problem:
         yield Claim("card_problem", front.problem, card.place(1))
+    for key, line in front.unreadable.items():
+        yield Claim("card_unreadable", key, card.place(line))
     for key, values in front.values.items():
         subject = "card_name" if key == "model_name" else key
         for value in values:
@@ -82,9 +85,22 @@ def prose_claims(papers: Papers) -> Iterator[Claim]:
     """Yield what the prose of the cards says of parents."""
     for card in papers.cards:
         start = cardyaml.read(card.text, frozenset()).body_line
-        body = "\n".join(card.text.splitlines()[start - 1 :])
+        lines = card.text.splitlines()
+        body = "\n".join(lines[start - 1 :])
+        if card is papers.card and (title := _title(lines, start)) is not None:
+            yield Claim("card_title", title[0], card.place(title[1]))
         for said in statements(body, start):
             yield Claim(f"prose_{said.kind}", said.name, card.place(said.line))
+
+
+def _title(lines: Sequence[str], start: int) -> tuple[str, int] | None:
+    """Return the first heading, where it looks like a name: few words and a number."""
+    for number, line in enumerate(lines[start - 1 :], start):
+        if line.startswith("# "):
+            text = line[2:].strip().strip("*`")
+            named = len(text) <= 60 and len(text.split()) <= 4 and any(c.isdigit() for c in text)
+            return (text, number) if named else None
+    return None
 
 
 def licence_claims(papers: Papers) -> Iterator[Claim]:

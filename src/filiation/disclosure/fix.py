@@ -18,7 +18,7 @@ from filiation.disclosure import names
 from filiation.disclosure.claims import claims as read_claims
 from filiation.disclosure.context import Context
 from filiation.disclosure.frontedit import set_key
-from filiation.disclosure.headers import read_head
+from filiation.disclosure.headers import is_copyright_line, read_head
 from filiation.disclosure.model import Basis, Licence, Parent, RuleResult
 from filiation.disclosure.papers import read_papers
 from filiation.disclosure.parents import alike
@@ -187,26 +187,31 @@ def _base_model(desk: _Desk, result: RuleResult) -> None:
         if not any(names.same(name, have) for have in wanted):
             wanted.append(name)
     desk.front("base_model", wanted)
-    desk.front("base_model_relation", [_relation(desk.context, wanted)])
+    relation = _relation(desk.context)
+    if relation is not None:
+        desk.front("base_model_relation", [relation])
 
 
-def _relation(context: Context, parents: Sequence[str]) -> str:
-    """Return the relation that evidence or files show."""
+def _relation(context: Context) -> str | None:
+    """Return the relation that evidence or files show; None where nothing does: a patch does not make one up."""
     shown = next((p.relation for p in context.parents if p.relation and p.relation != "identical"), None)
     if shown:
         return shown
     if context.said("adapter_base", "adapter_type"):
         return "adapter"
-    merged = {c.text for c in context.said("merge_parent")}
-    if len(parents) > 1 or len(merged) > 1:
+    if len({c.text for c in context.said("merge_parent")}) > 1:
         return "merge"
-    return "quantized" if context.said("quantization") else "finetune"
+    said = next((c.text.strip().lower() for c in context.said("base_model_relation")), None)
+    return said if said in {"adapter", "merge", "quantized", "finetune"} else None
 
 
 def _fix_relation(desk: _Desk, result: RuleResult) -> None:
-    desk.front(
-        "base_model_relation", [_relation(desk.context, [c.text for c in desk.context.said("base_model")])]
-    )
+    said = {c.text.strip().lower() for c in desk.context.said("base_model_relation")}
+    relation = _relation(desk.context)
+    if relation is None or relation in said:
+        _cannot(desk, result)
+    else:
+        desk.front("base_model_relation", [relation])
 
 
 def _prose(desk: _Desk, result: RuleResult) -> None:
@@ -221,7 +226,7 @@ def _prose(desk: _Desk, result: RuleResult) -> None:
     elif not parent.by_weights:
         kind = "code"
     else:
-        kind = parent.relation or _relation(desk.context, [parent.name])
+        kind = parent.relation or _relation(desk.context) or "parent"
     desk.say(desk.words[kind].format(parent=_linked(parent.name)))
 
 
@@ -331,7 +336,11 @@ def _changes(desk: _Desk, result: RuleResult) -> None:
 
 def _holders(desk: _Desk, result: RuleResult) -> None:
     lost = [line for line in str(result.values.get("holders", "")).split("; ") if line]
-    _into_head(desk, str(result.values["file"]), [desk.words["copyright"], *lost])
+    lost = [line for line in lost if is_copyright_line(line)]
+    if lost:
+        _into_head(desk, str(result.values["file"]), [desk.words["copyright"], *lost])
+    else:
+        _cannot(desk, result)
 
 
 def _into_head(desk: _Desk, path: str, sentences: Sequence[str]) -> None:

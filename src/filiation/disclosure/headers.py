@@ -30,7 +30,7 @@ _NAMED = (
 _CHANGED = re.compile(
     r"(?:this file (?:has been|was|is) (?:modified|changed|adapted)|\bmodified by\b|"
     r"\bmodifications? (?:by|made|copyright|to)\b|\bmodified from\b|\badapted from\b|"
-    r"\bchanges (?:made|from|to|include)|\bhas been modified\b|\bderived from\b|\bbased on\b|"
+    r"\bcopied from\b|\bchanges (?:made|from|to|include)|\bhas been modified\b|\bderived from\b|\bbased on\b|"
     r"修改自|改编自|有修改|已修改)[^\n]{0,200}",
     re.I,
 )
@@ -140,3 +140,11 @@ def missing_holders(reference: tuple[str, ...], suspect: tuple[str, ...]) -> tup
         for line in reference
         if (key := holder_key(line)) and not any(key in k or k == key for k in kept)
     )
+
+
+_LINE = re.compile(r"^\W{0,8}(?:(?:portions |parts )?copyright|\(c\)|©|版权所有)\W{0,6}(?:\(c\)|©|\d{4}|[A-Z0-9])", re.I)
+
+
+def is_copyright_line(line: str) -> bool:
+    """Return whether a line is one that a holder wrote to say whose the file is, and no sentence about copyright."""
+    return bool(_LINE.match(line)) and not re.search(r"copyright (?:notice|owner|holder|law|licen)", line, re.I)

@@ -38,7 +38,7 @@ _END = re.compile(r"[.!?;](?=\s|$)|[。！？；]")
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One statement: ``kind`` (``parent``, ``architecture``, ``outputs``, ``denial``), name as written, line."""
+    """One statement: ``kind`` (``parent``, ``code``, ``architecture``, ``outputs``, ``denial``), name as written, line."""
 
     kind: str
     name: str
@@ -142,7 +142,8 @@ def names_in(sentence: str) -> list[tuple[str, int, int]]:
 
 def _spelled(sentence: str, name: str) -> list[tuple[str, int, int]]:
     """Return where a name stands as a word of its own."""
-    pattern = re.compile(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", re.I)
+    spelled = r"[-_ ]".join(re.escape(part) for part in re.split(r"[-_ ]", name))
+    pattern = re.compile(rf"(?<![\w.-]){spelled}(?![\w-])", re.I)
     return [(m.group(), m.start(), m.end()) for m in pattern.finditer(sentence)]
 
 
@@ -167,7 +168,39 @@ def _is_model_id(text: str) -> bool:
 
 
 def _kind(sentence: str, start: int, end: int) -> str | None:
+    if _code(sentence, start):
+        return "code"
     return _judge(sentence, start, end, "zh") or _judge(sentence, start, end, "en")
+
+
+_CODE = re.compile(
+    r"(?:^|(?P<before>[\w-]+) )(?:(?:source |model |modell?ing )?(?:code|implementation)|modell?ing_\w+\.py)"
+    r"(?= (?:is|was|are|were|has|have|in|of|from|comes|derives|for|modified|adapted|copied|taken|based|borrowed|reused)\b)"
+)
+_CODE_OF_WHAT = frozenset({"for", "on", "with", "and", "to", "math", "generate", "writing", "no", "not"})
+_CODE_ZH = re.compile(
+    r"代码(?:文件|实现)?(?:是|均|主要|部分|也)?(?:基于|修改自|改编自|来自|源自|复制自|拷贝自|沿用|复用|取自|衍生自)[^，。；、]{0,24}$"
+)
+
+
+def _code(sentence: str, start: int) -> bool:
+    """Whether a sentence says that code, and not the model, comes from the name that begins at ``start``."""
+    before = sentence.lower()[max(0, start - _REACH * 2) : start]
+    if _CODE_ZH.search(before):
+        return True
+    table = vocabulary()["en"]
+    for name, _, _ in names_in(before):  # "Code Llama" is a name, and no code
+        before = before.replace(name, " ")
+    found = list(_CODE.finditer(" ".join(before.split()) + " "))
+    if not found or found[-1].group("before") in _CODE_OF_WHAT:
+        return False
+    spaced = " ".join(before.split()) + " "
+    gap, opening = spaced[found[-1].end() :], spaced[: found[-1].end()]
+    broken = re.search(r"[;；:]|\bbut\b|,\s+(?:and|which|while|it|our|this|the)\b", gap)
+    if broken or any(_has(gap, word, "en") for word in (*table["code_stop"], *table["negate"])):
+        return False
+    taken = any(_has(opening, word, "en") for word in table["code_take"]) and _has(gap, "of", "en")
+    return taken or any(_has(gap, word, "en") for word in table["code_from"])
 
 
 def _judge(sentence: str, start: int, end: int, language: str) -> str | None:

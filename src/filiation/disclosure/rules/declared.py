@@ -18,6 +18,7 @@ from filiation.disclosure.rules.answers import (
     SATISFIED,
     answer,
 )
+from filiation.disclosure.rules.shipped import holders
 from filiation.evidence import Claim, Place
 from filiation.repository import Repository
 
@@ -99,11 +100,28 @@ def relation(context: Context) -> Iterator[RuleResult]:
     for other in [p for p in context.parents if p.relation in _RELATIONS and p.relation != name]:
         if not (name == "merge" or other.relation == "finetune"):
             against = against or ("relation_evidence", {"shown": other.relation})
+    if against is None and not _backed(context, name, written):
+        status, reason = (CANNOT_TELL, "relation_untested") if said else (NOT_APPLICABLE, "relation_undeclared")
+        yield answer("D2", status, reason, place, relation=name)
+        return
     if against is None:
         yield answer("D2", SATISFIED, "relation_plausible", place, relation=name)
         return
     reason, values = against
     yield answer("D2", CONTRADICTED, reason, place, relation=name, **values)
+
+
+def _backed(context: Context, name: str, written: Sequence[Claim]) -> bool:
+    """Whether evidence or a file speaks for a relation; that nothing speaks against it is no agreement."""
+    if any(p.relation == name for p in context.parents):
+        return True
+    if name == "adapter":
+        return bool(context.said("adapter_base", "adapter_type"))
+    if name == "merge":
+        return len(_merged(context)) > 1
+    if name == "quantized":
+        return bool(context.said("quantization"))
+    return False
 
 
 def _inferred(context: Context, written: Sequence[Claim]) -> str:
@@ -159,7 +177,7 @@ def prose(context: Context) -> Iterator[RuleResult]:
 def _said(context: Context, parent: Parent) -> RuleResult:
     subjects = ["prose_parent"]
     if Basis.CODE in parent.basis and not parent.by_weights:
-        subjects += ["prose_architecture"]
+        subjects += ["prose_architecture", "prose_code"]
     if parent.by_outputs:
         subjects += ["prose_outputs"]
     every = [*context.said(*subjects), *_by_name(context, parent, subjects)]
@@ -171,6 +189,10 @@ def _said(context: Context, parent: Parent) -> RuleResult:
     denied = next((c for c in context.said("prose_denial") if _meant(c, parent)), None)
     if denied and parent.by_weights:
         return answer("D3", CONTRADICTED, "prose_denies", denied.place, parent=parent.name)
+    if Basis.CODE in parent.basis and not (parent.by_weights or parent.by_outputs):
+        kept = _kept_in_files(context, parent)
+        if kept is not None:
+            return kept
     mention = _mention(context, parent)
     if mention:
         return answer("D3", MISSING, "prose_only_mentions", mention, parent=parent.name)
@@ -178,15 +200,29 @@ def _said(context: Context, parent: Parent) -> RuleResult:
     return answer("D3", MISSING, reason, _card(context), parent=parent.name)
 
 
+def _kept_in_files(context: Context, parent: Parent) -> RuleResult | None:
+    """Matched code whose heads keep their copyright lines says there where it comes from; lost lines are L8's."""
+    results = [holders(context, parent, finding) for finding in parent.code]
+    if any(r.status in {MISSING, CANNOT_TELL} for r in results):
+        return None
+    kept = next((r for r in results if r.status is SATISFIED), None)
+    if kept is not None:
+        return answer("D3", SATISFIED, "code_notices_kept", kept.place, parent=parent.name)
+    return answer("D3", NOT_APPLICABLE, "code_names_nobody", None, parent=parent.name)
+
+
 def _by_name(context: Context, parent: Parent, subjects: Sequence[str]) -> Iterator[Claim]:
     """Yield what the cards say of the parent by its very name, where that looks like no model's name."""
-    name = names.own(parent.name)
-    for card in context.papers.cards if len(name) > 2 else ():
+    spelled = [names.own(parent.name)]
+    if Basis.CODE in parent.basis and not parent.by_weights:  # "transformers 4.44.2", and the file that matches
+        spelled += [spelled[0].partition(" ")[0], *(names.own(f.reference_file or "") for f in parent.code)]
+    for card in context.papers.cards:
         start = cardyaml.read(card.text, frozenset()).body_line
         body = "\n".join(card.text.splitlines()[start - 1 :])
-        for said in statements(body, start, name):
-            if f"prose_{said.kind}" in subjects:
-                yield Claim(f"prose_{said.kind}", said.name, card.place(said.line))
+        for name in dict.fromkeys(n for n in spelled if len(n) > 2):
+            for said in statements(body, start, name):
+                if f"prose_{said.kind}" in subjects:
+                    yield Claim(f"prose_{said.kind}", parent.name, card.place(said.line))
 
 
 def _meant(claim: Claim, parent: Parent) -> bool:

@@ -8,6 +8,7 @@ from filiation.disclosure import names, registry
 from filiation.disclosure.context import Context, Debt
 from filiation.disclosure.model import RuleResult
 from filiation.disclosure.rules.answers import (
+    CANNOT_TELL,
     CONTRADICTED,
     MISSING,
     NOT_APPLICABLE,
@@ -17,7 +18,8 @@ from filiation.disclosure.rules.answers import (
 )
 from filiation.evidence import Claim
 
-_NAMES = ("repository_name", "config_name", "gguf_name", "card_name")
+_NAMES = ("repository_name", "given_name", "config_name", "gguf_name", "card_name")
+_BESIDE = "card_title"
 
 
 def name(context: Context) -> Iterator[RuleResult]:
@@ -40,6 +42,10 @@ def _part(debt: Debt) -> str:
 def _tested(context: Context, debt: Debt) -> RuleResult:
     part, rule = _part(debt), (debt.obligation.rule if debt.obligation else None) or "starts_with"
     said = [c for c in context.said(*_NAMES) if names.own(c.text)]
+    if not said:  # of a local folder only the folder's name is known; a title is taken where nothing else is
+        said = [c for c in context.said(_BESIDE) if names.own(c.text)]
+    if not said:
+        return of_debt("L4", debt, CANNOT_TELL, "name_not_known", None, part=part, how=rule)
     fits = [names.meets(c.text, part, rule) for c in said]
     values = {"part": part, "how": rule, "names": ", ".join(dict.fromkeys(names.own(c.text) for c in said))}
     if fits and all(fits):

@@ -25,7 +25,13 @@ def present(context: Context) -> Iterator[RuleResult]:
     own, papers = context.own, context.papers
     text = papers.licences[0] if papers.licences else None
     card = papers.card.place(1) if papers.card else None
-    if own.written is None and text is None:
+    hidden = next((c for c in context.said("card_unreadable") if c.text == "license"), None)
+    if own.written is None and hidden is not None:
+        yield answer("L1", CANNOT_TELL, "licence_unreadable", hidden.place)
+    elif text is None and not any(p.by_weights or p.by_outputs for p in context.parents):
+        reason = "own_work_tag" if own.written else "own_work_silent"
+        yield answer("L1", NOT_APPLICABLE, reason, own.place or card, written=own.written or "")
+    elif own.written is None and text is None:
         yield answer("L1", MISSING, "licence_nowhere", card)
     elif own.written is None and text is not None:
         reason = "tag_missing" if own.shown else "tag_missing_text_unknown"

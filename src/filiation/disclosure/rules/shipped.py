@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from filiation.disclosure.context import Context, Debt
 from filiation.disclosure.headers import Head, missing_holders, read_head
 from filiation.disclosure.model import Basis, CodeFinding, Parent, RuleResult
+from filiation.disclosure.own import lookup
 from filiation.disclosure.rules.answers import (
     CANNOT_TELL,
     MISSING,
@@ -40,8 +41,23 @@ def licence_copy(context: Context) -> Iterator[RuleResult]:
             yield of_debt(
                 "L6", debt, CANNOT_TELL, "copy_not_recognisable", context.papers.licences[0].paper.place(1)
             )
+        elif (head := _named_in_heads(context, debt)) is not None:
+            yield of_debt("L6", debt, CANNOT_TELL, "copy_named_in_heads", head)
         else:
             yield of_debt("L6", debt, MISSING, "copy_only_linked" if linked else "copy_missing", None)
+
+
+def _named_in_heads(context: Context, debt: Debt) -> Place | None:
+    """Where the heads of matched code keep their copyright lines and name the licence: code alone, no weights."""
+    parent = debt.parent
+    if parent.by_weights or parent.by_outputs or debt.licence is None or not parent.code:
+        return None
+    for finding in parent.code:
+        head = _head(context.repository, finding.suspect_file)
+        named = lookup(head.licence.text) if head is not None and head.licence is not None else ()
+        if debt.licence not in named or holders(context, parent, finding).status is not SATISFIED:
+            return None
+    return holders(context, parent, parent.code[0]).place
 
 
 def _link(context: Context, debt: Debt, linked: bool) -> RuleResult:
@@ -114,10 +130,11 @@ def holders_kept(context: Context) -> Iterator[RuleResult]:
     if not taken:
         yield answer("L8", NOT_APPLICABLE, "no_matched_code")
     for parent, finding in taken:
-        yield _holders(context, parent, finding)
+        yield holders(context, parent, finding)
 
 
-def _holders(context: Context, parent: Parent, finding: CodeFinding) -> RuleResult:
+def holders(context: Context, parent: Parent, finding: CodeFinding) -> RuleResult:
+    """Return whether one matched file keeps the copyright lines of its counterpart."""
     theirs = finding.reference_holders
     if theirs is None and (head := _head(parent.repository, finding.reference_file)) is not None:
         theirs = tuple(h.text for h in head.holders)
