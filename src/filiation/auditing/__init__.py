@@ -82,6 +82,7 @@ def audit(
     derived_on: str | None = None,
     evidence: Sequence[str | os.PathLike[str]] = (),
     corpus: bool = True,
+    name: str | None = None,
     cache: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> Audit:
@@ -97,6 +98,7 @@ def audit(
         derived_on: the day of derivation (ISO 8601), which decides between versions of a licence.
         evidence: stored reports of ``filiation compare`` whose suspect is this repository.
         corpus: whether its code is also ranked against the shipped fingerprints of public releases.
+        name: the name under which the model is published, for a local folder.
         cache: a folder in which fingerprints of source files are kept between audits; none by default.
         progress: called with ``(stage, done, total)``.
 
@@ -116,6 +118,7 @@ def audit(
         derived_on,
         tuple(Path(os.fspath(path)) for path in evidence),
         corpus,
+        name,
     )
     folder = None if cache is None else Path(os.fspath(cache))
     return Audit(examine(request, cache=folder, progress=progress))

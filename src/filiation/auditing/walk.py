@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from filiation import disclosure, repository, source, tokenizer, traces
+from filiation import disclosure, source, tokenizer, traces
 from filiation._version import __version__
-from filiation.auditing import kin, left
+from filiation.auditing import admit, kin, left
 from filiation.auditing.records import (
     AuditReport,
     Examined,
@@ -53,6 +53,7 @@ class Request:
         derived_on: the day of derivation, ISO 8601; the first commit's where it is None.
         evidence: stored reports of ``filiation compare``.
         corpus: whether the shipped reference corpus of public code is used.
+        name: the name under which the model is published; for a local folder it is not known otherwise.
     """
 
     locator: str
@@ -61,6 +62,7 @@ class Request:
     derived_on: str | None = None
     evidence: tuple[Path, ...] = ()
     corpus: bool = True
+    name: str | None = None
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -102,7 +104,8 @@ def examine(request: Request, *, cache: Path | None = None, progress: Progress |
     tell = progress or _silent
     reports = tuple(kin.read_compare_report(path) for path in request.evidence)
     tell(f"opening {request.locator}", 0, None)
-    suspect = repository.open(request.locator)
+    suspect = admit.opened(request.locator)
+    admit.require_model_repository(suspect)
     tied = [kin.speaks_of(report, suspect) for report in reports]
     references = tuple(_opened(name, tell) for name in request.references)
     parents = kin.given(request.parents, request.derived_on, references)
@@ -114,7 +117,7 @@ def examine(request: Request, *, cache: Path | None = None, progress: Progress |
         _source(suspect, references, library, cache, tell),
     )
     tell("claims and rules", 0, None)
-    found.claims = disclosure.claims(suspect)
+    found.claims = _claims(suspect, request)
     shown = kin.findings(suspect, references, found.traces, found.source, reports, request.derived_on)
     asked = (*parents, *kin.claimed_at_hand(found.claims, references))
     found.rules = disclosure.check(suspect, found.claims, asked, shown)
@@ -123,13 +126,26 @@ def examine(request: Request, *, cache: Path | None = None, progress: Progress |
     return Audited(report, suspect, references, found.claims, asked, shown)
 
 
+def _claims(suspect: Repository, request: Request) -> tuple[Claim, ...]:
+    """What the repository says; the name of a local folder is its owner's affair and no model's name."""
+    found = disclosure.claims(suspect)
+    if admit.is_local(request.locator):
+        found = tuple(
+            replace(c, subject="folder_name") if c.subject == "repository_name" else c for c in found
+        )
+    if request.name:
+        named = (c for c in found if c.subject not in {"repository_name", "folder_name"})
+        found = (Claim("given_name", request.name, Place(file=None)), *named)
+    return found
+
+
 def _silent(stage: str, done: int, total: int | None) -> None:
     """Tell nobody."""
 
 
 def _opened(name: str, tell: Progress) -> Repository:
     tell(f"opening {name}", 0, None)
-    return repository.open(name)
+    return admit.opened(name)
 
 
 def _library(request: Request) -> Library:
@@ -230,6 +246,7 @@ def _command(request: Request, reports: Sequence[kin.CompareReport]) -> Mapping[
         "parents": list(request.parents),
         "derived_on": request.derived_on,
         "corpus": request.corpus,
+        **({"published_as": request.name} if request.name else {}),
         "evidence": [{"file": report.file, "sha256": report.sha256} for report in reports],
     }
 

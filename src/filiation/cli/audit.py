@@ -50,7 +50,7 @@ def with_every_reference(args: Sequence[str]) -> list[str]:
 #: Options that take the word after them; a test compares them with the command's own.
 TAKE_A_WORD = frozenset(
     {
-        "--parent", "--derived-on", "--evidence", "--html", "--markdown", "--sarif", "--cyclonedx", "--spdx",
+        "--parent", "--name", "--derived-on", "--evidence", "--html", "--markdown", "--sarif", "--cyclonedx", "--spdx",
         "--policy", "--fail-if", "--lang", "--cache",
     }
 )  # fmt: skip
@@ -72,6 +72,9 @@ def _is_value(words: Sequence[str], word: str) -> bool:
 )
 @click.option(
     "--parent", "parents", multiple=True, metavar="P", help="A model it is told to come from. Repeatable."
+)
+@click.option(
+    "--name", metavar="NAME", help="The name it is published under; for a folder it is not known otherwise."
 )
 @click.option("--derived-on", metavar="DAY", help="Day of derivation, such as 2024-05-20. [the first commit]")
 @click.option(
@@ -119,6 +122,7 @@ def command(
     repository: str,
     against: tuple[str, ...],
     parents: tuple[str, ...],
+    name: str | None,
     derived_on: str | None,
     evidence: tuple[Path, ...],
     json_to: str | None,
@@ -160,7 +164,7 @@ def command(
     wanted.check((repository, *against, *(str(path) for path in evidence)))
     _check(fail_if, wanted, fix=fix)
     required = with_conditions(read_policy(policy) if policy else AuditPolicy(), fail_if)
-    request = Request(repository, against, parents, derived_on, evidence, corpus)
+    request = Request(repository, against, parents, derived_on, evidence, corpus, name)
     started = now()
     with progress(wanted.sink) as tell:
         made = examine(request, cache=cache, progress=tell)

@@ -113,10 +113,11 @@ def _parts(block: str, keys: frozenset[str], body_line: int) -> Front:
     return Front(found, body_line, problem, hidden)
 
 
-def _events(
-    block: str, first_line: int
-) -> tuple[dict[str, list[Value]], str | None, dict[str, int]]:
-    """Return scalars by top-level key, a problem, and the keys of tagged values with their lines; what was read before a problem is kept."""
+def _events(block: str, first_line: int) -> tuple[dict[str, list[Value]], str | None, dict[str, int]]:
+    """Return scalars by top-level key, a problem, and the keys of tagged values with their lines.
+
+    What was read before a problem is kept.
+    """
     import yaml
 
     reader = _Walk(first_line)

@@ -142,9 +142,13 @@ def missing_holders(reference: tuple[str, ...], suspect: tuple[str, ...]) -> tup
     )
 
 
-_LINE = re.compile(r"^\W{0,8}(?:(?:portions |parts )?copyright|\(c\)|©|版权所有)\W{0,6}(?:\(c\)|©|\d{4}|[A-Z0-9])", re.I)
+_LINE = re.compile(
+    r"^\W{0,8}(?:(?:portions |parts )?copyright|\(c\)|©|版权所有)\W{0,6}(?:\(c\)|©|\d{4}|[A-Z0-9])", re.I
+)
 
 
 def is_copyright_line(line: str) -> bool:
     """Return whether a line is one that a holder wrote to say whose the file is, and no sentence about copyright."""
-    return bool(_LINE.match(line)) and not re.search(r"copyright (?:notice|owner|holder|law|licen)", line, re.I)
+    return bool(_LINE.match(line)) and not re.search(
+        r"copyright (?:notice|owner|holder|law|licen)", line, re.I
+    )

@@ -38,7 +38,7 @@ _END = re.compile(r"[.!?;](?=\s|$)|[。！？；]")
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One statement: ``kind`` (``parent``, ``code``, ``architecture``, ``outputs``, ``denial``), name as written, line."""
+    """One statement: ``kind`` (``parent``, ``code``, ``architecture``, ``outputs``, ``denial``), name, line."""
 
     kind: str
     name: str
@@ -175,7 +175,8 @@ def _kind(sentence: str, start: int, end: int) -> str | None:
 
 _CODE = re.compile(
     r"(?:^|(?P<before>[\w-]+) )(?:(?:source |model |modell?ing )?(?:code|implementation)|modell?ing_\w+\.py)"
-    r"(?= (?:is|was|are|were|has|have|in|of|from|comes|derives|for|modified|adapted|copied|taken|based|borrowed|reused)\b)"
+    r"(?= (?:is|was|are|were|has|have|in|of|from|comes|derives|for)\b"
+    r"| (?:modified|adapted|copied|taken|based|borrowed|reused)\b)"
 )
 _CODE_OF_WHAT = frozenset({"for", "on", "with", "and", "to", "math", "generate", "writing", "no", "not"})
 _CODE_ZH = re.compile(

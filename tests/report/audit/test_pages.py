@@ -13,7 +13,8 @@ from filiation.auditing.excerpts import MOST_ROWS, excerpts
 from filiation.evidence import to_json
 from filiation.report import AUDIT_RENDERERS, renderer
 from filiation.report.audit import html, markdown, terminal
-from filiation.report.audit.story import tell
+from filiation.report.audit.story import RuleRow, tell
+from filiation.report.audit.terminal import idle_entries
 from filiation.report.custody import custody, now
 from filiation.report.wording import LANGUAGES, phrases
 from tests.auditing import made
@@ -178,3 +179,16 @@ def test_every_renderer_is_a_module_with_its_name(audited: Audited) -> None:
         renderer("pdf", audited.report.schema)
     with pytest.raises(ValueError, match="no renderer"):
         renderer("sarif")
+
+
+def test_rules_that_do_not_apply_are_each_named_once_and_with_their_parent_where_told_elsewhere() -> None:
+    def row(ident: str, parent: str = "") -> RuleRow:
+        return RuleRow(ident, "", "not_applicable", "", "", "", "", parent)
+
+    class Told:
+        owed = (row("L4", "a/b"),)
+        open = ()
+        satisfied = (row("L6, L7", "a/b"),)
+        idle = (row("L4", "c/d"), row("L3, L5", "c/d"), row("L3", "e/f"), row("L7", "c/d"))
+
+    assert idle_entries(Told()) == ["L4 (c/d)", "L3", "L5", "L7 (c/d)"]  # type: ignore[arg-type]

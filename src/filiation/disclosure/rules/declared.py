@@ -101,7 +101,9 @@ def relation(context: Context) -> Iterator[RuleResult]:
         if not (name == "merge" or other.relation == "finetune"):
             against = against or ("relation_evidence", {"shown": other.relation})
     if against is None and not _backed(context, name, written):
-        status, reason = (CANNOT_TELL, "relation_untested") if said else (NOT_APPLICABLE, "relation_undeclared")
+        status, reason = (
+            (CANNOT_TELL, "relation_untested") if said else (NOT_APPLICABLE, "relation_undeclared")
+        )
         yield answer("D2", status, reason, place, relation=name)
         return
     if against is None:
@@ -214,7 +216,9 @@ def _kept_in_files(context: Context, parent: Parent) -> RuleResult | None:
 def _by_name(context: Context, parent: Parent, subjects: Sequence[str]) -> Iterator[Claim]:
     """Yield what the cards say of the parent by its very name, where that looks like no model's name."""
     spelled = [names.own(parent.name)]
-    if Basis.CODE in parent.basis and not parent.by_weights:  # "transformers 4.44.2", and the file that matches
+    if (
+        Basis.CODE in parent.basis and not parent.by_weights
+    ):  # "transformers 4.44.2", and the file that matches
         spelled += [spelled[0].partition(" ")[0], *(names.own(f.reference_file or "") for f in parent.code)]
     for card in context.papers.cards:
         start = cardyaml.read(card.text, frozenset()).body_line

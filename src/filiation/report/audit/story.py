@@ -69,6 +69,7 @@ class RuleRow:
     reason: str
     clause: str
     place: str
+    parent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +262,12 @@ def _rules(rules: Sequence[RuleResult], phrases: Phrases) -> Iterator[RuleRow]:
         if seen[kind] > _MOST_ALIKE:
             continue
         row = _rule(rule, phrases)
+        if (
+            rule.parent and rule.status == "not_applicable"
+        ):  # what does not apply may be owed to another parent
+            row = replace(row, parent=clean(rule.parent))
+            if row.parent not in row.reason:
+                row = replace(row, reason=f"{row.reason} ({row.parent})")
         more = often[kind] - _MOST_ALIKE
         if seen[kind] == _MOST_ALIKE and more > 0:
             cut = phrases.say("ui", "more", count=more)
@@ -362,6 +369,7 @@ def command_line(report: AuditReport) -> str:
     words = ["filiation", "audit", str(called.get("repository", ""))]
     for flag, key in (("--against", "against"), ("--parent", "parents")):
         words += [w for value in called.get(key) or () for w in (flag, str(value))]
+    words += ["--name", str(called["published_as"])] if called.get("published_as") else []
     words += ["--derived-on", str(called["derived_on"])] if called.get("derived_on") else []
     words += [w for e in called.get("evidence") or () for w in ("--evidence", str(e.get("file")))]
     words += [] if called.get("corpus", True) else ["--no-corpus"]

@@ -181,11 +181,22 @@ def _duties(story: AuditStory, phrases: Phrases) -> RenderableType:
                 _rules(rows, phrases),
                 Text(""),
             ]
-    idle = ", ".join(dict.fromkeys(row.id for row in story.idle))
+    idle = idle_entries(story)
     if idle:
-        label = phrases.say("audit", "ui", "duties_idle", count=len(story.idle))
-        parts.append(Flow(phrases.say("ui", "label_colon", label=label, value=idle)))
+        label = phrases.say("audit", "ui", "duties_idle", count=len(idle))
+        value = phrases.say("ui", "list_comma").join(idle)
+        parts.append(Flow(phrases.say("ui", "label_colon", label=label, value=value)))
     return section(phrases.say("audit", "ui", "duties"), *parts)
+
+
+def idle_entries(story: AuditStory) -> list[str]:
+    """Return the rules that do not apply, each once; one that holds for another parent with the parent it spares."""
+    told = {i for row in (*story.owed, *story.open, *story.satisfied) for i in row.id.split(", ")}
+    entries: dict[str, None] = {}
+    for row in story.idle:
+        for ident in row.id.split(", "):
+            entries[f"{ident} ({row.parent})" if ident in told and row.parent else ident] = None
+    return list(entries)
 
 
 def _rules(rows: Sequence[RuleRow], phrases: Phrases) -> RenderableType:
