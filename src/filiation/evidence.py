@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 SCHEMA = "https://filiation.org/schema/report/1"
 AUDIT_SCHEMA = "https://filiation.org/schema/audit/1"
+PROBE_SCHEMA = "https://filiation.org/schema/probe/1"
 
 
 class Wing(StrEnum):
@@ -269,6 +270,53 @@ class AuditVerdict:
     traces: Mapping[str, int] = field(default_factory=dict[str, int])
     rules: Mapping[str, int] = field(default_factory=dict[str, int])
     reasons: tuple[str, ...] = ()
+
+
+class Outcome(StrEnum):
+    """What a test on an endpoint says of the relation it asks for; the four are never mixed.
+
+    ``SUPPORTED``: chance is rejected in favour of the relation. ``CONTRADICTED``: the data rule it out, by the test's
+    own rule. ``UNDECIDED``: neither, with the smallest effect that the budget could have seen.
+    """
+
+    SUPPORTED = "supported"
+    CONTRADICTED = "contradicted"
+    UNDECIDED = "undecided"
+    NOT_MEASURED = "not_measured"
+
+
+class ProbeRelation(StrEnum):
+    """How the model behind an endpoint is related to the one it was held against."""
+
+    SAME_WEIGHTS = "same_weights"
+    DERIVATIVE = "derivative"
+    TRAINED_ON_OUTPUTS = "trained_on_outputs"
+    ASSOCIATED = "associated"
+    DIFFERENT = "different"
+    NONE_FOUND = "none_found"
+    CANNOT_TEST = "cannot_test"
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeVerdict:
+    """What follows from the tests on an endpoint.
+
+    Attributes:
+        relation: the strongest relation that the tests carry together; never from one signal that a proxy can forge.
+        rests_on: names of the tests it rests on.
+        against: the role or name of the model it speaks of, such as ``reference``.
+        p: the largest p-value of the tests it rests on, where they have one; ``log10_e`` likewise the smallest.
+        reasons: phrase keys of what kept it from more.
+        attention: phrase keys of contradictions that deserve a look (a claim against the tokenizer), without weight.
+    """
+
+    relation: ProbeRelation
+    rests_on: tuple[str, ...] = ()
+    against: str | None = None
+    p: float | None = None
+    log10_e: float | None = None
+    reasons: tuple[str, ...] = ()
+    attention: tuple[str, ...] = ()
 
 
 class Document(Protocol):
