@@ -22,6 +22,7 @@ class ProbeTest:
         p: an exact p-value, where the test has one; ``log10_e`` likewise.
         effect: effect sizes with their intervals.
         smallest_effect: the smallest effect that the budget could have seen, where the outcome is undecided.
+        against: the role or name of the model that it asks about; the walk fills it in.
         requests: how many requests it used.
         controls: the controls it was held against, by role or name.
         figures: what the report draws: counts, wealth, agreement, residuals. Plain JSON types.
@@ -35,6 +36,7 @@ class ProbeTest:
     log10_e: float | None = None
     effect: tuple[Effect, ...] = ()
     smallest_effect: Effect | None = None
+    against: str | None = None
     requests: int = 0
     controls: tuple[str, ...] = ()
     figures: Mapping[str, Any] = field(default_factory=dict[str, Any])
