@@ -13,7 +13,7 @@ from filiation.cli.output import Sink
 @click.option(
     "--of",
     "command_",
-    type=click.Choice(("compare", "audit")),
+    type=click.Choice(("compare", "audit", "probe")),
     default="compare",
     show_default=True,
     help="Of whose report.",
@@ -22,6 +22,8 @@ def command(command_: str) -> None:
     """Print the JSON Schema (2020-12) of the reports that filiation writes."""
     if command_ == "audit":
         from filiation.auditing import audit_schema as schema
+    elif command_ == "probe":
+        from filiation.probing.records import probe_schema as schema
     else:
         from filiation.evidence import json_schema as schema
 

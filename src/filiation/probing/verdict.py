@@ -148,7 +148,8 @@ def _nothing(model: str | None) -> ProbeVerdict:
 def _verdict(
     about: _About, relation: ProbeRelation, names: Sequence[str], reasons: tuple[str, ...] = ()
 ) -> ProbeVerdict:
-    tests = [about.tests[name] for name in names]
+    # The null hypothesis of SAME is sameness itself: its p-value bounds nothing about this relation.
+    tests = [about.tests[name] for name in names if name != SAME]
     ps = [t.p for t in tests if t.p is not None]
     es = [t.log10_e for t in tests if t.log10_e is not None]
     return ProbeVerdict(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from filiation.evidence import AUDIT_SCHEMA, SCHEMA
+from filiation.evidence import AUDIT_SCHEMA, PROBE_SCHEMA, SCHEMA
 
 if TYPE_CHECKING:
     from filiation.evidence import Document
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 RENDERERS = ("terminal", "json", "html", "markdown")
 #: The same for audits; their modules lie in ``audit/``.
 AUDIT_RENDERERS = (*RENDERERS, "sarif", "cyclonedx", "spdx")
+#: Which renderers a report of another schema has, and where their modules lie.
+_OTHERS = {AUDIT_SCHEMA: (AUDIT_RENDERERS, "audit."), PROBE_SCHEMA: (RENDERERS, "probe.")}
 
 
 class Renderer(Protocol):
@@ -30,6 +32,21 @@ class Renderer(Protocol):
         ...
 
 
+class Printer(Renderer, Protocol):
+    """What the renderer for the terminal offers beside."""
+
+    def on_screen(self, report: Document, phrases: Phrases) -> None:
+        """Print to the terminal that standard output is."""
+        ...
+
+
+def printer_of(schema: str) -> Printer:
+    """Return the renderer that prints reports of a schema to a terminal."""
+    from typing import cast
+
+    return cast("Printer", renderer("terminal", schema))
+
+
 def renderer(name: str, schema: str = SCHEMA) -> Renderer:
     """Return the renderer of a name for reports of a schema, importing it now (templates are not free).
 
@@ -39,7 +56,7 @@ def renderer(name: str, schema: str = SCHEMA) -> Renderer:
     from importlib import import_module
     from typing import cast
 
-    known, room = (AUDIT_RENDERERS, "audit.") if schema == AUDIT_SCHEMA else (RENDERERS, "")
+    known, room = _OTHERS.get(schema, (RENDERERS, ""))
     if name not in known:
         raise ValueError(f"no renderer {name!r}; there are {', '.join(known)}")
     return cast("Renderer", import_module(f"filiation.report.{room}{name}"))

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from filiation.errors import NotFoundError, ReportError
-from filiation.evidence import AUDIT_SCHEMA, SCHEMA, Report
+from filiation.evidence import AUDIT_SCHEMA, PROBE_SCHEMA, SCHEMA, Report
 from filiation.report.numbers import clean
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
     from filiation.auditing import AuditReport
+    from filiation.probing.records import ProbeReport
     from filiation.report.shapes import Command
 
 _MAX_BYTES = 256 * 2**20
@@ -113,15 +114,33 @@ def read_report(path: Path) -> Report:
     return as_report(read_document(path), path)
 
 
-def read_any(path: Path) -> Report | AuditReport:
-    """Return a stored report of a comparison or of an audit as records.
+def read_any(path: Path) -> Report | AuditReport | ProbeReport:
+    """Return a stored report of a comparison, of an audit or of a probe as records.
 
     Raises:
         NotFoundError: there is no such file.
-        ReportError: it is neither.
+        ReportError: it is none of them.
     """
-    document = read_document(path, (SCHEMA, AUDIT_SCHEMA))
+    document = read_document(path, (SCHEMA, AUDIT_SCHEMA, PROBE_SCHEMA))
+    if document["schema"] == PROBE_SCHEMA:
+        return as_probe(document, path)
     return as_report(document, path) if document["schema"] == SCHEMA else as_audit(document, path)
+
+
+def as_probe(document: dict[str, Any], path: Path) -> ProbeReport:
+    """Return the records of a probe's JSON object.
+
+    Raises:
+        ReportError: something in it is of another type than the schema says.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    from filiation.probing.records import ProbeReport
+
+    try:
+        return TypeAdapter(ProbeReport).validate_python(document)
+    except ValidationError as error:
+        raise _no_report(path, _first_fault(error)) from error
 
 
 def as_audit(document: dict[str, Any], path: Path) -> AuditReport:
