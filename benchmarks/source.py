@@ -1,6 +1,6 @@
 """What the source wing recovers, and what it does not: `python benchmarks/source.py [section ...]`.
 
-Sections: lineage, copied, ladder, unrelated, peers, speed. The wheels come from the package index, by digest, into the
+Sections: lineage, copied, ladder, minor, unrelated, peers, speed. The wheels come from the package index, by digest, into the
 cache of the tests on real models; copydetect and diffinite are installed into an environment of their own. The figures
 of the prototype (measured before this code was written, on the same wheels) stand beside ours.
 """
@@ -8,6 +8,7 @@ of the prototype (measured before this code was written, on the same wheels) sta
 from __future__ import annotations
 
 import json
+import random
 import re
 import resource
 import subprocess
@@ -16,7 +17,7 @@ import tempfile
 import time
 import zipfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -25,16 +26,16 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import reconstructions  # noqa: E402 - the folder must be on the path first
-from benchmarks.mutators import LADDER, everything  # noqa: E402
+from benchmarks.mutators import LADDER, everything, rename  # noqa: E402
 from filiation.repository.model import Repository, RepositoryFile  # noqa: E402
-from filiation.source import Level, Library, examine, load  # noqa: E402
+from filiation.source import FileFound, Level, Library, examine, load  # noqa: E402
 from filiation.source.copied import check, stated  # noqa: E402
 from filiation.source.corpus import Release, build_wheel  # noqa: E402
 from filiation.source.corpus.build import _WANTED, _modular  # noqa: E402
 from filiation.source.corpus.release import release  # noqa: E402
 from filiation.source.modular import parents  # noqa: E402
 from filiation.source.parse import decode, parse  # noqa: E402
-from filiation.source.ranking import Index, stem  # noqa: E402
+from filiation.source.ranking import Index, ancestors, stem  # noqa: E402
 from filiation.source.renames import changed_part  # noqa: E402
 from tests.real.wheels import wheel  # noqa: E402
 
@@ -60,11 +61,21 @@ def repository(name: str, files: Mapping[str, str]) -> Repository:
 
 
 def without(source: Release, path: str) -> Release:
-    """Return a release without one file."""
-    kept = [n for n, e in enumerate(source.entries) if e.path != path]
-    entries = [source.entries[n] for n in kept]
-    s = source
-    return release(s.package, s.version, s.released, s.wheel_sha256, entries, lambda n: s.print_of(kept[n]))
+    """Return a release without one work."""
+    return _part(source, [n for n, e in enumerate(source.entries) if e.work != path])
+
+
+def _part(s: Release, kept: list[int]) -> Release:
+    key_of = s.key_of
+    return release(
+        s.package,
+        s.version,
+        s.released,
+        s.wheel_sha256,
+        [s.entries[n] for n in kept],
+        lambda n: s.print_of(kept[n]),
+        None if key_of is None else lambda n: key_of(kept[n]),
+    )
 
 
 def lineage() -> None:
@@ -305,42 +316,91 @@ def _ladder_of_many(corpus: Library) -> None:
         print(f"| {label} | {first}/{len(models)} | {same}/{len(models)} | {np.mean(shares):.3f} |")
 
 
+def minor() -> None:
+    """Give copies from releases that the shipped corpus does not hold, every name of them replaced."""
+    library = load()
+    works = {d.work for d in library.index.documents}
+    print("\n## Copies from releases that are not in the corpus, every name replaced\n")
+    print("| release | files | level | files | its own work or a declared relative named |")
+    print("| --- | --- | --- | --- | --- |")
+    lines = ancestors(library.index.documents)
+    for version in ("4.47.1", "4.51.3"):
+        levels: Counter[str] = Counter()
+        named: Counter[str] = Counter()
+        with zipfile.ZipFile(wheel("transformers", version)) as archive:
+            for member in archive.infolist():
+                path = member.filename
+                work = path.replace("/models/deprecated/", "/models/")
+                if not _WANTED.match(path) or "/modeling_" not in path or work not in works:
+                    continue
+                found = examine(
+                    repository("s", {"m.py": rename(decode(archive.read(member)), 1)}), (), library
+                )
+                for each in found.files:
+                    levels[each.level] += 1
+                    named[each.level] += _kin(stem(path), stem(each.reference_file or ""), lines)
+        for level, count in levels.most_common():
+            print(f"| {version} | {sum(levels.values())} | {level} | {count} | {named[level]} |")
+
+
+def _kin(left: str, right: str, lines: Mapping[str, frozenset[str]]) -> bool:
+    """Return whether two modules are one, or declare a common source."""
+    return bool(lines.get(left, frozenset({left})) & lines.get(right, frozenset({right})))
+
+
 def unrelated() -> None:
     """Give files of other families as references, and look what is said of them."""
-    version = "4.40.0"
-    source = build_wheel(wheel("transformers", version))
-    bodies = {name: modeling(version, name) for name in FAMILIES}
-    levels: Counter[str] = Counter()
+    print("\n## Pairs without a declared common source; the suspect's own work is not in the corpus\n")
+    print("| families of 4.40.0 | said of the given reference | pairs |\n| --- | --- | --- |")
+    library = load()
     told: list[str] = []
-    for name in FAMILIES:
-        library = Library([without(source, f"{MODELS}/{name}/modeling_{name}.py")])
-        for other in FAMILIES:
-            if other != name:
-                given = repository(other, {f"modeling_{other}.py": bodies[other]})
-                found = examine(repository(name, {"m.py": bodies[name]}), [given], library)
-                each = found.files[0]
-                asked = each.reference == other or each.level is Level.NO_FINDING
-                levels[each.level if asked else "no_finding (another file comes first)"] += 1
-                if asked and each.level is not Level.NO_FINDING:
+    lines = ancestors(library.index.documents)
+    for label, families in (
+        ("seven, as in the prototype", FAMILIES),
+        ("others, drawn by lot", _drawn(library)),
+    ):
+        levels: Counter[str] = Counter()
+        for name in families:
+            others = [
+                o for o in families if o != name and not _kin(f"modeling_{name}", f"modeling_{o}", lines)
+            ]
+            for other, found in _strangers(library, name, others):
+                asked = found.reference == other or found.level is Level.NO_FINDING
+                levels[found.level if asked else "no_finding (another file comes first)"] += 1
+                if asked and found.level is not Level.NO_FINDING:
                     told.append(
-                        f"{name} / {other}: {each.level}, {each.share:.2f} of nodes, margin {each.margin:.1f}"
+                        f"{name} / {other}: {found.level}, {found.share:.2f} of nodes, margin {found.margin or 0:.1f}, "
+                        f"own {found.own or 0:.2f}, over siblings {found.sibling_margin or 0:.1f}"
                     )
-    print(
-        f"\n## Cross-family pairs of {version}: {', '.join(FAMILIES)}; the suspect's own file is not in the corpus\n"
-    )
-    print("| said of the given reference | pairs |\n| --- | --- |")
-    for level, count in levels.most_common():
-        print(f"| {level} | {count} |")
+        for level, count in levels.most_common():
+            print(f"| {label} | {level} | {count} |")
     print("\n".join(["", *told]))
-    null = load().null
+    null = library.null
     print(
-        f"\nNull of the shipped corpus: {null.pairs} pairs of {len(null.scores)} files "
-        "without a declared common ancestor;"
+        f"\nNull of the shipped corpus: {null.pairs} pairs of {len(null.scores)} files without a declared common source;"
     )
     print(
         "best score of a file: "
         + ", ".join(f"{q:g} quantile {np.quantile(null.scores, q):.3f}" for q in (0.5, 0.95, 0.99))
     )
+
+
+def _drawn(library: Library) -> list[str]:
+    """Return thirty further families of 4.40.0."""
+    (source,) = (r for r in library.releases if r.version == "4.40.0")
+    names = sorted(
+        {stem(e.path)[9:] for e in source.entries if stem(e.path).startswith("modeling_")} - {*FAMILIES}
+    )
+    there = [n for n in names if f"{MODELS}/{n}/modeling_{n}.py" in source.at]
+    return sorted(random.Random(7).sample(there, 30))
+
+
+def _strangers(library: Library, name: str, others: list[str]) -> Iterator[tuple[str, FileFound]]:
+    path = f"{MODELS}/{name}/modeling_{name}.py"
+    rest = Library([without(r, path) for r in library.releases])
+    for other in others:
+        given = repository(other, {f"modeling_{other}.py": modeling("4.40.0", other)})
+        yield other, examine(repository(name, {"m.py": modeling("4.40.0", name)}), [given], rest).files[0]
 
 
 def peers() -> None:
@@ -396,7 +456,7 @@ def _pair(suspect: str, reference: str, corpus: Library) -> tuple[float, float]:
     assert isinstance(a, Examined)
     assert isinstance(b, Examined)
     document = Document("r", "b.py", "r:b.py", None, None, (), -1, None, b.source)
-    return compare(a.source, b.source).share, corpus.index.score_pair(a.source, document, {}).score
+    return compare(a.source, b.source).share, corpus.index.score_pair(a.source, document).score
 
 
 def _copydetect(home: Path, suspect: str, reference: str) -> str:
@@ -453,16 +513,7 @@ def _peer(command: list[str], suspect: str, reference: str, read: Callable[[str]
 def speed() -> None:
     """Examine 500 files against a corpus of 530 modeling files, then again from the cache."""
     source = build_wheel(wheel("transformers", "5.23.0"))
-    kept = [n for n, e in enumerate(source.entries) if stem(e.path).startswith("modeling_")]
-    s = source
-    part = release(
-        s.package,
-        s.version,
-        s.released,
-        s.wheel_sha256,
-        [s.entries[n] for n in kept],
-        lambda n: s.print_of(kept[n]),
-    )
+    part = _part(source, [n for n, e in enumerate(source.entries) if stem(e.path).startswith("modeling_")])
     files: dict[str, str] = {}
     for version in ("4.44.2", "4.40.0"):
         with zipfile.ZipFile(wheel("transformers", version)) as archive:
@@ -491,7 +542,7 @@ def _processor() -> float:
     )
 
 
-SECTIONS = {f.__name__: f for f in (lineage, copied, ladder, unrelated, peers, speed)}
+SECTIONS = {f.__name__: f for f in (lineage, copied, ladder, minor, unrelated, peers, speed)}
 
 if __name__ == "__main__":
     for chosen in sys.argv[1:] or SECTIONS:

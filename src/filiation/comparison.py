@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from filiation import anatomy, checkpoint, derivation, likeness, origin
@@ -37,7 +37,10 @@ NEARLY_EQUAL = 0.9999
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """What was found about the suspect and one candidate."""
+    """What was found about the suspect and one candidate.
+
+    ``left_out`` says of each component which label sets the verdict does not count, and why.
+    """
 
     number: int
     plan: Plan
@@ -48,6 +51,7 @@ class Pair:
     evidence: tuple[Evidence, ...]
     curves: tuple[Mapping[str, Any], ...]
     histories: tuple[History | None, ...] = ()
+    left_out: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
 
 
 def compare_models(
@@ -214,7 +218,7 @@ def examine_pair(
     identical, derived = _derive(
         suspect, candidate, towers, examinations, histories, findings, plan, tokens, full, number
     )
-    records = [e for x in examinations for e in x.evidence()]
+    records = [e for x in examinations for e in origin.marked(x.evidence(), findings[x.component].left_out)]
     records += [
         e for x, h in zip(examinations, histories, strict=True) for e in origin.history_evidence(x, h, number)
     ]
@@ -222,9 +226,9 @@ def examine_pair(
         records += origin.not_examined(suspect, candidate, towers, findings, number)
     evidence = (*records, *alike.evidence, *derived.evidence)
     finding = origin.over_components(origin.over_towers(towers, findings), suspect.components, suspect.spare)
-    return Pair(
-        number, plan, examinations, finding, derived, identical, evidence, alike.curves, tuple(histories)
-    )
+    left_out = {name: found.left_out for name, found in findings.items()}
+    told = evidence, alike.curves, tuple(histories), left_out
+    return Pair(number, plan, examinations, finding, derived, identical, *told)
 
 
 def _derive(
@@ -277,6 +281,7 @@ _OF_WHOLE_MODELS = frozenset(
         "continued_pretraining",
         "low_rank_update",
         "noise_added",
+        "re_encoded",
         "vocabulary_changed",
         "cannot_tell",
     }
@@ -324,7 +329,7 @@ def assemble(
     extra: dict[str, Any] = {
         "bytes_read": sum(r.bytes_read for r in records),
         "verdicts": [_candidate_verdict(p) for p in pairs],
-        "stages": [row for p in pairs for row in origin.stage_tables(p.examinations, p.number)],
+        "stages": [row for p in pairs for row in origin.stage_tables(p.examinations, p.number, p.left_out)],
         "layer_map": [t for p in pairs for x in p.examinations for t in origin.layer_map_tables(x, p.number)],
         "pairing": [row for p in pairs for row in origin.pairing_tables(p.examinations, p.number)],
         "inheritance": [

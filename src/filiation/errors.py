@@ -5,7 +5,8 @@
     FiliationError                      exit 5  internal
     ├── UsageError                      exit 2  usage
     │   ├── MissingExtraError                   missing_extra
-    │   └── BudgetError                         budget
+    │   ├── BudgetError                         budget
+    │   └── ConsentError                        consent
     ├── InputError                      exit 4  input
     │   ├── NotFoundError                       not_found
     │   ├── AccessDeniedError                   access_denied
@@ -15,6 +16,7 @@
     │   ├── UnsafeCheckpointError               unsafe_checkpoint
     │   ├── UnsupportedFormatError              unsupported_format
     │   ├── UnknownAnatomyError                 unknown_anatomy
+    │   ├── LogError                            log
     │   └── ReportError                         report
     └── StorageError                    exit 4  storage
 
@@ -105,9 +107,15 @@ class MissingExtraError(UsageError):
 
 
 class BudgetError(UsageError):
-    """A read would exceed the byte budget that the caller set."""
+    """What is asked for would exceed the budget that the caller set: bytes read, or requests sent to an endpoint."""
 
     code = "budget"
+
+
+class ConsentError(UsageError):
+    """Nothing was sent to an endpoint, because the user did not agree to it."""
+
+    code = "consent"
 
 
 class InputError(FiliationError):
@@ -163,6 +171,12 @@ class UnknownAnatomyError(InputError):
     """The tensors cannot be named: the parts of the model could not be inferred."""
 
     code = "unknown_anatomy"
+
+
+class LogError(InputError):
+    """A log of requests cannot be read, or is of another run."""
+
+    code = "log"
 
 
 class ReportError(InputError):

@@ -8,14 +8,13 @@ published JSON Schema is :func:`json_schema`.
 from __future__ import annotations
 
 import dataclasses
-import html
 import json
 import math
+import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
-from importlib.resources import files
 from typing import Any, Protocol
 
 SCHEMA = "https://filiation.org/schema/report/1"
@@ -353,6 +352,8 @@ class Report:
         return record
 
     def _repr_html_(self) -> str:
+        import html
+
         rows = "".join(
             f"<tr><td>{html.escape(e.id)}</td><td>{html.escape(_figure(e))}</td></tr>" for e in self.evidence
         )
@@ -405,8 +406,11 @@ def measured_null() -> Mapping[str, Any] | None:
 
     The file is written by ``python -m docs._generate --null`` and says by which version it was measured.
     """
-    file = files("filiation") / "validation.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    try:
+        data = pkgutil.get_data("filiation", "validation.json")  # importlib.resources takes far longer to import
+    except FileNotFoundError:
+        return None
+    return None if data is None else json.loads(data)
 
 
 @cache

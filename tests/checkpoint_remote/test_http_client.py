@@ -257,6 +257,27 @@ def test_a_server_that_says_nothing_is_given_up(server: HubServer, link: Link, t
         client.read_range(link, 0, 5000)
 
 
+def test_a_server_that_never_answers_has_less_than_a_minute(
+    server: HubServer, link: Link, time: FakeTime
+) -> None:
+    usual = Patience()
+    client = HttpClient(Patience(sleep=time.sleep, clock=time.clock, silence=0.05))
+    server.inject(Fault("silent", delay=5, times=100))
+    with pytest.raises(NetworkError, match="2 tries, the last: not a byte for"):
+        client.read_range(link, 0, 5000)
+    assert usual.silences * usual.silence + sum(time.slept) < 60
+
+
+def test_a_slow_server_that_brings_bytes_between_its_silences_is_not_given_up(
+    server: HubServer, link: Link, time: FakeTime
+) -> None:
+    client = HttpClient(Patience(sleep=time.sleep, clock=time.clock, silence=0.3))
+    silent = Fault("silent", delay=5, times=1)
+    server.inject(silent, Fault("status", status=503), silent, Fault("drop", after=1000), silent)
+    piece, _, _ = client.read_range(link, 0, 5000)
+    assert piece.data == SMALL.data[:5000]
+
+
 def test_nobody_there_is_given_up_after_three_tries(patience: Patience, time: FakeTime) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -235,7 +235,7 @@ def test_the_policy_is_an_exit_code(judged: Callable[..., Ran], policy: str, cod
 def test_a_violation_is_told_with_its_rule_and_reason(run: Run, tmp_path: Path) -> None:
     done = run("audit", made.suspect(tmp_path), "--no-corpus", "--fail-if", "L1")
     assert done.code == 1
-    assert "Policy not met: L1 is missing" in done.err
+    assert "Policy not met: L1 (missing)" in done.err
 
 
 def test_lost_copyright_lines_can_fail_a_build(run: Run, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 
 import filiation
-from filiation.evidence import Relation
+from filiation.cli import main
+from filiation.evidence import Relation, to_json
 from filiation.lab.derive import replace_embeddings
 from filiation.lab.launder import fold_gains, rotate_residual
 from filiation.lab.layout import EMBEDDING, Config, Tensors, gain_readers, residual_axis
@@ -20,6 +22,8 @@ from filiation.origin.history import History
 from filiation.origin.history import of as history_of
 from filiation.origin.pairing import Plan
 from filiation.origin.verdict import Finding, judge
+from filiation.report.answers import scope_text
+from filiation.report.wording import LANGUAGES, phrases
 from tests.derivation.models import Model, anatomy, examined, tuned
 from tests.derivation.test_architectures import gpt2
 
@@ -213,6 +217,45 @@ def test_one_copied_layer_does_not_vouch_for_arranged_ones(tmp_path: Path) -> No
     assert "more_labels_than_contents" in found.verdict.notes
 
 
+def with_one_layer(stranger: Tensors, accused: Tensors) -> Tensors:
+    return {n: accused[n] if n.startswith("model.layers.0.") else v for n, v in stranger.items()}
+
+
+def test_the_bound_speaks_of_the_copied_layer_and_not_of_arranged_ones(tmp_path: Path) -> None:
+    """All six layers together would read 10^-2138."""
+    accused, _ = load_model(MODELS / "base")
+    stranger, config = load_model(MODELS / "twin")
+    copied = with_one_layer(stranger, accused)
+    plain = compared(copied, config, tmp_path / "plain")
+    framed = compared(with_gains(arranged(copied, accused), accused), config, tmp_path / "framed")
+    assert plain.verdict.log10_e is not None
+    assert plain.verdict.log10_e < 500
+    assert framed.verdict.log10_e == pytest.approx(plain.verdict.log10_e, abs=3)
+    assert framed.verdict.scope == ("language: layers 0",)
+    assert framed.verdict.notes[:2] == ("gains_can_be_copied", "more_labels_than_contents")
+    aside = {(e.part.layer, e.test) for e in framed.evidence if e.shows == "shows.labels_without_contents"}
+    assert {layer for layer, _ in aside} == {1, 2, 3, 4, 5}
+    assert (1, "ffn_order") in aside
+    assert not any(e.shows == "shows.labels_without_contents" for e in plain.evidence)
+    (history,) = (e for e in framed.evidence if e.test == "history")
+    assert "/layers=0" in history.id
+
+
+def test_a_framed_report_still_verifies(tmp_path: Path) -> None:
+    accused, _ = load_model(MODELS / "base")
+    stranger, config = load_model(MODELS / "twin")
+    framed = compared(
+        with_gains(arranged(with_one_layer(stranger, accused), accused), accused), config, tmp_path
+    )
+    stored = tmp_path / "report.json"
+    stored.write_text(to_json(framed.report), encoding="utf-8")
+    assert main(["verify", str(stored), "-q"]) == 0
+    changed = json.loads(stored.read_text(encoding="utf-8"))
+    changed["verdict"]["log10_e"] = 2138.0
+    stored.write_text(json.dumps(changed), encoding="utf-8")
+    assert main(["verify", str(stored), "-q"]) == 1
+
+
 @pytest.mark.parametrize("copies", [16, 24])
 def test_a_few_copied_neurons_do_not_vouch_for_a_layer(copies: int, tmp_path: Path) -> None:
     """The accused's rows in the stranger's weakest slots, their outputs nearly zero, everything put in order."""
@@ -305,3 +348,18 @@ def test_copied_attention_is_named_as_such(tmp_path: Path) -> None:
     assert found.verdict.relation is Relation.SHARED_PARTS
     assert found.verdict.reason == "attention_only"
     assert found.verdict.inherited_share is None
+    assert found.verdict.scope == ("language: value channels of layers 0-5",)
+    told = {language: scope_text(phrases(language), found.verdict.scope) for language in LANGUAGES}
+    assert told == {"en": "value channels of layers 0–5", "zh-CN": "第 0–5 层的值通道"}
+
+
+def test_beside_copied_attention_neither_arranged_neurons_nor_channels_count(tmp_path: Path) -> None:
+    accused, _ = load_model(MODELS / "base")
+    stranger, config = load_model(MODELS / "twin")
+    turned = with_channels_arranged(stranger, accused, signs=True)
+    attention = {n: accused[n] if "v_proj" in n or "o_proj" in n else v for n, v in turned.items()}
+    plain = compared(attention, config, tmp_path / "plain")
+    framed = compared(with_gains(arranged(attention, accused), accused), config, tmp_path / "framed")
+    assert framed.verdict.scope == ("language: value channels of layers 0-5",)
+    assert plain.verdict.log10_e is not None
+    assert framed.verdict.log10_e == pytest.approx(plain.verdict.log10_e, abs=5)

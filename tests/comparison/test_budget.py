@@ -9,6 +9,7 @@ import pytest
 
 import filiation
 from filiation import checkpoint
+from filiation.errors import BudgetError
 from filiation.evidence import Relation
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "models"
@@ -19,12 +20,31 @@ def size(folder: str) -> int:
     return sum(f.stat().st_size for f in Path(folder).iterdir())
 
 
-@pytest.mark.parametrize("budget", [70_000, 150_000, 300_000, 740_000, 752_000, 10**6])
+@pytest.mark.parametrize("budget", [6_375, 10_000, 70_000, 150_000, 300_000, 740_000, 752_000, 10**6])
 def test_nothing_is_read_beyond_the_budget(budget: int) -> None:
     found = filiation.compare(SUSPECT, CANDIDATE, budget=budget)
     read = [m["bytes_read"] for m in _models(found)]
     assert max(read) <= budget
-    assert (found.verdict.relation is Relation.COMMON_ORIGIN) == (budget >= 300_000)
+    assert (found.verdict.relation is Relation.COMMON_ORIGIN) == (budget >= 150_000)
+
+
+@pytest.mark.parametrize("budget", [100, 1_000, 6_374])
+def test_a_budget_that_cannot_open_a_model_is_refused_with_the_smallest_that_can(budget: int) -> None:
+    header = int.from_bytes((Path(SUSPECT) / "model.safetensors").read_bytes()[:8], "little")
+    least = 8 + header + (Path(SUSPECT) / "config.json").stat().st_size
+    with pytest.raises(BudgetError) as refused:
+        filiation.compare(SUSPECT, CANDIDATE, budget=budget)
+    assert f"--budget {least}" in str(refused.value.next_step)
+    assert "continued" in refused.value.message
+    assert checkpoint.open(SUSPECT, keep=least).bytes_read == least
+
+
+def test_a_gguf_header_is_held_to_the_budget(tmp_path: Path) -> None:
+    whole = _gguf(tmp_path / "model.gguf")
+    needed = checkpoint.open(str(whole), keep=10_000).bytes_read
+    assert needed <= 10_000
+    with pytest.raises(BudgetError, match="too small to open"):
+        checkpoint.open(str(whole), keep=100)
 
 
 def test_files_that_fit_are_read_once_and_whole() -> None:

@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from typing import cast
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from filiation.checkpoint.model import Checkpoint
+from filiation.origin.pairing import Plan
 from filiation.origin.partners import STAND_OUT, channels_stand_out
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a budget asks of a checkpoint."""
+
+    bytes_read: int
+    kept: bool = False
+
+
+def test_whether_more_may_be_read_is_asked_in_one_place() -> None:
+    plan = Plan("0" * 64, whole=False, budget=1000)
+    assert plan.affords(cast("Checkpoint", Opened(600)), 400)
+    assert not plan.affords(cast("Checkpoint", Opened(601)), 400)
+    assert plan.affords(cast("Checkpoint", Opened(10**9, kept=True)), 10**9), "what is kept is not read again"
+    assert replace(plan, budget=None).affords(cast("Checkpoint", Opened(10**9)), 10**12)
 
 
 def columns(seed: int, tokens: int = 300, width: int = 24) -> np.ndarray:

@@ -16,6 +16,7 @@ from filiation.origin.examine import Examination, Stage
 from filiation.origin.history import History, Shared
 from filiation.origin.labelset import Subject
 from filiation.origin.overall import over_components, word_verdict
+from filiation.origin.towers import TowerPair, over_towers
 from filiation.origin.verdict import Finding, judge
 from tests.origin.models import examined, llama
 
@@ -37,8 +38,86 @@ def test_one_shared_tower_is_a_shared_part() -> None:
     found = over_components(both, ["language", "vision"])
     assert found.relation is Relation.SHARED_PARTS
     assert found.scope == ("here",)
+    assert found.reasons == ("why", "others_show_none")
     nothing = over_components({"language": finding(Relation.CANNOT_TEST, None)}, ["language"])
     assert (nothing.relation, nothing.log10_e) == (Relation.CANNOT_TEST, None)
+
+
+def of_tower(relation: Relation, log10_e: float, name: str, *reasons: str) -> Finding:
+    return Finding(relation, log10_e, (f"{name}: layers 0-3",), reasons, 4, 4)
+
+
+def test_a_tower_that_shares_its_start_is_no_part_consistent_with_descent() -> None:
+    """Beside an unrelated tower, or one that could not be tested, it stays what it is by itself."""
+    started = of_tower(Relation.SHARED_INITIALISATION, 400.0, "language", "history_absent")
+    nothing = of_tower(Relation.NONE_FOUND, -0.5, "vision", "no_test_rejected")
+    for both in ({"language": started, "vision": nothing}, {"language": started}):
+        found = over_components(both, ["language", "vision"])
+        assert found.relation is Relation.SHARED_INITIALISATION
+        assert found.scope == ("language: layers 0-3",)
+        assert found.reasons == ("history_absent", "others_show_none")
+        assert found.inherited == 0
+
+
+def test_of_two_towers_the_one_that_only_shares_its_start_is_neither_named_nor_counted() -> None:
+    both = {
+        "language": of_tower(Relation.SHARED_INITIALISATION, 400.0, "language", "history_absent"),
+        "vision": of_tower(Relation.COMMON_ORIGIN, 30.0, "vision"),
+    }
+    found = over_components(both, ["language", "vision"])
+    assert found.relation is Relation.SHARED_PARTS
+    assert found.scope == ("vision: layers 0-3",)
+    assert found.reasons == ("others_share_initialisation",)
+    assert found.log10_e == pytest.approx(30.0 - math.log10(2))
+    assert (found.inherited, found.tested) == (4, 8)
+
+
+def test_labels_arranged_in_one_tower_do_not_count_for_another() -> None:
+    both = {
+        "language": of_tower(Relation.SUGGESTIVE, 1000.0, "language", "labels_without_contents"),
+        "vision": of_tower(Relation.SHARED_PARTS, 20.0, "vision", "less_than_half_of_layers"),
+    }
+    found = over_components(both, ["language", "vision"])
+    assert found.relation is Relation.SHARED_PARTS
+    assert found.log10_e == pytest.approx(20.0 - math.log10(2))
+    assert found.reasons == ("less_than_half_of_layers", "others_show_none")
+    assert found.inherited == 4
+
+
+def test_labels_arranged_against_one_tower_do_not_count_for_the_relative_in_another() -> None:
+    pairs = [
+        TowerPair("language", "language", "language", True),
+        TowerPair("language", "language:ema", "x", True),
+    ]
+    found = over_towers(
+        pairs,
+        {
+            "language": of_tower(Relation.SUGGESTIVE, 1000.0, "language", "labels_without_contents"),
+            "x": of_tower(Relation.COMMON_ORIGIN, 30.0, "x"),
+        },
+    )["language"]
+    assert found.relation is Relation.COMMON_ORIGIN
+    assert found.log10_e == pytest.approx(30.0 - math.log10(2))
+
+
+@given(st.lists(st.sampled_from(list(Relation)[1:]), min_size=1, max_size=4), st.integers(0, 2))
+def test_a_finding_never_says_that_no_test_rejected(relations: list[Relation], missing: int) -> None:
+    findings = {
+        f"tower {n}": of_tower(
+            r, 40.0, f"tower {n}", "no_test_rejected" if r is Relation.NONE_FOUND else str(r)
+        )
+        for n, r in enumerate(relations)
+    }
+    components = [*findings, *(f"missing {n}" for n in range(missing))]
+    found = over_components(findings, components)
+    if found.relation is not Relation.NONE_FOUND:
+        assert "no_test_rejected" not in found.reasons
+    if found.relation in (Relation.SHARED_PARTS, Relation.SHARED_INITIALISATION):
+        assert found.scope
+        assert found.reasons
+    starts = {f"{n}: layers 0-3" for n, f in findings.items() if f.relation is Relation.SHARED_INITIALISATION}
+    if found.relation in (Relation.COMMON_ORIGIN, Relation.SHARED_PARTS):
+        assert not starts & set(found.scope)
 
 
 def test_the_best_of_several_candidates_is_paid_for() -> None:
@@ -65,7 +144,7 @@ def test_without_history_no_common_origin_is_claimed() -> None:
     base = llama(1)
     found = judge(examined(base, base), None)
     assert found.relation is Relation.SHARED_PARTS
-    assert found.reasons == ("history_not_measured",)
+    assert found.reasons == ("history_not_measured", "gains_can_be_copied")
 
 
 @cache

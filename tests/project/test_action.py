@@ -77,7 +77,7 @@ def test_the_step_fails_with_the_exit_code_of_the_policy_and_still_reports(tmp_p
     (tmp_path / "policy.toml").write_text('[audit]\nfail_if = ["L1"]\n', encoding="utf-8")
     done = step("audit", tmp_path, repository="Yours-1B", policy="policy.toml")
     assert done.returncode == 1
-    assert "L1 is missing" in done.stderr or "exit code 1" in done.stdout
+    assert "L1 (missing)" in done.stderr or "exit code 1" in done.stdout
     assert outputs(tmp_path)["outcome"] == "owed"
     assert step("audit", tmp_path, repository="Yours-1B", fail_if="inconclusive\n").returncode == 3
     assert step("audit", tmp_path, repository="nothing here").returncode == 4

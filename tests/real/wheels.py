@@ -16,6 +16,8 @@ WHEELS = {
     ("transformers", "4.34.0"): "3f0187183a7f22c51ecbbc9eac5145df666c5b86bec6feed10e11f0363f3a1f9",
     ("transformers", "4.40.0"): "92797ec3368ed4476a053529a4039a12ad09167d9e371981dda4afb4bdf590ac",
     ("transformers", "4.44.2"): "1c02c65e7bfa5e52a634aff3da52138b583fc6f263c1f28d547dc144ba3d412d",
+    ("transformers", "4.47.1"): "d2f5d19bb6283cd66c893ec7e6d931d6370bbf1cc93633326ff1f41a40046c9c",
+    ("transformers", "4.51.3"): "fd3279633ceb2b777013234bbf0b4f5c2d23c4626b05497691f00cfda55e8a83",
     ("transformers", "5.23.0"): "018e82fd07490ad5bb58414f65e31576033dc7f36bed10c574843f69b90991bf",
     ("vllm", "0.2.4"): "9cb03c6600976a2a95a778388c458258e40bb73e425b69e3f34dd4e0ee1523b1",
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -14,11 +16,13 @@ from filiation.anatomy.model import Symmetry
 from filiation.cli.demo import PAIRS
 from filiation.comparison import compare_models
 from filiation.evidence import Effect, Evidence, Location, Report, Scale, Wing
+from filiation.lab.save import load_model, save_model
 from filiation.origin import evalues, labelset
 from filiation.origin.labelset import COUNTED_AS, Subject, combine, label_set
 from filiation.report import html, markdown, terminal
 from filiation.report.sums import Sum, lines, sums
 from filiation.report.wording import LANGUAGES, phrases
+from tests.comparison.test_arranged import arranged, with_gains, with_one_layer
 
 EN = phrases("en")
 MODELS = Path(__file__).parents[2] / "examples" / "models"
@@ -101,6 +105,99 @@ def test_every_renderer_prints_the_sum_and_what_was_paid(language: str) -> None:
         assert squeezed in re.sub(r"\s+|\\", "", text)
 
 
+@pytest.fixture(scope="module")
+def framed(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """One copied layer beside five whose neurons were put in order, and all gains copied."""
+    folder = tmp_path_factory.mktemp("framed") / "stranger"
+    accused, _ = load_model(MODELS / "base")
+    stranger, config = load_model(MODELS / "twin")
+    save_model(folder, with_gains(arranged(with_one_layer(stranger, accused), accused), accused), config)
+    return compare_models(str(folder), [str(MODELS / "base")])
+
+
+def test_rows_add_up_to_the_headline_where_contents_deny_layers(framed: Report) -> None:
+    (total,) = sums(EN, framed.evidence)
+    headline = framed.verdict.log10_e
+    assert headline is not None
+    assert total.log10_e == pytest.approx(headline, abs=1e-6)
+    together = sum(printed(row.figure) for row in total.rows)
+    assert headline == pytest.approx(together - total.paid, abs=ROUNDING * len(total.rows))
+    walked = {EN.name("stage", row["name"]): row["log10_e"] for row in framed.extra["stages"]}
+    for name, value in total.others:
+        assert value == pytest.approx(walked.pop(name), abs=1e-6)
+    aside = {(row.symmetry, row.shows): row for row in total.aside}
+    denied = aside["ffn_order", EN.find("shows", "labels_without_contents")]
+    assert {e.part.layer for e in denied.evidence} == {1, 2, 3, 4, 5}
+    assert denied.log10_e > 1000
+    (order,) = (row for row in total.rows if row.symmetry == "ffn_order")
+    assert {e.part.layer for e in order.evidence} == {0}
+    assert ("residual_order", EN.find("shows", "gains_can_be_copied")) in aside
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_renderer_shows_what_is_not_counted_outside_of_the_sum(framed: Report, language: str) -> None:
+    said = phrases(language)
+    (total,) = sums(said, framed.evidence)
+    for text in (
+        terminal.render(framed, said),
+        html.render(framed, said),
+        markdown.render(framed, said),
+    ):
+        flat = re.sub(r"\s+|\\", "", text)
+        heading = re.sub(r"\s+", "", said.say("ui", "aside"))
+        (added, *_) = lines(said, total, (total,))
+        assert flat.index(re.sub(r"\s+", "", added)) < flat.index(heading)
+        assert said.name("relation", "shared_parts").replace(" ", "") in flat
+        below = flat.partition(heading)[2]
+        for row in total.aside:
+            assert row.figure in below
+            # Cells of the terminal's table stand between the words; the first of them say enough.
+            assert re.sub(r"\s+", "", row.shows or "")[:12] in below
+
+
+def test_views_that_do_not_count_are_no_part_of_their_label_set() -> None:
+    gains, embedding = (
+        replace(
+            record(0, bans, test="residual_order"),
+            id=f"origin.residual_order/residual_order/language/{detail}/stage=direct",
+            label_set="channels",
+        )
+        for detail, bans in (("gains", 500.0), ("embedding", 40.0))
+    )
+    none = replace(gains, effect=(Effect(COUNTED_AS, 0.0),), shows="shows.gains_can_be_copied")
+    (total,) = sums(EN, [none, embedding])
+    assert total.rows[0].log10_e == pytest.approx(40.0 - 2 * math.log10(2))
+    assert [row.log10_e for row in total.aside] == [500.0]
+    (total,) = sums(EN, [none, record(1, 9.0)])
+    assert total.added == pytest.approx(9.0 - math.log10(2))
+
+
+def test_a_single_label_set_is_not_said_to_be_few_of_many() -> None:
+    (total,) = sums(EN, [record(0, 826.2)])
+    assert not total.rests_on_mean
+    assert 0 <= total.paid <= total.most_paid
+    assert lines(EN, total, (total,))[0].startswith("The rows add up to 825.9.")
+
+
+def test_a_figure_that_rests_on_likeness_and_not_on_counts_says_so() -> None:
+    counted = replace(record(0, -0.2), statistic=2.0, n=384)
+    liked = replace(record(0, 86.0, test="ffn_order_diagonal"), statistic=21.4, statistic_name="z")
+    (total,) = sums(EN, [counted, liked])
+    (text,) = total.rows[0].found
+    assert text.startswith("2 of 384 neurons of layer 0 sit in the same place; one would by chance; ")
+    assert text.endswith("21.4 standard deviations from chance")
+    (total,) = sums(EN, [replace(counted, log10_e=30.0), liked])
+    assert "standard deviations" not in total.rows[0].found[0]
+
+
+def test_weak_labels_of_parts_that_are_not_named_stay_in_their_row_and_add_nothing() -> None:
+    weak = replace(record(1, 2.5), effect=(Effect(COUNTED_AS, 0.0),), shows="shows.part_not_named")
+    (total,) = sums(EN, [record(0, 30.0), weak])
+    assert total.aside == ()
+    assert len(total.rows[0].evidence) == 2
+    assert total.rows[0].log10_e == pytest.approx(30.0 - math.log10(2))
+
+
 def record(
     n: int, log10_e: float, *, test: str = "ffn_order", stage: str = "direct", share: float = 1.0
 ) -> Evidence:
@@ -175,12 +272,12 @@ def test_the_payment_is_never_negative_and_never_more_than_stated(found: list[tu
 
 
 def test_components_are_told_apart_and_said_to_be_averaged() -> None:
-    from dataclasses import replace
-
     mine = record(0, 30.0)
     other = replace(
         mine, id=mine.id.replace("language", "vision"), part=Location("vision", 0), label_set="vision"
     )
     found = sums(EN, [other, mine])
     assert [total.component for total in found] == ["language", "vision"]
-    assert lines(EN, found[0], found)[-1] == "The figures of several components are averaged, not added."
+    assert lines(EN, found[0], found)[-1] == (
+        "The figures of several components are averaged, not added; one that a finding does not name counts as zero."
+    )

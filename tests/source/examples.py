@@ -172,5 +172,8 @@ def corpus(**files: str) -> Release:
     """Return a small release: the given models and forty that have nothing in common."""
     every = files | {f"v{n}": variant(n) for n in range(40)}
     named = {f"transformers/models/{n}/modeling_{n}.py": body.encode() for n, body in every.items()}
-    facts = {"package": "transformers", "version": "0.1", "released": "2021-05-01", "sha256": "0" * 64}
-    return load(dump(build(sorted(named.items()), **facts)), "small")
+    built = build(
+        sorted(named.items()), package="transformers", version="0.1", released="2021-05-01", sha256="0" * 64
+    )
+    (made,) = load(dump(built), "small")
+    return made

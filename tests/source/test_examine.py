@@ -92,6 +92,49 @@ def test_what_several_works_have_is_an_ancestors(library: Library) -> None:
     assert found.files[0].margin < 1.5
 
 
+def test_a_copy_is_told_from_one_more_sibling_by_what_only_the_reference_has() -> None:
+    """A family shares a trunk, each of its works has parts of its own; the suspect has the trunk and one's parts.
+
+    The work next to it is too near for the margin. A suspect with the trunk alone stays a relative.
+    """
+    trunk = MODEL.split("class ExampleBlock")[0] + "".join(
+        variant(n).split("nn\n", 1)[1] for n in range(200, 204)
+    )
+    part = MODEL[MODEL.index("def chosen_sizes") :] + variant(600).split("nn\n", 1)[1]
+    said = "# Copied from transformers.models.kin0.modeling_kin0.X\n"
+    family = {f"kin{n}": said + renamed(trunk, Example_=f"Kin{n}") + variant(100 + n) for n in range(4)}
+    family["kin0"] += part
+    kin = Library([corpus(**family)])
+    foreign = OTHER.split("from torch import nn")[1] + variant(500).split("nn\n", 1)[1]
+    copy = examine(
+        repository("s", {"m.py": renamed(trunk, Example_="Mine") + part + foreign}), (), kin
+    ).files[0]
+    assert copy.share < 0.8
+    assert copy.margin is not None
+    assert copy.margin < 1.5
+    assert copy.sibling_margin is not None
+    assert copy.sibling_margin > 1.5
+    assert (copy.level, copy.reference_file) == (
+        Level.REFACTORED,
+        "transformers/models/kin0/modeling_kin0.py",
+    )
+    relative = examine(repository("s", {"m.py": renamed(trunk, Example_="Mine") + foreign}), (), kin).files[0]
+    assert relative.level is not Level.REFACTORED
+    assert relative.own == 0
+
+
+def test_what_all_files_of_a_given_repository_have_is_not_rare(library: Library) -> None:
+    """Six files of one framework share its manner, which the corpus does not know."""
+    manner = MODEL.split("class ExampleBlock")[0]
+    files = {f"m{n}.py": manner + variant(300 + n) for n in range(6)}
+    suspect = repository("s", {"m.py": renamed(manner, Example_="Mine") + variant(400)})
+    lone = Library([corpus(other=OTHER)])
+    whole = examine(suspect, [repository("r", files)], lone).files[0]
+    one = examine(suspect, [repository("r", {"m0.py": files["m0.py"]})], lone).files[0]
+    assert one.candidates[0].rare >= 3
+    assert max(c.rare for c in whole.candidates) < 3
+
+
 def test_unrelated_and_small(library: Library) -> None:
     given = repository("other", {"m.py": OTHER})
     found = examine(repository("s", {"a.py": MODEL, "tiny.py": "x = 1\n"}), [given], Library([corpus()]))

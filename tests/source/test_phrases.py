@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from filiation.report import wording
+from filiation.report.audit import code
+from filiation.report.numbers import MISSING
 from filiation.source import CopyStatus, HeaderState, Level, Library, examine
-from tests.source.examples import MODEL, OTHER, YOURS, corpus, repository
+from tests.source.examples import MODEL, OTHER, YOURS, corpus, renamed, repository
 
 
 def phrases(language: str) -> dict[str, Any]:
@@ -60,3 +63,30 @@ def test_every_key_of_the_evidence_has_a_phrase() -> None:
         used |= {each.background.description} if each.background else set()
         assert f"test.{each.test}.name" in known
     assert used - {None} <= known
+
+
+@pytest.mark.parametrize("language", ["en", "zh-CN"])
+def test_a_name_known_by_its_hash_is_said_in_words(language: str) -> None:
+    """No dash stands in the map; the sentence says how many names cannot be spelled and that they count."""
+    said = wording.phrases(language)
+    odd = renamed(MODEL, head_width="quillspan", variance_epsilon="ember_of_norm")
+    library = Library([corpus(example=odd)])
+    taken = renamed(odd, Example_="Yours", quillspan="wq", ember_of_norm="eon")
+    found = examine(repository("s", {"m.py": taken}), (), library)
+    unknown = {r.suspect for r in found.rename_map.names if r.reference is None}
+    assert unknown == {"wq", "eon"}
+    names = code._names(found.rename_map, said)
+    assert names is not None
+    assert said.say("audit", "ui", "renames_hashed", count="2") in names.text
+    words = {row[0]: row[1] for row in names.rows}
+    assert words["wq"] == words["eon"] == said.say("audit", "ui", "name_hashed")
+    assert MISSING not in {row[1] for row in names.rows}
+
+
+def test_denied_sources_have_a_row_of_their_own() -> None:
+    said = wording.phrases("en")
+    text = "# The code is not based on Llama.\n" + YOURS
+    found = examine(repository("s", {"m.py": text}), (), Library([corpus(example=MODEL)]))
+    rows = dict(code._head_facts(found.headers[0], said))
+    assert rows["denied"] == "1: The code is not based on Llama."
+    assert "attributions" not in rows

@@ -63,7 +63,7 @@ class Audit:
         from filiation import disclosure
 
         made = self.audited
-        return disclosure.fix(made.suspect, made.claims, made.parents, made.shown, language)
+        return disclosure.fix(made.suspect, made.claims, made.parents, made.shown, language, made.beside)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain JSON types."""

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from filiation import disclosure
 from filiation.auditing.records import ParentRecord
-from filiation.disclosure import Basis, CodeFinding, Parent
+from filiation.disclosure import Basis, Beside, CodeFinding, Parent
 from filiation.disclosure import context as contexts
 from filiation.disclosure.names import means
 from filiation.disclosure.names import same as same_model
@@ -20,11 +20,16 @@ from filiation.errors import NotFoundError, ReportError, UsageError
 from filiation.evidence import Claim
 from filiation.repository import Repository
 from filiation.source import HeaderFinding, Level, SourceFound
+from filiation.tokenizer import TokenizerFinding, published_as
 from filiation.traces import TracesFound
 
 _MOST = 256 << 20
 #: Levels at which a file is held to come from the reference; of a shared ancestor nobody knows which file it was.
 _TAKEN = frozenset({Level.IDENTICAL, Level.SAME_AFTER_RENAMING, Level.REFACTORED})
+
+_EQUAL_TOKENIZERS = frozenset({"same", "reordered"})
+#: Kinds of traces that convention alone does not give, beyond the tokenizer's own.
+_TELLING = frozenset({"same_file", "equal_json", "foreign_reference", "compiled_leftover", "shared_commits"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +192,28 @@ def _code_finding(
         suspect_holders=(*head.kept, *head.added),
         reference_holders=(*head.kept, *head.removed),
     )
+
+
+def beside(
+    suspect: Repository,
+    references: Sequence[Repository],
+    traces: TracesFound,
+    tokenizers: Sequence[TokenizerFinding],
+    claims: Sequence[Claim],
+) -> tuple[Beside, ...]:
+    """Return what makes nobody a parent and still stands beside a claim of own making: tokenizers and traces."""
+    found = [
+        Beside("tokenizer", reference.name, str(tokenizer.relation))
+        for reference, tokenizer in zip(references, tokenizers, strict=True)
+    ]
+    compared = any(each.relation in _EQUAL_TOKENIZERS for each in found)
+    if not compared and any(c.subject == "prose_own_tokenizer" for c in claims):
+        found += [Beside("public_tokenizer", name) for name in published_as(suspect)]
+    for number, reference in enumerate(references):
+        telling = [t for t in traces.traces if t.reference == number and t.kind in _TELLING]
+        if telling:
+            found.append(Beside("traces", reference.name, count=len(telling)))
+    return tuple(found)
 
 
 def claimed_at_hand(claims: Sequence[Claim], references: Sequence[Repository]) -> tuple[Parent, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from filiation.auditing.records import NotExamined
+from filiation.auditing.unread import unread
 from filiation.repository import Repository
 from filiation.source import SourceFound
 from filiation.traces import TracesFound
@@ -41,8 +42,10 @@ def not_examined(
 
 
 def _of_repository(repository: Repository, number: int | None) -> Iterator[NotExamined]:
+    for path, why in unread(repository):
+        yield NotExamined("repository", path, why, number)
     for path, why in repository.notes:
         yield NotExamined("repository", path, f"note.{why}", number)
-    unread = [f for f in repository.files.values() if f.not_read is not None and f.not_read != "facts"]
-    for file in sorted(unread, key=lambda f: f.path)[:_MOST]:
+    listed = [f for f in repository.files.values() if f.not_read is not None and f.not_read != "facts"]
+    for file in sorted(listed, key=lambda f: f.path)[:_MOST]:
         yield NotExamined("repository", file.path, f"not_read.{file.not_read}", number)

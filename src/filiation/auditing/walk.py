@@ -21,7 +21,7 @@ from filiation.auditing.records import (
     TokenizerComparison,
     TokenizerRecord,
 )
-from filiation.disclosure import Parent, RuleResult
+from filiation.disclosure import Beside, Parent, RuleResult
 from filiation.errors import NotFoundError
 from filiation.evidence import AuditVerdict, Claim, Evidence, Place, Scale, Wing, plain
 from filiation.repository import Repository, same_bytes
@@ -42,6 +42,17 @@ _LIMITS = (
 _CLOSENESS = tuple(TokenizerRelation)
 
 
+@dataclass(frozen=True, slots=True)
+class Called:
+    """What a repository was called when it was examined before, and lay elsewhere: a folder's name is part of what is
+    compared. ``local``: it was a folder or an archive, whose name nobody published.
+    """
+
+    locator: str
+    name: str
+    local: bool
+
+
 @dataclass(frozen=True)
 class Request:
     """How an audit was asked for.
@@ -54,6 +65,7 @@ class Request:
         evidence: stored reports of ``filiation compare``.
         corpus: whether the shipped reference corpus of public code is used.
         name: the name under which the model is published; for a local folder it is not known otherwise.
+        called: for repositories that have moved since, by locator, what they were called; for making an audit again.
     """
 
     locator: str
@@ -63,6 +75,7 @@ class Request:
     evidence: tuple[Path, ...] = ()
     corpus: bool = True
     name: str | None = None
+    called: Mapping[str, Called] = field(default_factory=dict[str, Called])
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -85,6 +98,7 @@ class Audited:
     claims: tuple[Claim, ...]
     parents: tuple[Parent, ...]
     shown: tuple[Parent, ...]
+    beside: tuple[Beside, ...] = ()
 
 
 @dataclass
@@ -104,10 +118,10 @@ def examine(request: Request, *, cache: Path | None = None, progress: Progress |
     tell = progress or _silent
     reports = tuple(kin.read_compare_report(path) for path in request.evidence)
     tell(f"opening {request.locator}", 0, None)
-    suspect = admit.opened(request.locator)
+    suspect = _as_called(admit.opened(request.locator), request.called.get(request.locator))
     admit.require_model_repository(suspect)
     tied = [kin.speaks_of(report, suspect) for report in reports]
-    references = tuple(_opened(name, tell) for name in request.references)
+    references = tuple(_opened(name, request, tell) for name in request.references)
     parents = kin.given(request.parents, request.derived_on, references)
     library = _library(request)
     tell("traces", 0, None)
@@ -120,16 +134,18 @@ def examine(request: Request, *, cache: Path | None = None, progress: Progress |
     found.claims = _claims(suspect, request)
     shown = kin.findings(suspect, references, found.traces, found.source, reports, request.derived_on)
     asked = (*parents, *kin.claimed_at_hand(found.claims, references))
-    found.rules = disclosure.check(suspect, found.claims, asked, shown)
+    near = kin.beside(suspect, references, found.traces, found.tokenizers, found.claims)
+    found.rules = disclosure.check(suspect, found.claims, asked, shown, near)
     found.reasons = [*left.reasons(references, tied, found.source)]
     report = _report(request, reports, suspect, references, asked, shown, found, library)
-    return Audited(report, suspect, references, found.claims, asked, shown)
+    return Audited(report, suspect, references, found.claims, asked, shown, near)
 
 
 def _claims(suspect: Repository, request: Request) -> tuple[Claim, ...]:
     """What the repository says; the name of a local folder is its owner's affair and no model's name."""
     found = disclosure.claims(suspect)
-    if admit.is_local(request.locator):
+    called = request.called.get(request.locator)
+    if called.local if called else admit.is_local(request.locator):
         found = tuple(
             replace(c, subject="folder_name") if c.subject == "repository_name" else c for c in found
         )
@@ -143,9 +159,13 @@ def _silent(stage: str, done: int, total: int | None) -> None:
     """Tell nobody."""
 
 
-def _opened(name: str, tell: Progress) -> Repository:
+def _opened(name: str, request: Request, tell: Progress) -> Repository:
     tell(f"opening {name}", 0, None)
-    return admit.opened(name)
+    return _as_called(admit.opened(name), request.called.get(name))
+
+
+def _as_called(found: Repository, called: Called | None) -> Repository:
+    return replace(found, locator=called.locator, name=called.name) if called else found
 
 
 def _library(request: Request) -> Library:

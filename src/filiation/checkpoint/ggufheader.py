@@ -94,6 +94,8 @@ class Cursor:
             raise self.corrupt(f"The header runs to byte {end}; at most {_MAX_HEADER} are believed.")
         have = len(self._data)
         step = min(_LARGEST_READ, max(_FIRST_READ, have))
+        left: int | None = getattr(self._source, "left", None)
+        step = step if left is None else min(step, left)
         self._data += self._source.read(self.file, have, min(self._size, max(end, have + step)))
         if len(self._data) < end:
             raise self.corrupt("The file ended before its header did.")

@@ -47,7 +47,7 @@ def open(
         base: the base model's locator, for a PEFT adapter; a whole model ignores it.
         budget: bytes that may be read from the place in all; None for no limit.
         keep: what the caller means to read at most. A place on this machine that is no larger is read once and kept
-            in memory (up to 64 MB); of a larger one nothing is hashed unasked.
+            in memory (up to 64 MB); of a larger one nothing is hashed unasked. Opening is held to it, to the byte.
         hash_files: hash every weight file, whatever its size. Without it, weights of at most 64 MB in all on this
             machine are hashed, larger ones only where the place tells their SHA-256.
         progress: called while files are hashed.
@@ -55,9 +55,9 @@ def open(
     Raises:
         UsageError: the locator names nothing that can be opened, or several models.
         InputError: missing, unreadable, damaged, unsafe, or of a kind that is not read.
-        BudgetError: the headers alone take more than the budget.
+        BudgetError: the headers alone take more than the budget, or than ``keep``.
     """
-    source = SourceView(open_source(locator), budget, None if keep is None else min(keep, SMALL))
+    source = SourceView(open_source(locator), budget, None if keep is None else min(keep, SMALL), keep)
     _check_refused(source)
     formats = [] if _is_adapter_file(source) else recognised(source)
     if not formats:
@@ -70,7 +70,11 @@ def open(
         return merge(source, open(base, budget=budget, keep=keep, hash_files=hash_files, progress=progress))
     loaded = formats[0].load(source)
     hash_small = keep is None or source.kept
-    return _checkpoint(source, formats, loaded, hash_all=hash_files, hash_small=hash_small, progress=progress)
+    opened = _checkpoint(
+        source, formats, loaded, hash_all=hash_files, hash_small=hash_small, progress=progress
+    )
+    source.opened()
+    return opened
 
 
 def _checkpoint(

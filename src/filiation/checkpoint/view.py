@@ -7,8 +7,12 @@ from pathlib import Path
 
 from filiation.checkpoint.shards import companions, is_weight_name
 from filiation.checkpoint.sources.base import Source
+from filiation.checkpoint.sources.ranges import HEAD
 from filiation.errors import BudgetError, InputError
 from filiation.evidence import FileRecord
+
+#: Settings that are read when a model is opened, beside the headers of its weights.
+READ_AT_OPENING = ("config.json",)
 
 
 class SourceView:
@@ -21,24 +25,33 @@ class SourceView:
         read_into: the source's own reading without a copy, or None.
     """
 
-    def __init__(self, source: Source, budget: int | None = None, keep: int | None = None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        budget: int | None = None,
+        keep: int | None = None,
+        opening: int | None = None,
+    ) -> None:
         """Narrow a source.
 
         Args:
             source: the place.
             budget: bytes that may be read of it.
             keep: files of at most so many bytes in all, on this machine, are each read once, whole, and kept.
+            opening: bytes that may be read of it until :meth:`opened` is called, where there is no budget.
         """
         self._source = source
-        self._budget = budget
+        self._budget = opening if budget is None else budget
+        self._only_opening = budget is None and opening is not None
         self._fetched: set[tuple[str, int, int]] = set()
+        self._seen: set[str] = set()
         self.chosen: str | None = getattr(source, "chosen", None)
         self.notes: tuple[str, ...] = tuple(getattr(source, "notes", ()))
         names = [record.name for record in source.files()]
         meant = companions(self.chosen, names) if self.chosen is not None else set(names)
         self._hidden = frozenset(n for n in names if is_weight_name(n) and n not in meant)
         into: Callable[[str, int, memoryview], None] | None = getattr(source, "read_into", None)
-        self.read_into = into if into is None or budget is None else self._counted(into)
+        self.read_into = into if into is None or self._budget is None else self._counted(into)
         self._whole: dict[str, bytes] = {}
         self.kept = keep is not None and self._is_within(keep)
         if self.kept:
@@ -65,6 +78,16 @@ class SourceView:
         return self._source.bytes_read
 
     @property
+    def left(self) -> int | None:
+        """Bytes that may still be read; None without a bound. What is kept in memory costs nothing more."""
+        return None if self._budget is None or self.kept else max(0, self._budget - self.bytes_read)
+
+    def opened(self) -> None:
+        """Lift the bound of the opening: from here on the caller holds its reads to what it means to read."""
+        if self._only_opening:
+            self._budget, self._only_opening = None, False
+
+    @property
     def refused(self) -> Mapping[str, InputError]:
         """Names that are there but may not be read, with the error each raises."""
         found: Mapping[str, InputError] = getattr(self._source, "refused", {})
@@ -85,11 +108,23 @@ class SourceView:
         return self._fetch(name, start, stop)
 
     def _fetch(self, name: str, start: int, stop: int | None) -> bytes:
+        if self._only_opening:
+            self._require_head(name)
         if self._budget is not None:
             end = stop if stop is not None else next((f.size for f in self.files() if f.name == name), start)
             if (name, start, end) not in self._fetched:
                 self._spend(name, end - start)
+        self._seen.add(name)
         return self._source.read(name, start, stop)
+
+    def _require_head(self, name: str) -> None:
+        """Refuse a remote place before anything is asked of it, where even the first requests bring too much."""
+        if self._seen or self.local_path(name) is not None:
+            return
+        wanted = [f for f in self.files() if is_weight_name(f.name) or f.name in READ_AT_OPENING]
+        heads = sum(min(f.size, HEAD) for f in wanted)
+        if self._budget is not None and self._source.bytes_read + heads > self._budget:
+            raise self._too_small(name, heads)
 
     def _is_within(self, most: int) -> bool:
         """Whether all files lie on this machine and are no larger than this together."""
@@ -135,9 +170,24 @@ class SourceView:
     def _spend(self, name: str, count: int) -> None:
         if self._budget is None or self._source.bytes_read + count <= self._budget:
             return
+        if self._only_opening:
+            raise self._too_small(name, count)
         raise BudgetError(
             f"Reading on would take more than the budget of {self._budget} bytes.",
             file=name,
             reason=f"{self._source.bytes_read} bytes of {self.locator} were read, {count} more are needed.",
             next_step="Allow more with --budget BYTES, or download the model and name its folder.",
+        )
+
+    def _too_small(self, name: str, count: int) -> BudgetError:
+        """Return the error of an opening that a budget does not allow; it names the smallest that would."""
+        settings = sum(
+            f.size for f in self.files() if f.name in READ_AT_OPENING and f.name not in (name, *self._seen)
+        )
+        least = self._source.bytes_read + count + settings
+        return BudgetError(
+            f"The budget of {self._budget:,} bytes is too small to open {self.locator}.",
+            file=name,
+            reason=f"Its headers and settings take {least:,} bytes or more, and no weight is read without them.",
+            next_step=f"Allow at least that: --budget {least}",
         )

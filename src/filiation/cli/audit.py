@@ -221,7 +221,7 @@ def _print_patch(made: Audited, wanted: Wanted) -> None:
     from filiation.report.wording import phrases
 
     said = phrases(wanted.language)
-    patch = disclosure.fix(made.suspect, made.claims, made.parents, made.shown, wanted.language)
+    patch = disclosure.fix(made.suspect, made.claims, made.parents, made.shown, wanted.language, made.beside)
     if patch.diff:
         wanted.sink.data(patch.diff)
     else:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from filiation.cli.policy import INCONCLUSIVE, MET, OPEN, VIOLATED, Outcome
-from filiation.errors import NotFoundError, UsageError
+from filiation.cli.policy_file import read_table
 
 if TYPE_CHECKING:
     from filiation.auditing import AuditReport
@@ -25,7 +24,8 @@ TRACES = (
 )  # fmt: skip
 RULES = ("D1", "D2", "D3", "D4", *(f"L{n}" for n in range(1, 12)), "T1")
 CONDITIONS = (*STATUSES, OPEN, *RULES, *LEVELS, NOTICES, *TOKENIZER, *TRACES)
-_KEYS = {"fail_if", "ignore", "max_owed"}
+_KEYS = ("fail_if", "ignore", "max_owed")
+_EXAMPLE = '[audit]  fail_if = ["contradicted", "L4", "notices-removed"]'
 
 
 @dataclass(frozen=True)
@@ -50,54 +50,14 @@ def read_policy(path: Path) -> AuditPolicy:
         NotFoundError: there is no such file.
         UsageError: it is no TOML, has no such table, or a key or value that no policy has.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise NotFoundError(
-            "The policy could not be read.",
-            file=str(path),
-            reason=error.strerror,
-            next_step="Check the path.",
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise _wrong(path, str(error)) from error
-    policy = table.get("audit")
-    if not isinstance(policy, dict):
-        raise _wrong(path, "It has no table [audit].")
-    return _policy(path, cast("dict[str, Any]", policy))
-
-
-def _policy(path: Path, table: dict[str, Any]) -> AuditPolicy:
-    unknown = sorted(set(table) - _KEYS)
-    if unknown:
-        raise _wrong(path, f"A policy has no key '{unknown[0]}'.")
-    limit = table.get("max_owed")
+    table = read_table(path, "audit", _KEYS, _EXAMPLE)
+    limit = table.keys.get("max_owed")
     if limit is not None and (type(limit) is not int or limit < 0):
-        raise _wrong(path, "'max_owed' must be a whole number, 0 or more.")
+        raise table.wrong("'max_owed' must be a whole number, 0 or more.")
     return AuditPolicy(
-        frozenset(_named(path, table, "fail_if", CONDITIONS)),
-        frozenset(_named(path, table, "ignore", RULES)),
+        frozenset(table.names("fail_if", CONDITIONS, "condition")),
+        frozenset(table.names("ignore", RULES, "rule")),
         limit,
-    )
-
-
-def _named(path: Path, table: dict[str, Any], key: str, known: Sequence[str]) -> Iterator[str]:
-    value = table.get(key, [])
-    if not isinstance(value, list):
-        raise _wrong(path, f"'{key}' must be a list.")
-    for entry in cast("list[Any]", value):
-        name = str(entry).replace("_", "-")
-        if name not in known:
-            raise _wrong(path, f"There is no '{entry}' for '{key}'; there are {', '.join(known)}.")
-        yield name
-
-
-def _wrong(path: Path, reason: str) -> UsageError:
-    return UsageError(
-        "The policy is not one.",
-        file=str(path),
-        reason=reason,
-        next_step='Write for example:  [audit]  fail_if = ["contradicted", "L4", "notices-removed"]',
     )
 
 

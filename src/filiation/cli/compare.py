@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from filiation.cli.deliver import Wanted, deliver
 from filiation.cli.options import Bytes, JsonCommand, file_option, json_option, language_option, quiet_option
+
+if TYPE_CHECKING:
+    from filiation.cli.policy import Policy
+    from filiation.evidence import Report
 
 # The same list as policy.RELATIONS (a test compares them): importing that would cost --help the whole report.
 _RELATIONS = (
@@ -78,23 +84,38 @@ def command(
       filiation compare org/child org/parent --json report.json
       filiation compare ./merged ./parent-a ./parent-b --fail-if common-origin --fail-if inconclusive
     """
-    from filiation.cli.policy import Policy, judge, read_policy, with_relations
     from filiation.cli.progress import progress
     from filiation.comparison import compare_models
-    from filiation.report.custody import now
-    from filiation.report.wording import phrases
 
     wanted = Wanted(json_to, html, markdown, lang, quiet)
     wanted.check((suspect, *candidates))
-    required = with_relations(read_policy(policy) if policy else Policy(), fail_if)
-    started = now()
+    required = _required(policy, fail_if)
+    started = datetime.now(UTC)
     with progress(wanted.sink) as tell:
         report = compare_models(suspect, candidates, full=full, budget=budget, base=base, progress=tell)
     deliver(report, wanted, started)
-    outcome = judge(report, required, phrases(lang))
+    code = 0 if required is None else _judged(report, required, wanted)
+    _hint(wanted, str(report.verdict.relation), full=full)
+    return code
+
+
+def _required(policy: Path | None, fail_if: tuple[str, ...]) -> Policy | None:
+    """Return what the relation is held against; None where nothing is asked, which spares loading the phrases."""
+    if policy is None and not fail_if:
+        return None
+    from filiation.cli.policy import Policy, read_policy, with_relations
+
+    return with_relations(read_policy(policy) if policy else Policy(), fail_if)
+
+
+def _judged(report: Report, required: Policy, wanted: Wanted) -> int:
+    """Tell what the policy says of the report; return its exit code."""
+    from filiation.cli.policy import judge
+    from filiation.report.wording import phrases
+
+    outcome = judge(report, required, phrases(wanted.language))
     for message in outcome.messages:
         wanted.sink.talk(message)
-    _hint(wanted, str(report.verdict.relation), full=full)
     return outcome.code
 
 

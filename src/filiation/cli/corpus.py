@@ -24,7 +24,12 @@ def command() -> None:
     help="Folder for the files. [here]",
 )
 @click.option("--sha256", multiple=True, metavar="HEX", help="What each wheel's SHA-256 has to be, in order.")
-def build(wheels: tuple[Path, ...], out: Path, sha256: tuple[str, ...]) -> None:
+@click.option(
+    "--together",
+    is_flag=True,
+    help="One file for all, named after the package: releases share what did not change.",
+)
+def build(wheels: tuple[Path, ...], out: Path, sha256: tuple[str, ...], together: bool) -> None:
     """Build a corpus file from each of WHEELS (transformers, vllm ...): read, fingerprinted, never imported.
 
     \b
@@ -45,11 +50,13 @@ def build(wheels: tuple[Path, ...], out: Path, sha256: tuple[str, ...]) -> None:
         )
     sink = Sink()
     out.mkdir(parents=True, exist_ok=True)
-    for number, wheel in enumerate(wheels):
-        made = build_wheel(wheel, sha256=sha256[number] if sha256 else None)
-        path = out / f"{made.package}-{made.version}.npz.xz"
-        write_bytes(path, dump(made))
-        sink.talk(
-            f"{made.name} of {made.released}: {len(made.entries)} files, {path.stat().st_size:,d} bytes"
-        )
+    made = [build_wheel(w, sha256=sha256[n] if sha256 else None) for n, w in enumerate(wheels)]
+    made.sort(key=lambda r: (r.released, r.name))
+    groups = {made[-1].package: made} if together else {f"{r.package}-{r.version}": [r] for r in made}
+    for name, releases in groups.items():
+        path = out / f"{name}.npz.xz"
+        write_bytes(path, dump(*releases))
+        for each in releases:
+            sink.talk(f"{each.name} of {each.released}: {len(each.entries)} files")
+        sink.talk(f"{path.name}: {path.stat().st_size:,d} bytes")
         sink.data(str(path))

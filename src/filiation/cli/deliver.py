@@ -16,6 +16,8 @@ from filiation.errors import UsageError
 if TYPE_CHECKING:
     from filiation.auditing import AuditReport
     from filiation.evidence import Report
+    from filiation.probing.records import ProbeReport
+    from filiation.report.custody import Custody
 
 
 @dataclass(frozen=True)
@@ -79,28 +81,32 @@ class Wanted:
 
 
 def deliver(
-    report: Report | AuditReport,
+    report: Report | AuditReport | ProbeReport,
     wanted: Wanted,
     started: datetime | None,
     drawing: Mapping[str, Any] | None = None,
+    kept: Custody | None = None,
 ) -> None:
     """Write every file that was asked for, and the report itself to standard output.
 
-    ``started`` is when the walk began; None for a stored report, which keeps the custody it has. ``drawing`` is what
-    the HTML renderer is given beside the report.
+    ``started`` is when the walk began; None for a stored report, which keeps the custody it has (``kept``). ``drawing``
+    is what the HTML renderer is given beside the report.
     """
-    for path in write_files(report, wanted, started, drawing):
+    for path in write_files(report, wanted, started, drawing, kept):
         wanted.sink.talk(f"wrote {path}")
     show(report, wanted)
 
 
 def write_files(
-    report: Report | AuditReport,
+    report: Report | AuditReport | ProbeReport,
     wanted: Wanted,
     started: datetime | None,
     drawing: Mapping[str, Any] | None = None,
+    kept: Custody | None = None,
 ) -> tuple[Path, ...]:
     """Write the JSON with its custody beside it and what the renderers draw; return what was written."""
+    if wanted.json_file is None and not wanted.drawn:
+        return ()
     from filiation.evidence import to_json
     from filiation.report import renderer
     from filiation.report.custody import custody, custody_path, now
@@ -108,7 +114,7 @@ def write_files(
     from filiation.report.writing import write
 
     canonical = to_json(report)
-    kept = None if started is None else custody(canonical, started, now())
+    kept = kept if started is None else custody(canonical, started, now())
     written: list[Path] = []
     if wanted.json_file is not None:
         write(wanted.json_file, canonical)
@@ -123,7 +129,7 @@ def write_files(
     return tuple(written)
 
 
-def show(report: Report | AuditReport, wanted: Wanted) -> None:
+def show(report: Report | AuditReport | ProbeReport, wanted: Wanted) -> None:
     """Print the report: JSON for the machine, the answer in one word when quiet, else text for the terminal."""
     if wanted.json_to == STDOUT:
         from filiation.evidence import to_json
@@ -135,27 +141,19 @@ def show(report: Report | AuditReport, wanted: Wanted) -> None:
         _print(report, wanted)
 
 
-def _word(report: Report | AuditReport) -> str:
-    from filiation.evidence import Report
+def _word(report: Report | AuditReport | ProbeReport) -> str:
+    from filiation.evidence import AuditVerdict
 
-    return str(report.verdict.relation) if isinstance(report, Report) else report.verdict.outcome
+    verdict = report.verdict
+    return verdict.outcome if isinstance(verdict, AuditVerdict) else str(verdict.relation)
 
 
-def _print(report: Report | AuditReport, wanted: Wanted) -> None:
-    from filiation.evidence import Report
-    from filiation.report import terminal
+def _print(report: Report | AuditReport | ProbeReport, wanted: Wanted) -> None:
+    from filiation.report import printer_of, terminal
     from filiation.report.wording import phrases
 
-    said, width = phrases(wanted.language), terminal.columns()
-    if isinstance(report, Report):
-        if sys.stdout.isatty():
-            terminal.on_screen(report, said)
-        else:
-            wanted.sink.data(terminal.render(report, said, width=width))
-        return
-    from filiation.report.audit import terminal as audits
-
+    said, printer = phrases(wanted.language), printer_of(report.schema)
     if sys.stdout.isatty():
-        audits.on_screen(report, said)
+        printer.on_screen(report, said)
     else:
-        wanted.sink.data(audits.render(report, said, width=width))
+        wanted.sink.data(printer.render(report, said, width=terminal.columns()))

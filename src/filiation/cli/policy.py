@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
 
-from filiation.errors import NotFoundError, UsageError
+from filiation.cli.policy_file import read_table
 from filiation.evidence import Relation, Report, Verdict
 from filiation.report.numbers import bans, share
 from filiation.report.wording import Phrases
@@ -19,6 +17,8 @@ MET, VIOLATED, INCONCLUSIVE = 0, 1, 3
 OPEN = "inconclusive"
 _OPEN_RELATIONS = frozenset({Relation.SUGGESTIVE, Relation.CANNOT_TEST})
 RELATIONS = (*(str(r).replace("_", "-") for r in Relation), OPEN)
+_KEYS = ("fail_if", "fail_unless", "max_log10_e", "max_inherited_share")
+_EXAMPLE = '[policy]  fail_if = ["common-origin", "shared-parts"]'
 
 
 @dataclass(frozen=True)
@@ -55,57 +55,18 @@ def read_policy(path: Path) -> Policy:
         NotFoundError: there is no such file.
         UsageError: it is no TOML, has no policy table, or a key or value that no policy has.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise NotFoundError(
-            "The policy could not be read.",
-            file=str(path),
-            reason=error.strerror,
-            next_step="Check the path.",
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise _wrong(path, str(error)) from error
-    policy = table.get("policy")
-    if not isinstance(policy, dict):
-        raise _wrong(path, "It has no table [policy].")
-    return _policy(path, cast("dict[str, Any]", policy))
-
-
-def _policy(path: Path, table: dict[str, Any]) -> Policy:
-    unknown = sorted(set(table) - {"fail_if", "fail_unless", "max_log10_e", "max_inherited_share"})
-    if unknown:
-        raise _wrong(path, f"A policy has no key '{unknown[0]}'.")
-    names: dict[str, frozenset[str]] = {}
-    for key in ("fail_if", "fail_unless"):
-        value = table.get(key, [])
-        if not isinstance(value, list):
-            raise _wrong(path, f"'{key}' must be a list of relations.")
-        names[key] = frozenset(_relation(path, str(v)) for v in cast("list[Any]", value))
+    table = read_table(path, "policy", _KEYS, _EXAMPLE)
     for key in ("max_log10_e", "max_inherited_share"):
-        value = table.get(key)
+        value = table.keys.get(key)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise _wrong(path, f"'{key}' must be a number.")
+            raise table.wrong(f"'{key}' must be a number.")
         if value is not None and not math.isfinite(value):
-            raise _wrong(path, f"'{key}' must be a finite number.")
+            raise table.wrong(f"'{key}' must be a finite number.")
     return Policy(
-        names["fail_if"], names["fail_unless"], table.get("max_log10_e"), table.get("max_inherited_share")
-    )
-
-
-def _relation(path: Path, name: str) -> str:
-    written = name.replace("_", "-")
-    if written not in RELATIONS:
-        raise _wrong(path, f"There is no relation '{name}'; there are {', '.join(RELATIONS)}.")
-    return written
-
-
-def _wrong(path: Path, reason: str) -> UsageError:
-    return UsageError(
-        "The policy is not one.",
-        file=str(path),
-        reason=reason,
-        next_step='Write for example:  [policy]  fail_if = ["common-origin", "shared-parts"]',
+        frozenset(table.names("fail_if", RELATIONS, "relation")),
+        frozenset(table.names("fail_unless", RELATIONS, "relation")),
+        table.keys.get("max_log10_e"),
+        table.keys.get("max_inherited_share"),
     )
 
 

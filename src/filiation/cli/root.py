@@ -10,6 +10,7 @@ from filiation.cli.lazy import LazyGroup
 COMMANDS = {
     "compare": "Say whether a model shares its origin with another, with evidence.",
     "audit": "Say what a repository claims, what it shows, and what it owes: code, tokenizer, licence.",
+    "probe": "Say what stands behind an API: which model, derived from which, trained on whose outputs.",
     "corpus": "Build a reference corpus of public code, as fingerprints.",
     "inspect": "Show a model's parts, symmetries, types and digest.",
     "verify": "Compute a stored report again and say whether it still holds.",

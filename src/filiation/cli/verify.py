@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,22 +12,36 @@ import click
 
 from filiation.cli.options import STDOUT, JsonCommand, json_option, language_option
 from filiation.cli.output import Sink
+from filiation.cli.verify_audit import Now
+from filiation.cli.verifying import as_json, at_commit, lines
 
 if TYPE_CHECKING:
-    from filiation.report.difference import Change, Difference
+    from filiation.auditing.walk import Progress
+    from filiation.cli.verify_audit import Checked
+    from filiation.report.difference import Difference
     from filiation.report.shapes import Command
     from filiation.report.wording import Phrases
-
-_MOST_LINES = 20
 
 
 @click.command(name="verify", cls=JsonCommand)
 @click.argument("report", type=click.Path(path_type=Path))
 @click.option("--suspect", metavar="L", help="Where the suspect is now, if not where the report says.")
 @click.option(
-    "--candidate", "candidates", metavar="L", multiple=True, help="Where each candidate is now, in order."
+    "--candidate",
+    "--against",
+    "candidates",
+    metavar="L",
+    multiple=True,
+    help="Where each candidate, or each --against of an audit, is now, in order.",
 )
 @click.option("--base", metavar="L", help="Where the adapter's base is now.")
+@click.option(
+    "--evidence",
+    multiple=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="REPORT.json",
+    help="Where a comparison is now that an audit was given as evidence. Repeatable.",
+)
 @json_option
 @language_option
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing; the exit code tells (0 holds, 1 does not).")
@@ -37,46 +50,111 @@ def command(
     suspect: str | None,
     candidates: tuple[str, ...],
     base: str | None,
+    evidence: tuple[Path, ...],
     json_to: str | None,
     lang: str,
     quiet: bool,
 ) -> int:
-    """Compute a stored REPORT again and say whether it still holds (exit 0) or not (exit 1).
+    """Compute a stored REPORT of compare or audit again and say whether it still holds (exit 0) or not (exit 1).
 
-    Every key that computing determines is compared: verdict, evidence, maps, models, limits. What cannot be checked
-    that way (the error rates under "validation", the version that wrote it) is said.
+    Every key that computing determines is compared: verdict, evidence, maps, rules, models, limits. What cannot be
+    checked that way (the version that wrote it, the error rates of a comparison, bytes that were listed and not read)
+    is said.
 
     \b
     Example:
       filiation verify report.json --suspect ./child --candidate ./base
+      filiation verify audit.json --suspect ./model --candidate ./other
     """
     from filiation.cli.progress import progress
-    from filiation.comparison import compare_models
-    from filiation.evidence import to_json
-    from filiation.report.difference import difference
-    from filiation.report.reading import as_report, read_command, read_document
+    from filiation.evidence import AUDIT_SCHEMA, SCHEMA
+    from filiation.report.reading import read_document
     from filiation.report.wording import phrases
     from filiation.report.writing import check_writable, write
 
     sink = Sink(quiet=quiet, machine=json_to == STDOUT)
     if json_to not in (None, STDOUT):
         check_writable(Path(str(json_to)))
-    stored = read_document(report)
-    command = read_command(as_report(stored, report), report)
-    asked = _relocated(command, suspect, candidates, base)
-    pinned = _pinned(asked, command, stored)
+    stored = read_document(report, (SCHEMA, AUDIT_SCHEMA))
+    _check_options(stored["schema"] == AUDIT_SCHEMA, base, evidence)
     with progress(sink) as tell:
-        report_now = compare_models(**pinned, progress=tell)
-    again = _as_asked(json.loads(to_json(report_now)), asked, pinned, stored)
-    found = difference(stored, again, moved=_moved(command, asked))
-    text = json.dumps(_as_json(found, stored, again), sort_keys=True, ensure_ascii=False, indent=2)
+        if stored["schema"] == AUDIT_SCHEMA:
+            outcome = _audit(stored, report, Now(suspect, candidates, evidence), tell)
+        else:
+            outcome = _comparison(stored, report, Where(suspect, candidates, base), tell)
+    text = json.dumps(outcome.as_json(), sort_keys=True, ensure_ascii=False, indent=2)
     if json_to == STDOUT:
         sink.data(text)
     elif json_to is not None:
         write(Path(json_to), text + "\n")
     if json_to != STDOUT and not quiet:
-        sink.data("\n".join(_lines(found, stored, phrases(lang))))
-    return 0 if found.holds else 1
+        sink.data("\n".join(outcome.lines(phrases(lang))))
+    return 0 if outcome.found.holds else 1
+
+
+def _check_options(audit: bool, base: str | None, evidence: Sequence[Path]) -> None:
+    from filiation.errors import UsageError
+
+    if audit and base is not None:
+        raise UsageError(
+            "The report is that of an audit, which has no --base.", next_step="Leave --base out."
+        )
+    if evidence and not audit:
+        raise UsageError(
+            "The report is that of a comparison, which takes no evidence.", next_step="Leave --evidence out."
+        )
+
+
+def _audit(stored: dict[str, Any], path: Path, now: Now, tell: Progress | None) -> Checked:
+    from filiation.cli.verify_audit import check
+    from filiation.report.reading import as_audit
+
+    return check(stored, as_audit(stored, path), path, now, tell)
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where the models of a comparison are now, where that is not where the report says."""
+
+    suspect: str | None
+    candidates: tuple[str, ...]
+    base: str | None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The outcome for a comparison: the stored report, the one made again, and what differs."""
+
+    stored: dict[str, Any]
+    again: dict[str, Any]
+    found: Difference
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the outcome as plain JSON types."""
+
+        def relation(document: Mapping[str, Any]) -> Any:
+            return (document.get("verdict") or {}).get("relation")
+
+        return as_json(self.found, relation={"old": relation(self.stored), "new": relation(self.again)})
+
+    def lines(self, phrases: Phrases) -> list[str]:
+        """Return the outcome in words."""
+        not_checked = _not_checked(self.found, self.stored, phrases)
+        return lines(self.found, not_checked, phrases, _words(self.found, phrases))
+
+
+def _comparison(stored: dict[str, Any], path: Path, now: Where, tell: Progress | None) -> Compared:
+    from filiation.comparison import compare_models
+    from filiation.evidence import to_json
+    from filiation.report.difference import difference
+    from filiation.report.reading import as_report, read_command
+
+    command = read_command(as_report(stored, path), path)
+    asked = _relocated(command, now.suspect, now.candidates, now.base)
+    pinned = _pinned(asked, command, stored)
+    report_now = compare_models(**pinned, progress=tell)
+    again = _as_asked(json.loads(to_json(report_now)), asked, pinned, stored)
+    return Compared(stored, again, difference(stored, again, moved=_moved(command, asked)))
 
 
 def _relocated(
@@ -107,32 +185,14 @@ def _pinned(asked: Mapping[str, Any], command: Command, stored: Mapping[str, Any
     """
     models = stored.get("models") or {}
     candidates = [
-        _at_commit(now, (models.get("candidates") or [{}])[n].get("revision")) if now == then else now
+        at_commit(now, (models.get("candidates") or [{}])[n].get("revision")) if now == then else now
         for n, (now, then) in enumerate(zip(asked["candidates"], command.candidates, strict=True))
     ]
     suspect = asked["suspect"]
     # A suspect that is an adapter has a revision of its own; its base is not pinned in the report.
     if suspect == command.suspect:
-        suspect = _at_commit(suspect, (models.get("suspect") or {}).get("revision"))
+        suspect = at_commit(suspect, (models.get("suspect") or {}).get("revision"))
     return {**asked, "suspect": suspect, "candidates": candidates}
-
-
-def _at_commit(locator: str, revision: object) -> str:
-    """Return a hub locator at a commit; anything else, and one that names a revision already, as it is."""
-    from filiation.checkpoint.sources import hub_locator
-    from filiation.errors import UsageError
-
-    if not isinstance(revision, str) or not revision or Path(locator).exists():
-        return locator
-    if not hub_locator.recognises(locator) or not re.fullmatch("[0-9a-f]{40}", revision):
-        return locator
-    try:
-        named = hub_locator.parse(locator)
-    except UsageError:
-        return locator  # opening it says what is wrong
-    if named.revision is not None:
-        return locator
-    return f"hf://{named.repo}@{revision}" + (f"/{named.path}" if named.path else "")
 
 
 def _as_asked(
@@ -159,46 +219,10 @@ def _moved(command: Command, asked: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(moved | ({"base", "suspect"} if asked["base"] != command.base else set()))
 
 
-def _as_json(found: Difference, stored: Mapping[str, Any], again: Mapping[str, Any]) -> dict[str, Any]:
-    def relation(document: Mapping[str, Any]) -> Any:
-        return (document.get("verdict") or {}).get("relation")
-
-    return {
-        "holds": found.holds,
-        "relation": {"old": relation(stored), "new": relation(again)},
-        **{key: [asdict(change) for change in changes] for key, changes in _kinds(found).items()},
-        "not_checked": list(found.unchecked),
-    }
-
-
-def _kinds(found: Difference) -> dict[str, tuple[Change, ...]]:
-    return {
-        "inputs": found.inputs,
-        "findings": found.findings,
-        "rounding": found.rounding,
-        "circumstances": found.circumstances,
-    }
-
-
-def _lines(found: Difference, stored: Mapping[str, Any], phrases: Phrases) -> list[str]:
-    """Return the outcome in words, what differs, what was not checked, and what differs without meaning anything."""
-    lines: list[str] = []
-    if found.inputs:
-        lines.append(phrases.say("verify", "inputs_differ"))
-    elif found.findings:
-        lines.append(phrases.say("verify", "differs"))
-    elif found.rounding:
-        lines.append(phrases.say("verify", "holds_rounded", count=len(found.rounding)))
-    else:
-        lines.append(phrases.say("verify", "holds"))
-    changes = found.inputs or found.findings  # other models have other findings: nothing to list
-    lines += _listed(changes, phrases)
-    lines += _not_checked(found, stored, phrases)
-    told = [c for c in found.circumstances if (c.record, c.field) != ("tool", "version")]
-    if told and not found.inputs:
-        lines.append(phrases.say("verify", "circumstances"))
-        lines += _listed(told, phrases)
-    return lines
+def _words(found: Difference, phrases: Phrases) -> dict[str, str]:
+    keys = ("holds", "differs", "inputs_differ")
+    rounded = phrases.say("verify", "holds_rounded", count=len(found.rounding))
+    return {"holds_rounded": rounded, **{key: phrases.say("verify", key) for key in keys}}
 
 
 def _not_checked(found: Difference, stored: Mapping[str, Any], phrases: Phrases) -> list[str]:
@@ -214,24 +238,3 @@ def _not_checked(found: Difference, stored: Mapping[str, Any], phrases: Phrases)
     if any(change.record == "validation" for change in found.findings):
         key = "validation_other"
     return [*lines, phrases.say("verify", key, old=old, new=__version__)]
-
-
-def _listed(changes: Sequence[Change], phrases: Phrases) -> list[str]:
-    lines = [f"  {_change(change, phrases)}" for change in changes[:_MOST_LINES]]
-    if len(changes) > _MOST_LINES:
-        lines.append(f"  {phrases.say('ui', 'more', count=len(changes) - _MOST_LINES)}")
-    return lines
-
-
-def _change(change: Change, phrases: Phrases) -> str:
-    from filiation.report.numbers import clean
-
-    record = clean(change.record)
-    if not change.field and change.new is None:
-        return phrases.say("verify", "missing", id=record)
-    if not change.field and change.old is None:
-        return phrases.say("verify", "new", id=record)
-    old, new = (clean(json.dumps(value, ensure_ascii=False))[:80] for value in (change.old, change.new))
-    if not change.field:
-        return phrases.say("verify", "record", id=record, old=old, new=new)
-    return phrases.say("verify", "field", id=record, field=clean(change.field), old=old, new=new)

@@ -189,7 +189,7 @@ def find_gaps(values: Floats, dtype: str) -> Gaps | None:
         if group and (width % group or width <= group):
             continue
         groups = values.reshape(-1, group or width)
-        if _steps_of(groups[:64], _HALF_ULP.get(dtype, 2.0**-22)) is None:
+        if not _may_have_steps(groups[:_LOOK_GROUPS], _HALF_ULP.get(dtype, 2.0**-22)):
             continue
         steps = _steps_of(groups, _HALF_ULP.get(dtype, 2.0**-22))
         if steps is not None:
@@ -203,10 +203,30 @@ def find_gaps(values: Floats, dtype: str) -> Gaps | None:
 _MOST_LEVELS = 260
 #: Share of groups whose values must be multiples of a step; free values of a group almost never are.
 GROUPS_FIT = 0.95
+#: Groups that are looked at first, and of them those that can settle it alone.
+_LOOK_GROUPS, _FEW_GROUPS = 64, 8
+
+
+def _may_have_steps(groups: Floats, half_ulp: float) -> bool:
+    """Return whether enough groups have a step; a few groups without one can settle that for all of them."""
+    few = groups[:_FEW_GROUPS]
+    steps, usable = _group_steps(few, half_ulp)
+    without = int((usable & (steps == 0)).sum())
+    if without > (1 - GROUPS_FIT) * len(groups):
+        return False  # too many already, whatever the others show
+    return _steps_of(groups, half_ulp) is not None
 
 
 def _steps_of(groups: Floats, half_ulp: float) -> Floats | None:
     """Return the step of each group (0 where it cannot be told), or None where too few groups have one."""
+    steps, usable = _group_steps(groups, half_ulp)
+    if usable.sum() < max(4, 0.5 * len(groups)):
+        return None
+    return steps if float((steps[usable] > 0).mean()) >= GROUPS_FIT else None
+
+
+def _group_steps(groups: Floats, half_ulp: float) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Return the step of each group, and which groups hold enough different values to have one."""
     rows = np.arange(len(groups))
     offset = groups - groups[rows, np.abs(groups).argmin(axis=1)][:, None]
     gaps = np.diff(np.sort(groups, axis=1), axis=1)
@@ -214,8 +234,6 @@ def _steps_of(groups: Floats, half_ulp: float) -> Floats | None:
     gaps = np.where(gaps > 2 * half_ulp * size + 1e-30, gaps, np.inf)
     smallest = gaps.min(axis=1)
     usable = np.isfinite(smallest) & (np.isfinite(gaps).sum(axis=1) >= 3)
-    if usable.sum() < max(4, 0.5 * len(groups)):
-        return None
     steps = np.zeros(len(groups), np.float32)
     settled = ~usable
     for divisor in (1, 2, 3):
@@ -225,7 +243,7 @@ def _steps_of(groups: Floats, half_ulp: float) -> Floats | None:
         fits = _are_multiples(groups, offset, step[:, None], half_ulp) & ~settled
         steps[fits] = step[fits]
         settled |= fits
-    return steps if float((steps[usable] > 0).mean()) >= GROUPS_FIT else None
+    return steps, usable
 
 
 def _sharpened(offset: Floats, gaps: Floats, step: Floats, divisor: int) -> Floats:

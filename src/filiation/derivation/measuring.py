@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from filiation.anatomy.model import Part
 from filiation.derivation.budget import Ledger
@@ -50,6 +49,8 @@ def _measure_some(
 
     if not case.whole or case.plan.whole or ledger.budget is not None:
         return [m for m in map(one, matches) if m is not None]
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(2, thread_name_prefix="filiation-measure") as pool:
         return [m for m in pool.map(one, matches) if m is not None]
 

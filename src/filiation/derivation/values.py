@@ -15,6 +15,7 @@ import numpy as np
 from filiation.derivation.lattice import Lattice
 from filiation.derivation.measure import Measured
 from filiation.evidence import Derivation
+from filiation.origin.sorting import quantile
 
 #: Median relative change of the matrices up to which it is called fine-tuning, and from which continued
 #: pretraining; between them it cannot be told. The demo models show 0.086 (fine-tuned, 300 steps) and 0.74 (trained
@@ -235,7 +236,7 @@ def _size(m: Measured) -> float:
 
 
 def _quantiles(sizes: np.ndarray) -> dict[str, Any]:
-    low, first, middle, third, high = (float(q) for q in np.quantile(sizes, (0, 0.25, 0.5, 0.75, 1)))
+    low, first, middle, third, high = (quantile(sizes, share) for share in (0, 0.25, 0.5, 0.75, 1))
     return {
         "median_relative_delta": middle,
         "min_relative_delta": low,

@@ -8,6 +8,7 @@ from filiation.disclosure.claims import claims
 from filiation.disclosure.fix import Left, Patch, fix, patched
 from filiation.disclosure.model import (
     Basis,
+    Beside,
     CodeFinding,
     Licence,
     Obligation,
@@ -24,6 +25,7 @@ from filiation.disclosure.registry import licences
 __all__ = [
     "NOT_LEGAL_ADVICE",
     "Basis",
+    "Beside",
     "CodeFinding",
     "Left",
     "Licence",

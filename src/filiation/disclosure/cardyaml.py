@@ -7,8 +7,9 @@ how a small file becomes a large one), and sizes, depth and the number of values
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 MAX_FRONT = 1 << 20
 """Characters of front matter that are looked at; benchmark cards have been seen with half a million."""
@@ -18,6 +19,7 @@ _MAX_VALUES = 50_000
 _MAX_DEPTH = 40
 _MAX_SCALAR = 20_000
 _PLAIN_TAGS = frozenset({"str", "int", "float", "bool", "null", "seq", "map", "timestamp"})
+_Kept = TypeVar("_Kept")
 _KEY = re.compile(r"^([A-Za-z_][\w-]{0,60})[ \t]*:")
 
 
@@ -38,6 +40,7 @@ class Front:
         values: scalars by top-level key, nested lists and mappings flattened in order.
         body_line: the line (from 1) on which the prose begins.
         unreadable: keys under which a tagged value stands, which is not read, with its line.
+        repeated: keys that stand twice, with the line of the second; readers of YAML keep one of the two only.
         problem: phrase key of why it, or part of it, could not be read; None when it could.
     """
 
@@ -45,6 +48,7 @@ class Front:
     body_line: int = 1
     problem: str | None = None
     unreadable: dict[str, int] = field(default_factory=dict[str, int])
+    repeated: dict[str, int] = field(default_factory=dict[str, int])
 
     def first(self, key: str) -> Value | None:
         """Return the first value of a key."""
@@ -66,22 +70,25 @@ def read(text: str, keys: frozenset[str]) -> Front:
         return Front({}, body_line, "front_matter_not_closed")
     if len(block) > _WHOLE:
         return _parts(block, keys, body_line)
-    values, problem, tagged = _events(block, 2)
-    kept = {key: found for key, found in values.items() if key in keys}
-    tagged = {key: line for key, line in tagged.items() if key in keys}
+    walk, problem = _events(block, 2)
     if problem is None:
-        return Front(kept, body_line, None, tagged)
+        kept = _only(keys, walk.values)
+        return Front(kept, body_line, None, _only(keys, walk.tagged), _only(keys, walk.repeated))
     rescued = _parts(
         block, keys, body_line
     )  # a broken part elsewhere does not hide the keys that can be read
-    return Front(rescued.values, body_line, problem, rescued.unreadable)
+    return Front(rescued.values, body_line, problem, rescued.unreadable, rescued.repeated)
+
+
+def _only(keys: frozenset[str], found: Mapping[str, _Kept]) -> dict[str, _Kept]:
+    return {key: value for key, value in found.items() if key in keys}
 
 
 def read_plain(text: str, keys: frozenset[str]) -> Front:
     """Return the same of a YAML file that is all data (a merge recipe)."""
-    values, problem, tagged = _events(text[:_WHOLE], 1)
-    kept = {key: found for key, found in values.items() if key in keys}
-    return Front(kept, 1, "yaml_too_long" if len(text) > _WHOLE else problem, tagged)
+    walk, problem = _events(text[:_WHOLE], 1)
+    kept = _only(keys, walk.values)
+    return Front(kept, 1, "yaml_too_long" if len(text) > _WHOLE else problem, walk.tagged, walk.repeated)
 
 
 def _front(text: str) -> tuple[str | None, int, bool]:
@@ -99,6 +106,7 @@ def _parts(block: str, keys: frozenset[str], body_line: int) -> Front:
     """Parse only the top-level entries with wanted keys, each by itself."""
     found: dict[str, list[Value]] = {}
     hidden: dict[str, int] = {}
+    again: dict[str, int] = {}
     problem: str | None = None
     lines = block.splitlines()
     starts = [(n, m.group(1)) for n, line in enumerate(lines) if (m := _KEY.match(line))]
@@ -106,31 +114,29 @@ def _parts(block: str, keys: frozenset[str], body_line: int) -> Front:
         if key not in keys:
             continue
         end = starts[position + 1][0] if position + 1 < len(starts) else len(lines)
-        values, trouble, tagged = _events("\n".join(lines[start:end])[:_WHOLE] + "\n", 2 + start)
+        walk, trouble = _events("\n".join(lines[start:end])[:_WHOLE] + "\n", 2 + start)
         problem = problem or trouble
-        hidden |= {k: v for k, v in tagged.items() if k == key}
-        found.setdefault(key, []).extend(values.get(key, ()))
-    return Front(found, body_line, problem, hidden)
+        hidden |= {k: v for k, v in walk.tagged.items() if k == key}
+        again |= {key: 2 + start} if key in found else {}
+        found.setdefault(key, []).extend(walk.values.get(key, ()))
+    return Front(found, body_line, problem, hidden, again)
 
 
-def _events(block: str, first_line: int) -> tuple[dict[str, list[Value]], str | None, dict[str, int]]:
-    """Return scalars by top-level key, a problem, and the keys of tagged values with their lines.
-
-    What was read before a problem is kept.
-    """
+def _events(block: str, first_line: int) -> tuple[_Walk, str | None]:
+    """Return what was seen, and a problem; what was read before a problem is kept."""
     import yaml
 
     reader = _Walk(first_line)
     try:
         for event in yaml.parse(block, Loader=_loader(yaml)):
             if isinstance(event, yaml.AliasEvent):
-                return reader.values, "yaml_alias", reader.tagged
+                return reader, "yaml_alias"
             problem = reader.take(event, yaml)
             if problem:
-                return reader.values, problem, reader.tagged
+                return reader, problem
     except (yaml.YAMLError, ValueError, RecursionError):
-        return reader.values, "yaml_broken", reader.tagged
-    return reader.values, None, reader.tagged
+        return reader, "yaml_broken"
+    return reader, None
 
 
 def _loader(yaml: Any) -> Any:
@@ -144,6 +150,8 @@ class _Walk:
     def __init__(self, first_line: int) -> None:
         self.values: dict[str, list[Value]] = {}
         self.tagged: dict[str, int] = {}
+        self.repeated: dict[str, int] = {}
+        self._seen: set[str] = set()
         self._hidden = 0  # depth at which a tagged collection was opened; 0 outside of one
         self._first = first_line
         self._kinds: list[str] = []  # open collections: "map" or "list"
@@ -196,5 +204,8 @@ class _Walk:
         self._turn()
         if is_key:
             self._keys[-1] = text
+            if len(self._kinds) == 1:
+                self.repeated |= {text: line} if text in self._seen else {}
+                self._seen.add(text)
         elif self._keys and self._kinds[0] == "map" and not hidden:
             self.values.setdefault(self._keys[0], []).append(Value(text, line, self._keys[-1]))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from filiation.disclosure import context as contexts
 from filiation.disclosure.claims import claims as read_claims
-from filiation.disclosure.model import Parent, RuleResult, RuleStatus
+from filiation.disclosure.model import Beside, Parent, RuleResult, RuleStatus
 from filiation.disclosure.rules import RULES
 from filiation.evidence import Claim, Duty, Evidence, Place, Scale, Status, Wing
 from filiation.repository import Repository
@@ -23,6 +23,7 @@ def check(
     claims: Sequence[Claim] | None = None,
     parents: Sequence[Parent] = (),
     findings: Sequence[Parent] = (),
+    beside: Sequence[Beside] = (),
 ) -> tuple[RuleResult, ...]:
     """Return the result of every rule, in the order of their ids; each rule answers at least once.
 
@@ -32,9 +33,10 @@ def check(
         parents: parents that the caller gives (:func:`~filiation.disclosure.parents.given`).
         findings: parents that evidence shows (:func:`~filiation.disclosure.parents.from_report`,
             :func:`~filiation.disclosure.parents.from_code`).
+        beside: what tokenizers and traces show, which makes nobody a parent; claims of own making are set beside it.
     """
     said = read_claims(repository) if claims is None else tuple(claims)
-    made = contexts.make(repository, said, parents, findings)
+    made = contexts.make(repository, said, parents, findings, beside)
     return tuple(result for rule in RULES.values() for result in rule(made))
 
 
@@ -76,5 +78,6 @@ def duties(results: Sequence[RuleResult]) -> tuple[Duty, ...]:
 def _duties(results: Sequence[RuleResult]) -> Iterator[Duty]:
     for result in results:
         if result.clause and result.licence and result.status is not RuleStatus.NOT_APPLICABLE:
-            where = result.clause.removeprefix(f"{result.licence} ")
+            several = " OR " in result.licence
+            where = result.clause if several else result.clause.removeprefix(f"{result.licence} ")
             yield Duty(result.licence, where, f"disclosure.rule.{result.id}", result.place or Place())

@@ -4,8 +4,11 @@ Subjects of claims, by where they stand:
 
 - card: ``base_model``, ``base_model_relation``, ``license``, ``license_name``, ``license_link``, ``datasets``,
   ``tags``, ``card_name``, ``card_title``; ``card_problem`` (a phrase key) where the front matter could not be read in
-  full, ``card_unreadable`` (a key) where its value is of a kind that is not read;
-- prose: ``prose_parent``, ``prose_code``, ``prose_architecture``, ``prose_outputs``, ``prose_denial``;
+  full, ``card_unreadable`` (a key) where its value is of a kind that is not read, ``card_repeated`` (a key) where a key
+  stands twice with other values;
+- prose: ``prose_parent``, ``prose_code``, ``prose_architecture``, ``prose_outputs``, ``prose_denial``; what it says of
+  the model's own making, quoted: ``prose_scratch``, ``prose_own_model``, ``prose_own_tokenizer``, ``prose_own_code``;
+  and of its licence: ``prose_license``, and ``prose_license_code`` where code alone is meant;
 - configurations: ``config_name_or_path``, ``config_name``, ``config_model_type``, ``config_architecture``,
   ``auto_map``, ``quantization``, ``adapter_base``, ``adapter_type``, ``tokenizer_class``, ``tokenizer_name_or_path``;
 - merge recipes: ``merge_parent``, ``merge_method``;
@@ -23,6 +26,8 @@ from collections.abc import Iterator, Sequence
 from filiation.disclosure import cardyaml
 from filiation.disclosure.configs import config_claims, gguf_claims, merge_claims
 from filiation.disclosure.headers import read_head
+from filiation.disclosure.licenceprose import licence_statements
+from filiation.disclosure.ownwork import own_work
 from filiation.disclosure.papers import Papers, read_papers
 from filiation.disclosure.prose import statements
 from filiation.evidence import Claim, Place
@@ -54,7 +59,7 @@ def claims(repository: Repository) -> tuple[Claim, ...]:
     found = [
         Claim("repository_name", repository.name, Place(file=None)),
         *card_claims(papers),
-        *prose_claims(papers),
+        *prose_claims(papers, repository.name),
         *config_claims(repository),
         *merge_claims(repository),
         *gguf_claims(repository),
@@ -72,6 +77,9 @@ def card_claims(papers: Papers) -> Iterator[Claim]:
     front = cardyaml.read(card.text, CARD_KEYS)
     if front.problem:
         yield Claim("card_problem", front.problem, card.place(1))
+    for key, line in front.repeated.items():
+        if len({value.text.strip() for value in front.values.get(key, ())}) > 1:
+            yield Claim("card_repeated", key, card.place(line))
     for key, line in front.unreadable.items():
         yield Claim("card_unreadable", key, card.place(line))
     for key, values in front.values.items():
@@ -81,16 +89,28 @@ def card_claims(papers: Papers) -> Iterator[Claim]:
                 yield Claim(subject, value.text.strip(), card.place(value.line))
 
 
-def prose_claims(papers: Papers) -> Iterator[Claim]:
-    """Yield what the prose of the cards says of parents."""
+def prose_claims(papers: Papers, name: str = "") -> Iterator[Claim]:
+    """Yield what the prose of the cards says of parents, of the model's own making, and of its licence.
+
+    Args:
+        papers: as :func:`~filiation.disclosure.papers.read_papers` returns them.
+        name: the repository's own name.
+    """
     for card in papers.cards:
         start = cardyaml.read(card.text, frozenset()).body_line
         lines = card.text.splitlines()
         body = "\n".join(lines[start - 1 :])
-        if card is papers.card and (title := _title(lines, start)) is not None:
+        title = _title(lines, start)
+        if card is papers.card and title is not None:
             yield Claim("card_title", title[0], card.place(title[1]))
+        own = tuple(n for n in (name, title[0] if title else "") if n)
         for said in statements(body, start):
             yield Claim(f"prose_{said.kind}", said.name, card.place(said.line))
+        for claim in own_work(body, start, own):
+            yield Claim(f"prose_{claim.kind}", claim.quote, card.place(claim.line))
+        for given in licence_statements(body, start, own):
+            subject = "prose_license_code" if given.code else "prose_license"
+            yield Claim(subject, given.named.written, card.place(given.line))
 
 
 def _title(lines: Sequence[str], start: int) -> tuple[str, int] | None:

@@ -33,8 +33,8 @@ _CONFIGS = {
         "auto_map": "auto_map",
     },
 }
-_MERGE_FILES = ("mergekit_config.yml", "mergekit_config.yaml", "mergekit_moe_config.yml", "merge_config.yml")
-_MERGE_KEYS = frozenset({"models", "slices", "base_model", "merge_method", "experts", "modules"})
+MERGE_FILES = ("mergekit_config.yml", "mergekit_config.yaml", "mergekit_moe_config.yml", "merge_config.yml")
+MERGE_KEYS = frozenset({"models", "slices", "base_model", "merge_method", "experts", "modules"})
 _MODEL_KEYS = frozenset({"model", "path", "base_model", "source_model"})
 _GGUF = {
     "general.name": "gguf_name",
@@ -110,9 +110,9 @@ def _place(repository: Repository, path: str, line: int | None) -> Place:
 def merge_claims(repository: Repository) -> Iterator[Claim]:
     """Yield the models that a merge recipe names, and its method."""
     for path in sorted(repository.files):
-        if path.rpartition("/")[2].lower() not in _MERGE_FILES or not repository.readable(path):
+        if path.rpartition("/")[2].lower() not in MERGE_FILES or not repository.readable(path):
             continue
-        front = cardyaml.read_plain(repository.text(path), _MERGE_KEYS)
+        front = cardyaml.read_plain(repository.text(path), MERGE_KEYS)
         for key, values in front.values.items():
             for value in values:
                 place = _place(repository, path, value.line)

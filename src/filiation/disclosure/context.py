@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from filiation.disclosure import names
-from filiation.disclosure.model import Basis, Licence, Obligation, Parent, RuleResult, RuleStatus
+from filiation.disclosure.model import Basis, Beside, Licence, Obligation, Parent, RuleResult, RuleStatus
 from filiation.disclosure.own import Own, own_licence
 from filiation.disclosure.papers import Papers, read_papers
 from filiation.disclosure.parents import Terms, claimed, code_terms, dated, model_terms, united
@@ -20,6 +20,8 @@ class Debt:
     """One obligation of one parent's licence, or the reason why there is none to hold the repository to.
 
     ``settled`` is None where the obligation holds and must be looked for, else what the rule answers at once.
+    ``options`` are the versions of which one holds and nobody knows which; where all ask the same, ``licence`` is the
+    latest of them, and no version is cited alone.
     """
 
     parent: Parent
@@ -27,6 +29,25 @@ class Debt:
     obligation: Obligation | None = None
     settled: tuple[RuleStatus, str] | None = None
     options: tuple[Licence, ...] = ()
+
+    @property
+    def versions(self) -> tuple[Licence, ...]:
+        """Every licence that is meant: several where the version is not decided."""
+        return self.options or ((self.licence,) if self.licence else ())
+
+    @property
+    def ident(self) -> str | None:
+        """The licence's id; several versions joined by ``OR``."""
+        return " OR ".join(x.id for x in self.versions) if self.licence else None
+
+    @property
+    def clause(self) -> str | None:
+        """``<licence id> <clause>``, of every version that is meant."""
+        if self.licence is None or self.obligation is None:
+            return None
+        kind = self.obligation.kind
+        each = [(x, next(iter(x.asks(kind)), self.obligation)) for x in self.options]
+        return " OR ".join(f"{x.id} {o.clause}" for x, o in each or [(self.licence, self.obligation)])
 
     def result(self, rule: str) -> RuleResult:
         """Return the answer of a debt that is settled without looking.
@@ -37,22 +58,16 @@ class Debt:
         if self.settled is None:
             raise ValueError("this debt must be looked for")
         status, reason = self.settled
-        shown = self.options or ((self.licence,) if self.licence else ())
         return RuleResult(
             rule,
             status,
             reason,
             place=self.parent.place,
-            clause=clause(self.licence, self.obligation),
-            licence=self.licence.id if self.licence else None,
+            clause=self.clause,
+            licence=self.ident,
             parent=self.parent.name,
-            values={"parent": self.parent.name, "licences": ", ".join(x.name for x in shown)},
+            values={"parent": self.parent.name, "licences": ", ".join(x.name for x in self.versions)},
         )
-
-
-def clause(licence: Licence | None, obligation: Obligation | None) -> str | None:
-    """Return ``<licence id> <clause>``."""
-    return f"{licence.id} {obligation.clause}" if licence and obligation else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +77,7 @@ class Context:
     repository: Repository
     claims: tuple[Claim, ...]
     parents: tuple[Parent, ...]
+    beside: tuple[Beside, ...] = ()
 
     @cached_property
     def papers(self) -> Papers:
@@ -129,17 +145,18 @@ def _owed(parent: Parent, kind: str, terms: Terms, outputs: bool) -> Iterator[De
         yield Debt(parent, None, None, (RuleStatus.CANNOT_TELL, "terms_open"), terms.options)
         return
     binding = terms.licences or ((latest,) if latest else ())
+    versions = terms.options if latest and not terms.licences else ()
     if not binding:
         yield Debt(parent, None, None, (RuleStatus.CANNOT_TELL, "terms_unknown"))
         return
     for licence in binding:
         asked = licence.asks(kind)
         if not asked:
-            yield Debt(parent, licence, None, (RuleStatus.NOT_APPLICABLE, "not_asked"))
+            yield Debt(parent, licence, None, (RuleStatus.NOT_APPLICABLE, "not_asked"), versions)
         for obligation in asked:
             spared = outputs and not obligation.outputs
             reason = (RuleStatus.NOT_APPLICABLE, "outputs_not_reached") if spared else None
-            yield Debt(parent, licence, obligation, reason)
+            yield Debt(parent, licence, obligation, reason, versions)
 
 
 def _agreed(options: Sequence[Licence], kind: str) -> Licence | None:
@@ -164,6 +181,7 @@ def make(
     claims: Sequence[Claim],
     parents: Sequence[Parent] = (),
     findings: Sequence[Parent] = (),
+    beside: Sequence[Beside] = (),
 ) -> Context:
     """Return the context: parents from the caller, from evidence and from the claims, united and dated.
 
@@ -176,4 +194,4 @@ def make(
         if vague and any(names.means(entry.name, p.name) for p in known):
             continue
         known.append(entry)
-    return Context(repository, tuple(claims), dated(united(known), repository))
+    return Context(repository, tuple(claims), dated(united(known), repository), tuple(beside))

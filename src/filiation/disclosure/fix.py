@@ -19,10 +19,10 @@ from filiation.disclosure.claims import claims as read_claims
 from filiation.disclosure.context import Context
 from filiation.disclosure.frontedit import set_key
 from filiation.disclosure.headers import is_copyright_line, read_head
-from filiation.disclosure.model import Basis, Licence, Parent, RuleResult
+from filiation.disclosure.model import Basis, Beside, Licence, Parent, RuleResult
 from filiation.disclosure.papers import read_papers
 from filiation.disclosure.parents import alike
-from filiation.disclosure.registry import licences
+from filiation.disclosure.registry import known, licences
 from filiation.disclosure.rules import RULES
 from filiation.evidence import Claim
 from filiation.repository import Repository, RepositoryFile, git_id
@@ -63,6 +63,7 @@ def fix(
     parents: Sequence[Parent] = (),
     findings: Sequence[Parent] = (),
     language: str = "en",
+    beside: Sequence[Beside] = (),
 ) -> Patch:
     """Return a patch that would satisfy what the rules find missing or contradicted.
 
@@ -70,9 +71,10 @@ def fix(
         repository: the suspect's files; nothing is written.
         claims, parents, findings: as for :func:`~filiation.disclosure.check.check`.
         language: of the sentences that are added: ``en`` or ``zh-CN``.
+        beside: as for :func:`~filiation.disclosure.check.check`.
     """
     said = read_claims(repository) if claims is None else tuple(claims)
-    made = contexts.make(repository, said, parents, findings)
+    made = contexts.make(repository, said, parents, findings, beside)
     owed = [r for rule in RULES.values() for r in rule(made) if r.owed]
     desk = _Desk(made, _sentences()[language])
     for result in owed:
@@ -178,7 +180,21 @@ def _once(left: Sequence[Left]) -> tuple[Left, ...]:
     return tuple(seen.values())
 
 
+_TWO_VOICES = frozenset(
+    {
+        "key_twice",
+        "tag_and_name_differ",
+        "tag_and_gguf_differ",
+        "tag_and_prose_differ",
+        "prose_and_text_differ",
+    }
+)
+
+
 def _base_model(desk: _Desk, result: RuleResult) -> None:
+    if result.reason in _TWO_VOICES:
+        _cannot(desk, result)
+        return
     shown = [p.name for p in desk.context.parents if p.by_weights and Basis.OUTPUTS not in p.basis]
     said = [c.text for c in desk.context.said("base_model")]
     kept = [] if result.reason == "base_model_differs" else said
@@ -216,9 +232,12 @@ def _fix_relation(desk: _Desk, result: RuleResult) -> None:
 
 def _prose(desk: _Desk, result: RuleResult) -> None:
     parent = desk.parent(result)
+    if result.reason.startswith("origin_"):
+        _cannot(desk, result)
+        return
     if parent is None:
         return
-    if result.reason == "prose_denies":
+    if result.reason in {"prose_denies", "prose_denies_declared", "prose_disagrees"}:
         desk.left.append(Left("D3", "disclosure.left.denial", {"parent": parent.name}))
         return
     if parent.by_outputs:
@@ -237,6 +256,9 @@ def _linked(name: str) -> str:
 def _licence(desk: _Desk, result: RuleResult) -> None:
     """L1 and L2: the tag becomes the licence that the parents' terms ask for, else the one whose text is there."""
     target = _target(desk.context)
+    if result.reason in _TWO_VOICES:  # which of the two is meant only people know
+        _cannot(desk, result)
+        return
     if target is None:
         desk.left.append(Left(result.id, "disclosure.left.choose_licence"))
         return
@@ -286,8 +308,14 @@ def _copy(desk: _Desk, licence: Licence, rule: str) -> None:
     desk.left.append(Left(rule, "disclosure.left.licence_text", {"licence": licence.name, "link": link}))
 
 
+def _licence_of(result: RuleResult) -> tuple[Licence, ...]:
+    """Return the licence of a result; the latest of several versions, of which nobody knows which one holds."""
+    every = known((result.licence or "").split(" OR "))
+    return (max(every, key=lambda x: str(x.valid_from or "")),) if every else ()
+
+
 def _ship(desk: _Desk, result: RuleResult) -> None:
-    for licence in (licences()[i] for i in [result.licence] if i):
+    for licence in _licence_of(result):
         if result.reason == "licence_not_linked":
             desk.say(
                 desk.words["terms"].format(
@@ -360,7 +388,7 @@ def _into_head(desk: _Desk, path: str, sentences: Sequence[str]) -> None:
 
 
 def _use(desk: _Desk, result: RuleResult) -> None:
-    for licence in (licences()[i] for i in [result.licence] if i):
+    for licence in _licence_of(result):
         asked = next((o for o in licence.asks("use") if o.link), None)
         link = (asked.link if asked else None) or (licence.links[0] if licence.links else "LICENSE")
         desk.say(desk.words["use"].format(licence=licence.name, link=link))

@@ -194,6 +194,23 @@ class CodeFinding:
     reference_holders: tuple[str, ...] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What another wing found, for the rules to set a claim of own making beside.
+
+    Attributes:
+        head: ``tokenizer``, ``public_tokenizer`` or ``traces``; findings on weights and code are :class:`Parent`.
+        reference: the repository, or the public tokenizer, that it is found with.
+        relation: of the two tokenizers.
+        count: how many traces there are.
+    """
+
+    head: str
+    reference: str
+    relation: str = ""
+    count: int = 0
+
+
 @dataclass(frozen=True, eq=False)
 class Parent:
     """A model (or a code base) that the suspect comes from, says it comes from, or is told to come from.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from filiation.disclosure import expression, registry
+from filiation.disclosure import expression, registry, spelled
 from filiation.disclosure.model import Licence
 from filiation.disclosure.papers import Papers
 from filiation.evidence import Claim, Place
@@ -20,6 +20,7 @@ class Own:
 
     Attributes:
         written: what the card says, as written; None where it says nothing.
+        in_prose: whether only the card's prose says so, and no licence tag.
         place: where it says so.
         declared: for each name in what is written, the licences of the registry it can mean (an empty tuple: unknown).
         way: how they are joined: names that all hold (``AND``) or of which one is chosen (``OR``).
@@ -33,6 +34,7 @@ class Own:
     choice: bool
     shown: frozenset[str]
     unread: tuple[Place, ...]
+    in_prose: bool = False
 
     @property
     def known(self) -> bool:
@@ -61,6 +63,8 @@ def own_licence(claims: Sequence[Claim], papers: Papers) -> Own:
     """Return the repository's own licence from its claims and papers."""
     tags = [c for c in claims if c.subject in {"license", "gguf_license"}]
     card = [c for c in tags if c.subject == "license"] or tags[:1]
+    in_prose = not card
+    card = card or [c for c in claims if c.subject == "prose_license"]
     names: list[tuple[Licence, ...]] = []
     choice = False
     for claim in card:
@@ -75,11 +79,15 @@ def own_licence(claims: Sequence[Claim], papers: Papers) -> Own:
         choice=choice,
         shown=papers.licence_ids,
         unread=unread,
+        in_prose=in_prose and bool(card),
     )
 
 
 def _meant(claim: Claim, claims: Sequence[Claim]) -> tuple[list[tuple[Licence, ...]], bool]:
     """Return the licences that one tag can mean: an expression, or ``other`` with a name and a link."""
+    if claim.subject == "prose_license":
+        named = spelled.meant(claim.text)
+        return [named.licences if named else ()], False
     if claim.text.strip().lower() in _OTHER:
         return [_named(claims)], False
     read = expression.parse(claim.text)
@@ -106,7 +114,11 @@ def _named(claims: Sequence[Claim]) -> tuple[Licence, ...]:
 
 def lookup(name: str) -> tuple[Licence, ...]:
     """Return the licences that a tag, an SPDX id, a registry id, a title or a link can mean."""
-    return registry.by_tag(name) or _without_suffix(name) or registry.by_name(name) or registry.by_link(name)
+    found = registry.by_tag(name) or _without_suffix(name) or registry.by_name(name) or registry.by_link(name)
+    if found:
+        return found
+    named = spelled.meant(name)
+    return named.licences if named and (named.exact or len(named.licences) > 1) else ()
 
 
 def _without_suffix(name: str) -> tuple[Licence, ...]:

@@ -75,7 +75,7 @@ class Papers:
 
 def read_papers(repository: Repository) -> Papers:
     """Find and read the papers; files that cannot be read are left out (the repository's notes say why)."""
-    cards = _read(repository, (p for p in repository.files if _is_card(p)))
+    cards = _read(repository, (p for p in repository.files if is_card(p)))
     card = next((c for c in cards if c.path.lower() == "readme.md"), None)
     card = card or next((c for c in cards if "/" not in c.path), None)
     texts = _read(repository, (p for p in repository.files if _is_licence(p)))
@@ -113,7 +113,13 @@ def _is_notice(path: str) -> bool:
     return ending in _TEXT and bool(_NOTICE.search(stem))
 
 
-def _is_card(path: str) -> bool:
+def is_paper(path: str) -> bool:
+    """Whether a file is named as a card, a licence or a notice is."""
+    return is_card(path) or _is_licence(path) or _is_notice(path)
+
+
+def is_card(path: str) -> bool:
+    """Whether a file is named as a card is: ``README``, ``model-card.md``; not in a folder's folder."""
     stem, ending = _parts(path)
     return (
         ending in {".md", ".markdown", ".rst", ".txt", ""}

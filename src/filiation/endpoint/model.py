@@ -141,7 +141,7 @@ class Failure:
 
     ``code`` is one of ``refused`` (the server rejects the request: HTTP 400, 404, 422), ``denied`` (401, 403),
     ``throttled``, ``unavailable`` (5xx, dropped, silent), ``unreadable`` (invalid JSON, lying content length),
-    ``empty`` (a reply without choices).
+    ``empty`` (a reply without choices), ``budget`` (the time or the requests ran out while its batch was on its way).
     """
 
     request: str

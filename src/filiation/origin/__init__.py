@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from filiation.origin.counted import marked
 from filiation.origin.diagonal import Diagonal
 from filiation.origin.maps import inheritance_table, layer_map_tables, pairing_tables, stage_tables
 from filiation.origin.order import FixedPoints
@@ -28,6 +29,7 @@ __all__ = [
     "history_evidence",
     "inheritance_table",
     "layer_map_tables",
+    "marked",
     "not_examined",
     "over_components",
     "over_towers",

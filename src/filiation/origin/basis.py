@@ -13,10 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from filiation.origin.matching import assign
+from filiation.origin.polar import PRECISE, nearest_rotation
 from filiation.origin.units import Doubles, Floats, Integers
 
-#: Residual channels up to which a rotation is decomposed in float64.
-PRECISE = 1024
 #: Token rows worked on at once.
 ROWS = 256
 
@@ -105,23 +104,8 @@ def rotation(suspect: Floats, candidate: Floats) -> Basis:
         cross = np.zeros((suspect.shape[1], candidate.shape[1]), np.float32)
         for some in np.array_split(fitted, max(1, len(fitted) // 1024)):
             cross += suspect[some].T @ candidate[some]
-    matrix = _nearest_rotation(cross)
+    matrix = nearest_rotation(cross)
     carried, target = suspect[held_out] @ matrix, candidate[held_out]
     norms = np.linalg.norm(carried, axis=1) * np.linalg.norm(target, axis=1)
     cosines = np.einsum("ij,ij->i", carried, target) / np.where(norms > 0, norms, 1.0)
     return Basis("rotation", matrix=matrix, agreement=float(cosines.mean()) if len(cosines) else 0.0)
-
-
-def _nearest_rotation(cross: Floats) -> Floats:
-    """Return the orthogonal factor of a product of rows.
-
-    A decomposition takes eight times the memory of its matrix; wide ones are left in the product's own precision,
-    which numpy would raise to float64.
-    """
-    if len(cross) <= PRECISE:
-        left, _, right = np.linalg.svd(cross.astype(np.float64), full_matrices=False)
-        return (left @ right).astype(np.float32)
-    from scipy.linalg import svd
-
-    one, _, other = svd(cross, full_matrices=False, overwrite_a=True, check_finite=False)
-    return one @ other

@@ -22,9 +22,16 @@ def ffn_cosines(pairing: Pairing, pair: tuple[int, int], plan: Plan) -> Doubles:
     Units are matched by position where that agrees better than by content. Signs are aligned by majority of the
     unit's signed contents, so a flipped unit counts by what it holds.
     """
-    views = ffn_views(pairing, pair, with_down=plan.whole)
-    cosines = [_matched_cosines(s.alive(), c.alive(), plan.rng(f"weights/{pair}")) for s, c in views]
-    return np.concatenate(cosines) if cosines else np.zeros(0)
+    bases = pairing.suspect.basis, pairing.candidate.basis
+    where = pairing.suspect.component, pair, pairing.window, pairing.match_anywhere
+    key = (bases, *where, plan.seed, plan.whole)
+
+    def measured() -> Doubles:
+        views = ffn_views(pairing, pair, with_down=plan.whole)
+        cosines = [_matched_cosines(s.alive(), c.alive(), plan.rng(f"weights/{pair}")) for s, c in views]
+        return np.concatenate(cosines) if cosines else np.zeros(0)
+
+    return pairing.suspect.cache.known(key, measured)
 
 
 def value_contents(pairing: Pairing, plan: Plan, layers: Sequence[int]) -> dict[int, float]:
@@ -43,7 +50,10 @@ def value_contents(pairing: Pairing, plan: Plan, layers: Sequence[int]) -> dict[
 
 
 def _matched_cosines(s: Units, c: Units, rng: np.random.Generator) -> Doubles:
-    candidates = [_cosines(s, c, nearest(s, c, rng)), _cosines(s, c, same_position(s, c))]
+    matches = [nearest(s, c, rng), same_position(s, c)]
+    if np.array_equal(matches[0], matches[1]):
+        return _cosines(s, c, matches[0])
+    candidates = [_cosines(s, c, match) for match in matches]
     filled = [x for x in candidates if len(x)]
     return max(filled, key=lambda x: float(x.mean())) if filled else np.zeros(0)
 

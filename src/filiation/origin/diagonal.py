@@ -49,11 +49,16 @@ class Diagonal:
 def _z(scores: evalues.Array, row_at: object, column_at: object) -> float:
     """Return the permutation z of the diagonal sum: ``E T = sum(M)/n``, ``Var T = sum(M~^2)/(n-1)``."""
     rows, columns = np.asarray(row_at), np.asarray(column_at)
-    common, at_row, at_column = np.intersect1d(rows, columns, return_indices=True)
-    n = len(common)
+    if np.array_equal(rows, columns) and bool((rows[1:] > rows[:-1]).all()):
+        block = scores
+    else:
+        _, at_row, at_column = np.intersect1d(rows, columns, return_indices=True)
+        block = scores[np.ix_(at_row, at_column)]
+    n = len(block)
     if n < 3:
         return 0.0
-    block = scores[np.ix_(at_row, at_column)]
-    centred = block - block.mean(0, keepdims=True) - block.mean(1, keepdims=True) + block.mean()
-    variance = float(np.square(centred).sum() / (n - 1))
+    centred = block - block.mean(0, keepdims=True)
+    centred -= block.mean(1, keepdims=True)
+    centred += block.mean()
+    variance = float(np.square(centred, out=centred).sum() / (n - 1))
     return 0.0 if variance <= 0 else float((np.trace(block) - block.sum() / n) / np.sqrt(variance))

@@ -195,8 +195,10 @@ def diagonal_factors(
     hit = columns[at, np.arange(len(at))]
     peak = columns.max(axis=0)
     # Only the units that remain count: those at the column's position and behind it.
-    remaining = np.arange(n)[:, None] >= at
-    weights = np.where(remaining, np.exp(DIAGONAL_GRID[0] * (columns - peak)), 0.0)
+    weights = np.subtract(columns, peak, out=columns)
+    weights *= DIAGONAL_GRID[0]
+    np.exp(weights, out=weights)
+    weights[np.arange(n)[:, None] < at] = 0.0
     for index, bet in enumerate(DIAGONAL_GRID):
         if index:  # every bet is twice the one before
             np.square(weights, out=weights)
@@ -206,10 +208,12 @@ def diagonal_factors(
 
 def _standard_columns(similarity: Array) -> Array:
     """Return the columns standardised over the rows and cut at :data:`Z_LIMIT`; constant ones become 0."""
-    spread = similarity.std(axis=0)
+    standard = similarity - similarity.mean(axis=0)
+    spread = np.sqrt((standard * standard).sum(axis=0) / len(similarity))
     flat = spread < FLAT
-    standard = (similarity - similarity.mean(axis=0)) / np.where(flat, 1.0, spread)
-    return np.clip(np.where(flat, 0.0, standard), -Z_LIMIT, Z_LIMIT)
+    standard /= np.where(flat, 1.0, spread)
+    standard[:, flat] = 0.0
+    return np.clip(standard, -Z_LIMIT, Z_LIMIT, out=standard)
 
 
 def diagonal(blocks: Sequence[Array], weights: Sequence[float]) -> float:

@@ -17,28 +17,33 @@ from filiation.origin.cache import ReadCache
 from filiation.origin.cosines import contents_agree
 from filiation.origin.gather import Side, Window
 from filiation.origin.labelset import Tested, combine
-from filiation.origin.layers import LayerMap, beside, contents, layer_map, layer_shares
+from filiation.origin.layers import (
+    LayerMap,
+    beside,
+    contents,
+    layer_map,
+    layer_shares,
+    unpatterned,
+    whole_map,
+)
 from filiation.origin.pairing import (
     Pairing,
     Plan,
     TokenRows,
     block_label_sets,
-    embedding_rows,
     head_label_sets,
     residual_label_sets,
 )
-from filiation.origin.pattern import order_is_arbitrary
 from filiation.origin.prefetch import prefetch
 from filiation.origin.recovered import (
     MOST_ROTATED,
     ROWS_PER_CHANNEL,
     Recovered,
     layers_by_values,
-    recovered,
 )
 from filiation.origin.stages import LAYER_CARRIES, STAGES, Examination, Stage
 from filiation.origin.testing import ExactTest
-from filiation.origin.units import Floats
+from filiation.origin.tokenrows import SharedRows, read_rows
 
 __all__ = ["CLEAR_BASIS", "LAYER_CARRIES", "RESIDUAL_AGREES", "STAGES", "Examination", "Stage", "examine"]
 
@@ -74,11 +79,7 @@ class _Walk:
 
     def affordable(self, cost: int) -> bool:
         """Return whether reading ``cost`` more bytes of each model stays inside the budget; note it if not."""
-        budget = self.plan.budget
-        if budget is None:
-            return True
-        opened = (self.suspect.checkpoint, self.candidate.checkpoint)
-        if all(x.kept or x.bytes_read + cost <= budget for x in opened):
+        if all(self.plan.affords(x.checkpoint, cost) for x in (self.suspect, self.candidate)):
             return True
         if "budget_spent" not in self.notes:
             self.notes.append("budget_spent")
@@ -235,22 +236,22 @@ def _rebased(walk: _Walk) -> bool:
     if not walk.affordable(4 * rows * s.geometry.d_model):
         return False
     wanted = walk.tokens.sample(rows, walk.plan.rng("basis tokens"))
-    mine, theirs = embedding_rows(s, wanted.suspect), embedding_rows(c, wanted.candidate)
-    if mine is None or theirs is None or len(mine) < 32:
+    shared = read_rows(s, c, wanted) if len(wanted.suspect) >= 32 else None
+    if shared is None:
         return False
     signed = s.anatomy.holds(Symmetry.RESIDUAL_SIGN, s.component).holds
-    found = bases.signed_permutation(mine, theirs, walk.plan.rng("basis"), signed)
+    found = shared.signed_permutation(walk.plan.rng("basis"), signed=signed)
     settled = _match_layers(walk, found, "rebased", "stage.rebased", ("order", "sign"))
-    settled = settled or _in_basis(walk, found, mine, theirs, "rebased")
+    settled = settled or _in_basis(walk, found, shared, "rebased")
     if settled and found.agreement >= CLEAR_BASIS:
         return True
     # Where the channels are clearly those of the other model, a rotation would only blur them.
     clear = any(x.recovered is not None for x in walk.stages)
-    if clear or not walk.same_width or len(mine) < 2 * s.geometry.d_model:
+    if clear or not walk.same_width or len(shared) < 2 * s.geometry.d_model:
         return settled
-    turned = bases.rotation(mine, theirs)
+    turned = shared.rotation()
     settled = _match_layers(walk, turned, "rotated", "stage.rotated", ("order", "sign"))
-    return settled or _in_basis(walk, turned, mine, theirs, "rotated")
+    return settled or _in_basis(walk, turned, shared, "rotated")
 
 
 def _basis_rows(walk: _Walk) -> int:
@@ -260,7 +261,7 @@ def _basis_rows(walk: _Walk) -> int:
     return max(walk.plan.tokens, each * width)
 
 
-def _in_basis(walk: _Walk, basis: bases.Basis, mine: Floats, theirs: Floats, stage: str) -> bool:
+def _in_basis(walk: _Walk, basis: bases.Basis, shared: SharedRows, stage: str) -> bool:
     """Where the embeddings agree in a basis and no FFN label shows a path there, test the heads in it.
 
     Layers are paired by number, or by what their values hold: no label of the heads was read for it. The stage is
@@ -269,7 +270,7 @@ def _in_basis(walk: _Walk, basis: bases.Basis, mine: Floats, theirs: Floats, sta
     """
     if any(s.name == stage for s in walk.stages) or combine(walk.residual) >= RESIDUAL_AGREES * evalues.LOG10:
         return False
-    found = recovered(basis, mine, theirs, walk.plan.rng("basis channels"))
+    found = shared.recovered(basis, walk.plan.rng("basis channels"))
     if found is None or not found.clear:
         return False
     # No path by order or by sign: the neurons have lost both, or are another model's.
@@ -340,12 +341,7 @@ def _draw(walk: _Walk, s: Side, c: Side, choose: Window, way: str, layers: Layer
     if way == "order":
         return layer_map(mine, contents(c, layers[1], choose), way, walk.plan.rng(purpose))
     # Whole layers of the candidate: one at a time, so that memory holds one.
-    return beside(
-        [
-            layer_map(mine, contents(c, [j], None, signs=signs), way, walk.plan.rng(f"{purpose}/{j}"))
-            for j in layers[1]
-        ]
-    )
+    return beside([whole_map(mine, c, j, way, walk.plan.rng(f"{purpose}/{j}")) for j in layers[1]])
 
 
 def _basis_free(walk: _Walk) -> bool:
@@ -360,14 +356,8 @@ def _basis_free(walk: _Walk) -> bool:
     # Anchors and tested units are compared across the layer, so a pattern of clones must be looked for across it:
     # a clone among the anchors would tell a unit's place.
     considered = len(layers)
-    layers = [i for i in layers if _unpatterned(s, i) or _unpatterned(c, i)]
+    layers = [i for i in layers if unpatterned(s, i) or unpatterned(c, i)]
     shares = layer_shares(s, layers, ranges.check, walk.plan.rng("self/basis_free"))
     pairing = Pairing(s, c, tuple((i, i) for i in layers), "basis_free", walk.number, shares=shares)
     blocks = tuple(basis_free_label_sets(pairing, walk.plan, walk.tests, ranges))
     return walk.keep("basis_free", "stage.basis_free", pairing, blocks, considered).covers_half()
-
-
-def _unpatterned(side: Side, layer: int) -> bool:
-    """Return whether a layer's neurons, looked at all together, stand in an arbitrary order."""
-    units = contents(side, [layer], None).get(layer)
-    return units is not None and order_is_arbitrary(units)

@@ -74,8 +74,10 @@ class Side:
     ) -> Floats | None:
         """Return a reader's rows with the gain of the norm before it folded in, carried to the common basis."""
         rows = self.matrix(role, layer, expert, window)
-        if rows is None:
-            return None
+        return None if rows is None else self.fold(role, layer, rows)
+
+    def fold(self, role: str, layer: int, rows: Floats) -> Floats:
+        """Return rows of a reader with the gain of the norm before it folded in, carried to the common basis."""
         norm = "attn_norm" if role in {"q", "k", "v"} else "ffn_norm"
         gain = self.gain(norm, layer) if self.geometry.norm_position != "post" else None
         if gain is None and role in {"gate", "up", "router"} and self.geometry.norm_position == "pre":

@@ -7,7 +7,7 @@ significant.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -72,7 +72,8 @@ class History:
     ``reading_correlation``: mean Pearson r of what the feed-forward networks read of each channel, gain folded in;
     ``contents``: the cosine of each layer's matched FFN units, ``values`` that of its value channels where only those
     carry labels; ``channels_stand_out``: how far embedding columns stand out as partners, measured where the
-    embeddings agree and the blocks do not settle the question. None where it could not be measured.
+    embeddings agree and the blocks do not settle the question. None where it could not be measured. ``layers``: those
+    that all this was measured in, where they are not all that were paired.
     """
 
     shared: Shared
@@ -87,12 +88,23 @@ class History:
     reading_correlation: float | None = None
     contents: Mapping[int, float] = field(default_factory=dict[int, float])
     values: Mapping[int, float] = field(default_factory=dict[int, float])
+    layers: tuple[int, ...] = ()
 
     def alike(self, layer: int) -> bool:
         """Return whether a layer's contents agree as only copied weights do; True where nothing was measured."""
         if not self.contents and not self.values:
             return True
         return max(self.contents.get(layer, 0.0), self.values.get(layer, 0.0)) >= WEIGHT_COSINE
+
+    def only_values(self, layer: int) -> bool:
+        """Return whether a layer's value channels hold the same and its feed-forward network does not."""
+        return self.contents.get(layer, 0.0) < WEIGHT_COSINE <= self.values.get(layer, 0.0)
+
+    @property
+    def attention_only(self) -> bool:
+        """Whether contents agree in value channels, and in no feed-forward network."""
+        alike = [i for i in {*self.contents, *self.values} if self.alike(i)]
+        return bool(alike) and all(self.only_values(i) for i in alike)
 
 
 def of(examination: Examination, plan: Plan) -> History | None:
@@ -106,7 +118,8 @@ def of(examination: Examination, plan: Plan) -> History | None:
     if best is None:
         return None
     found = _of_layers(best, plan)
-    standing = None if best.covers_half() else _embeddings(best, plan, examination.tokens)
+    settled = best.covers_half() and not (found is not None and found.attention_only)
+    standing = None if settled else _embeddings(best, plan, examination.tokens)
     if standing is None:
         return found
     return replace(found or _nothing(), channels_stand_out=standing)
@@ -143,7 +156,8 @@ def _of_layers(best: Stage, plan: Plan) -> History | None:
     alike = {i for i in contents if contents[i] >= WEIGHT_COSINE} or set(contents)
     kept = tuple(pair for pair in layers if pair[0] in alike) or layers
     found = measure(replace(pairing, layers=kept), plan, {i: cosines[i] for i, _ in kept})
-    return replace(found, contents=contents, values=values)
+    measured = () if len(kept) == len(best.pairing.layers) else tuple(i for i, _ in kept)
+    return replace(found, contents=contents, values=values, layers=measured)
 
 
 def _by_values(stage: Stage) -> list[int]:
@@ -163,20 +177,14 @@ def _embeddings(stage: Stage, plan: Plan, tokens: TokenRows | None) -> float | N
     width = min(side.geometry.d_model for side in sides)
     size = min(width, MOST_CHANNELS, len(tokens.suspect) // ROWS_PER_CHANNEL)
     rows = tokens.sample(ROWS_PER_CHANNEL * size, plan.rng("contents"))
-    if size < 16 or not _affordable(sides, plan, len(rows.suspect)):
+    each = 4 * len(rows.suspect)  # four bytes a value at most
+    if size < 16 or not all(plan.affords(s.anatomy.checkpoint, each * s.geometry.d_model) for s in sides):
         return None
     chosen = np.sort(plan.rng("contents/channels").permutation(width)[:size])
     mine, theirs = embedding_rows(sides[0], rows.suspect), embedding_rows(sides[1], rows.candidate)
     if mine is None or theirs is None:
         return None
     return channels_stand_out(mine[:, chosen], theirs[:, chosen])
-
-
-def _affordable(sides: Iterable[Side], plan: Plan, rows: int) -> bool:
-    """Return whether so many embedding rows (four bytes a value at most) can be read of each model."""
-    return plan.budget is None or all(
-        side.anatomy.checkpoint.bytes_read + 4 * rows * side.geometry.d_model <= plan.budget for side in sides
-    )
 
 
 Cosines = Mapping[int, Doubles]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -45,7 +45,8 @@ KIND = {
     Symmetry.FFN_SIGN: "ffn",
 }
 
-#: The effect that says as how much of a label set one of several copies counts, where that is below 1.
+#: The effect that says as how much of a label set one of several copies counts, where that is below 1; 0 where the
+#: verdict does not count it at all (:mod:`filiation.origin.counted`).
 COUNTED_AS = "counted_as"
 
 
@@ -98,7 +99,9 @@ class Tested:
 
 def rng_for(seed: str, identity: str) -> np.random.Generator:
     """Return the generator of one label set: fixed by the models' digests and the label set's name."""
-    return np.random.default_rng(list(hashlib.sha256(f"{seed}\n{identity}".encode()).digest()))
+    digest = hashlib.sha256(f"{seed}\n{identity}".encode()).digest()
+    # Bytes as 32-bit words: the same seed as a list of numbers, which takes numpy far longer to read.
+    return np.random.default_rng(np.frombuffer(digest, np.uint8).astype(np.uint32))
 
 
 def tests_for(symmetry: Symmetry, tests: Sequence[ExactTest]) -> list[ExactTest]:
@@ -220,26 +223,37 @@ def _wilson(hits: float, n: int, z: float = 1.96) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def grouped(tested: Sequence[Tested]) -> dict[str, tuple[float, float]]:
-    """Return, for each label set that was tested, its averaged log e-value and its share in products."""
+def grouped(tested: Sequence[Tested], left_out: Container[str] = ()) -> dict[str, tuple[float, float]]:
+    """Return, for each label set that was tested, its averaged log e-value and its share in products.
+
+    What is left out (identities of subjects) counts as 0 in the average; a label set with nothing else is 0 with a
+    share of 0.
+    """
     groups: dict[str, list[Tested]] = {}
     for t in tested:
         if t.applied:
             groups.setdefault(label_set(t.subject), []).append(t)
-    return {
-        name: (evalues.log_mean([t.log_e for t in members]), min(t.share for t in members))
-        for name, members in groups.items()
-    }
+    return {name: _averaged(members, left_out) for name, members in groups.items()}
 
 
-def combine(tested: Sequence[Tested]) -> float:
+def _averaged(members: Sequence[Tested], left_out: Container[str]) -> tuple[float, float]:
+    logs = [-math.inf if t.subject.identity in left_out else t.log_e for t in members]
+    log_e = evalues.log_mean(logs)
+    return log_e, min(t.share for t in members) if log_e > -math.inf else 0.0
+
+
+def combine(tested: Sequence[Tested], left_out: Container[str] = ()) -> float:
     """Return the log e-value of several label sets together; several views of one label set are averaged first.
 
     Half of the bet is on the product over all of them (each insured, so that an uninformative one costs at most
     a factor of two, and raised to its share where copies make one label set of several); the other half is
     on their mean, so that a few grafted layers among many foreign ones are still seen.
+
+    Args:
+        tested: the label sets.
+        left_out: identities of subjects that are not to count in favour (:mod:`filiation.origin.counted`).
     """
-    groups = list(grouped(tested).values())
+    groups = list(grouped(tested, left_out).values())
     if not groups:
         return 0.0
     together = evalues.product(share * evalues.insured(log_e) for log_e, share in groups)

@@ -14,11 +14,15 @@ import numpy as np
 from filiation.origin import evalues, gather
 from filiation.origin.copies import shares
 from filiation.origin.gather import Side, Window
-from filiation.origin.sign import Signs
-from filiation.origin.subsequence import Subsequence
+from filiation.origin.matching import nearest
+from filiation.origin.pattern import order_is_arbitrary, stands_arbitrarily
+from filiation.origin.sign import Signs, judged, once
+from filiation.origin.sorting import distinct
+from filiation.origin.subsequence import Subsequence, ascent
 from filiation.origin.sweep import in_order
-from filiation.origin.testing import Outcome
-from filiation.origin.units import Units
+from filiation.origin.testing import Abstention, Outcome
+from filiation.origin.units import Floats, Integers, Units, signed_agreement
+from filiation.origin.whole import WholeLayer, signed_branch, traits, whole_layer
 
 #: log10 e at which a cell of the map is taken as a match; what is chosen is tested on fresh units afterwards.
 CHOOSE_AT = 3.0
@@ -69,12 +73,25 @@ def contents(
     """
     found: dict[int, Units] = {}
     for layer in layers:
-        dense = side.anatomy.part("up", layer, None, side.component) is not None
-        expert = None if dense else 0
+        expert = _represented_by(side, layer)
         units = gather.ffn_units(side, layer, expert, window, with_down=False, with_signs=signs)
         if units is not None:
             found[layer] = units
     return found
+
+
+def _represented_by(side: Side, layer: int) -> int | None:
+    dense = side.anatomy.part("up", layer, None, side.component) is not None
+    return None if dense else 0
+
+
+def unpatterned(side: Side, layer: int) -> bool:
+    """Return whether a layer's neurons, looked at all together, stand in an arbitrary order."""
+    whole = whole_layer(side, layer, _represented_by(side, layer))
+    if whole is not None:
+        return stands_arbitrarily(traits(whole))
+    units = contents(side, [layer], None).get(layer)
+    return units is not None and order_is_arbitrary(units)
 
 
 def layer_shares(
@@ -101,6 +118,33 @@ def layer_map(
     return LayerMap(rows, columns, log10_e, matched, units, by)
 
 
+def whole_map(
+    suspect: dict[int, Units], side: Side, layer: int, by: str, rng: np.random.Generator
+) -> LayerMap:
+    """Compare some neurons of every suspect layer with all neurons of one candidate layer, in whatever order they are.
+
+    A wide layer is read as a stream (:mod:`filiation.origin.whole`), so that memory holds one of its matrices in the
+    precision that its file has; every number is the same.
+
+    Args:
+        by: ``ascent`` or ``sign``.
+    """
+    expert = _represented_by(side, layer)
+    pool = whole_layer(side, layer, expert)
+    if pool is None:
+        return layer_map(suspect, contents(side, [layer], None, signs=by == "sign"), by, rng)
+    rows = list(suspect.values())
+    if by == "sign":
+        cells = sign_cells(rows, pool, expert, rng)
+    else:
+        cells = [
+            _told(ascent(s.alive(), pool.alive(), rng)) if _comparable(s, pool) else NOTHING for s in rows
+        ]
+    log10_e = np.array([[log_e / evalues.LOG10] for log_e, _, _ in cells]).reshape(-1, 1)
+    matched = np.array([[count] for _, count, _ in cells]).reshape(-1, 1)
+    return LayerMap(tuple(suspect), (layer,), log10_e, matched, max((n for *_, n in cells), default=0), by)
+
+
 def beside(maps: Sequence[LayerMap]) -> LayerMap:
     """Join maps of the same suspect layers against different candidate layers."""
     return LayerMap(
@@ -114,6 +158,43 @@ def beside(maps: Sequence[LayerMap]) -> LayerMap:
 
 
 Cell = tuple[float, float, int]
+NOTHING: Cell = (0.0, 0.0, 0)
+
+
+def sign_cells(
+    suspect: Sequence[Units], pool: WholeLayer, expert: int | None, rng: np.random.Generator
+) -> list[Cell]:
+    """Test the signs of each of these units against all of a wide layer, whose signed rows are read once."""
+    up = signed_branch(pool, expert)
+    if up is None:
+        return [NOTHING for _ in suspect]
+    c = pool.alive()
+    pairs: list[tuple[Units, Integers] | None] = []
+    for units in suspect:
+        s = units.alive()
+        if not _comparable(units, pool) or not s.signed or not len(s) or not len(c):
+            pairs.append(None)
+            continue
+        match = nearest(s, c, rng)
+        found = once(s, c, match)
+        pairs.append((s.take(found), c.position[match[found]]))
+    wanted = distinct(np.concatenate([np.zeros(0, np.int64), *(p[1] for p in pairs if p is not None)]))
+    rows = up.pick(wanted)
+    return [NOTHING if p is None else _signs(p[0], rows[np.searchsorted(wanted, p[1])]) for p in pairs]
+
+
+def _signs(s: Units, partners: Floats) -> Cell:
+    number = np.arange(len(s))
+    c = Units("ffn", partners, number, np.zeros_like(number), (partners,))
+    return _told(judged(signed_agreement(s, c, number), s.block))
+
+
+def _comparable(s: Units, pool: WholeLayer) -> bool:
+    return s.content.shape[1] == pool.width
+
+
+def _told(outcome: Outcome | Abstention) -> Cell:
+    return (outcome.log_e, outcome.statistic, outcome.n) if isinstance(outcome, Outcome) else NOTHING
 
 
 def _row(s: Units, candidates: Sequence[Units], by: str, rng: np.random.Generator) -> list[Cell]:
@@ -123,7 +204,4 @@ def _row(s: Units, candidates: Sequence[Units], by: str, rng: np.random.Generato
 
 
 def _cell(s: Units, c: Units, test: Subsequence | Signs, rng: np.random.Generator) -> Cell:
-    if s.content.shape[1] != c.content.shape[1]:
-        return 0.0, 0.0, 0
-    outcome = test.measure(s, c, rng)
-    return (outcome.log_e, outcome.statistic, outcome.n) if isinstance(outcome, Outcome) else (0.0, 0.0, 0)
+    return _told(test.measure(s, c, rng)) if s.content.shape[1] == c.content.shape[1] else NOTHING

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from filiation.origin.evalues import LOG10
@@ -107,8 +107,13 @@ def _attainable(top: Tested) -> float:
     return blocks * math.lgamma(top.n / blocks + 1) / LOG10
 
 
-def stage_tables(examinations: Sequence[Examination], number: int) -> list[dict[str, Any]]:
-    """Return each stage: why it was run, what had been read by its end, and its e-value."""
+def stage_tables(
+    examinations: Sequence[Examination], number: int, left_out: Mapping[str, Container[str]]
+) -> list[dict[str, Any]]:
+    """Return each stage: why it was run, what had been read by its end, and its e-value.
+
+    ``left_out``: by component, the identities of the label sets that the verdict does not count.
+    """
     return [
         {
             "candidate": number,
@@ -118,7 +123,7 @@ def stage_tables(examinations: Sequence[Examination], number: int) -> list[dict[
             "basis": s.pairing.basis,
             "layers": [list(p) for p in s.pairing.layers],
             "bytes_read": s.bytes_read,
-            "log10_e": s.log_e / LOG10,
+            "log10_e": combine([*s.residual, *s.blocks], left_out.get(x.component, ())) / LOG10,
         }
         for x in examinations
         for s in x.stages

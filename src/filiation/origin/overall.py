@@ -21,7 +21,7 @@ from filiation.evidence import (
 from filiation.origin import evalues
 from filiation.origin.examine import Examination
 from filiation.origin.history import History
-from filiation.origin.verdict import DECIDE_AT, SUGGEST_AT, WITHOUT_LABELS, Finding
+from filiation.origin.verdict import DECIDE_AT, SUGGEST_AT, WITHOUT_LABELS, Finding, ranges
 
 #: From the strongest statement to the weakest.
 RANK = (
@@ -36,6 +36,8 @@ RANK = (
 #: Relations under which agreeing labels are spoken of as inherited.
 _INHERITED = (Relation.COMMON_ORIGIN, Relation.SHARED_PARTS, Relation.NONE_FOUND)
 _SHARED = (Relation.COMMON_ORIGIN, Relation.SHARED_PARTS, Relation.SHARED_INITIALISATION)
+#: Relations that speak of more than shared initial weights.
+_DESCENT = (Relation.COMMON_ORIGIN, Relation.SHARED_PARTS)
 
 
 def over_components(
@@ -43,9 +45,11 @@ def over_components(
 ) -> Finding:
     """Return one finding for a whole model of several components (towers).
 
-    When some components share an origin and others (of the suspect) do not, the models share parts. E-values of
-    components are averaged, not multiplied: towers may have begun as copies of one another (dual encoders, decoders
-    made from encoders), and no self-test looks across them.
+    When some components share an origin and others (of the suspect) do not, the models share parts. Components that
+    share no more than their initial weights are no parts of that kind: they make a shared initialisation, or are
+    passed over beside an origin that others share. E-values of components are averaged, not multiplied: towers may
+    have begun as copies of one another (dual encoders, decoders made from encoders), and no self-test looks across
+    them. Of a finding only those that it names count; the others enter the average as 0.
 
     Args:
         findings: of each component that was examined.
@@ -58,28 +62,48 @@ def over_components(
         return Finding(Relation.CANNOT_TEST, None, (), reasons or ("no_common_component",), 0, 0)
     if len(testable) == 1 and len(components) == 1:
         return next(iter(testable.values()))
-    logs = [(f.log10_e or 0.0) * evalues.LOG10 for f in testable.values()]
-    together = evalues.log_mean(logs)
     read = {c: f for c, f in testable.items() if c not in spare}
     wanted = [c for c in components if c != "projector" and c not in spare]
     if {f.relation for f in read.values()} != {Relation.COMMON_ORIGIN}:
         read, wanted = testable, [c for c in components if c != "projector"]
-    relations = {f.relation for f in read.values()}
-    top = min(relations, key=RANK.index)
-    alone = len(relations) > 1 or len(read) < len(wanted)
-    relation = Relation.SHARED_PARTS if alone and top in _SHARED else top
+    top = min((f.relation for f in read.values()), key=RANK.index)
+    alone = len({f.relation for f in read.values()}) > 1 or len(read) < len(wanted)
+    relation = Relation.SHARED_PARTS if alone and top is Relation.COMMON_ORIGIN else top
+    named = [f for f in testable.values() if f.relation in named_with(top)]
     # The relation's own reasons come first: the verdict prints the first one beside it.
-    ranked = sorted(read.values(), key=lambda f: RANK.index(f.relation))
-    reasons = tuple(dict.fromkeys(r for f in ranked for r in f.reasons))
-    relation, reasons = above_its_line(relation, reasons, together / evalues.LOG10)
+    reasons = tuple(r for f in sorted(named, key=lambda f: RANK.index(f.relation)) for r in f.reasons)
+    if alone and top in _SHARED:
+        others = {f.relation for f in read.values() if f.relation not in named_with(top)}
+        reasons += _of_others(others, complete=len(read) == len(wanted))
+    reasons = tuple(dict.fromkeys(reasons))
+    together = mean_of_named(tuple(testable.values()), named_with(top))
+    relation, reasons = above_its_line(relation, reasons, together)
     return Finding(
         relation,
-        together / evalues.LOG10,
-        tuple(s for f in testable.values() if f.relation in _SHARED for s in f.scope),
+        together,
+        tuple(s for f in named for s in f.scope) if top in _SHARED else (),
         reasons,
-        sum(f.inherited for f in testable.values()),
+        sum(f.inherited for f in testable.values() if f.relation in _DESCENT),
         sum(f.tested for f in testable.values()),
     )
+
+
+def named_with(top: Relation) -> tuple[Relation, ...]:
+    """Return the relations of the findings that one whose strongest relation this is speaks of."""
+    return _DESCENT if top in _DESCENT else (top,)
+
+
+def mean_of_named(findings: Sequence[Finding], named: Sequence[Relation]) -> float:
+    """Return the average of e-values in bans; those of findings that are not named count as 0."""
+    logs = [(f.log10_e or 0.0) * evalues.LOG10 if f.relation in named else -math.inf for f in findings]
+    return evalues.log_mean(logs) / evalues.LOG10
+
+
+def _of_others(others: set[Relation], *, complete: bool) -> tuple[str, ...]:
+    """Return what is to be said of the components that a finding of parts does not name."""
+    started = Relation.SHARED_INITIALISATION in others
+    none = not complete or bool(others - {Relation.SHARED_INITIALISATION})
+    return ("others_share_initialisation",) * started + ("others_show_none",) * none
 
 
 def strength(finding: Finding, *, identical: bool) -> tuple[int, float]:
@@ -160,6 +184,8 @@ def history_evidence(
     component = "language" if examination is None else examination.component
     stage = None if examination is None or examination.best is None else examination.best.name
     identity = f"origin.history/{component}" + (f"/stage={stage}" if stage else "")
+    # What holds of the layers that agree is not to be read as said of the whole model.
+    identity += f"/layers={ranges(history.layers)}" if history is not None and history.layers else ""
     identity += f"/candidate={number}" if number else ""
     question, part = "question.history", Location(component)
     effects = () if history is None else _effects(history)

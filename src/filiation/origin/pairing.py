@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from filiation.anatomy.model import Symmetry
+from filiation.checkpoint.model import Checkpoint
 from filiation.evidence import Location, RestsOn
 from filiation.origin import gather
 from filiation.origin.copies import block_weights, clusters_of, shares
@@ -39,6 +40,10 @@ class Plan:
     def frugal(self) -> bool:
         """Whether every read is a request: then only what the tests cannot do without is read."""
         return self.budget is not None and not self.whole
+
+    def affords(self, opened: Checkpoint, cost: int) -> bool:
+        """Return whether ``cost`` more bytes of a model may be read; where it is kept, no byte is read twice."""
+        return self.budget is None or opened.kept or opened.bytes_read + cost <= self.budget
 
     def rng(self, purpose: str) -> np.random.Generator:
         """Return the generator for one purpose, fixed by the models' digests."""
@@ -322,6 +327,12 @@ def _window_word(window: Window | None) -> str:
 
 def ffn_views(pairing: Pairing, pair: tuple[int, int], with_down: bool) -> list[tuple[Units, Units]]:
     """Return the FFN units of a layer pair: one view, or one for each pair of experts that is compared."""
+    bases = pairing.suspect.basis, pairing.candidate.basis
+    key = (pairing.suspect.component, bases, pair, pairing.window, pairing.match_anywhere, with_down)
+    return pairing.suspect.cache.views(key, lambda: _ffn_views(pairing, pair, with_down))
+
+
+def _ffn_views(pairing: Pairing, pair: tuple[int, int], with_down: bool) -> list[tuple[Units, Units]]:
     theirs_window = None if pairing.match_anywhere else pairing.window
     views: list[tuple[Units, Units]] = []
     for mine, theirs in expert_pairs(pairing, pair):

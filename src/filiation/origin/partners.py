@@ -58,13 +58,11 @@ def affordable(
     chosen = (
         pairing.layers[:WHOLE_LAYERS] if among is None else tuple(p for p in pairing.layers if p[0] in among)
     )
-    if plan.budget is None:
-        return chosen
     for column, side in enumerate((pairing.suspect, pairing.candidate)):
         tensors = side.anatomy.checkpoint.tensors
         found = [_part(side, role, [(pair[column], pair[column])]) for pair in chosen for role in roles]
         cost = sum(tensors[p.tensor].nbytes for p in found if p is not None)
-        if side.anatomy.checkpoint.bytes_read + cost > plan.budget:
+        if not plan.affords(side.anatomy.checkpoint, cost):
             return ()
     return chosen
 

@@ -7,10 +7,12 @@ contents (evidence contract, section 2). Each check here reads one model alone.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
+from filiation.origin.sorting import distinct, quantile
 from filiation.origin.units import Doubles, Floats, Integers, Units
 
 #: z at which a pattern counts as found. Far out, because similarities are not normal.
@@ -20,6 +22,8 @@ CLONES_ALIKE = 0.5
 #: Distances along the index that are looked at besides neighbours: these shares of the number of units.
 _SHARES = (2, 3, 4, 8)
 _SKETCH = 64
+#: Units below which echoes are not looked for.
+FEWEST = 16
 #: p-value at which a trend along the index counts as found.
 TREND_P = 1e-6
 _AMONG = 128
@@ -35,29 +39,77 @@ def order_is_arbitrary(units: Units) -> bool:
     Reads one model only. Under an arbitrary order it is False with probability below about one in a million for each
     quantity, which is all it can add to an e-value's mean.
     """
-    live = units.alive()
-    return not _has_trend(live) and not any(z >= PATTERN_Z for z, _ in _echoes(live))
+    return stands_arbitrarily(_traits(units.alive()))
+
+
+@dataclass(frozen=True, eq=False)
+class Traits:
+    """What patterns along the index are looked for in, of units that carry labels.
+
+    Attributes:
+        position, block: ``(n,)``.
+        sketch: ``(n, at most 64)`` contents as :func:`sketched` gives them.
+        sizes: lengths of the contents and of each of the signed ones, ``(n,)`` each.
+        likeness: ``(n,)`` mean similarity to those at the rows of :func:`among`.
+        sign_free: compare ``|cosine|``.
+    """
+
+    position: Integers
+    block: Integers
+    sketch: Floats
+    sizes: tuple[Floats, ...]
+    likeness: Floats
+    sign_free: bool = False
+
+    def __len__(self) -> int:
+        return len(self.position)
+
+
+def stands_arbitrarily(traits: Traits) -> bool:
+    """Return whether nothing in these traits speaks against the order being arbitrary."""
+    return not _has_trend(traits) and not any(z >= PATTERN_Z for z, _ in _echoes(traits))
 
 
 def signs_are_free(units: Units) -> bool:
     """Return whether no pattern of clones is found among the units (clones flip together: one coin, not two)."""
-    return not any(z >= PATTERN_Z and alike >= CLONES_ALIKE for z, alike in _echoes(units.alive()))
+    traits = _traits(units.alive(), trend=False)
+    return not any(z >= PATTERN_Z and alike >= CLONES_ALIKE for z, alike in _echoes(traits))
 
 
-def _echoes(units: Units) -> list[tuple[float, float]]:
+def _traits(units: Units, *, trend: bool = True) -> Traits:
+    sketch = sketched(units.normed) if len(units) >= FEWEST else units.normed
+    if not trend or not len(units):
+        return Traits(units.position, units.block, sketch, (), np.zeros(0, np.float32), units.sign_free)
+    sizes = tuple(lengths(m) for m in (units.content, *units.signed))
+    cosines = units.normed @ units.normed[among(len(units))].T
+    likeness = (np.abs(cosines) if units.sign_free else cosines).mean(axis=1)
+    return Traits(units.position, units.block, sketch, sizes, likeness, units.sign_free)
+
+
+def lengths(rows: Floats) -> Floats:
+    """Return the length of each row."""
+    return np.sqrt(np.einsum("ij,ij->i", rows, rows))
+
+
+def among(n: int) -> Integers:
+    """Return the rows of a fixed sample of ``n`` units."""
+    return np.random.default_rng(2).permutation(n)[:_AMONG]
+
+
+def _echoes(units: Traits) -> list[tuple[float, float]]:
     """Return for each distance along the index: z of the number of alike pairs, and their mean similarity.
 
     A pair is alike when its similarity lies in the upper tenth of all pairs.
     """
-    if len(units) < 16:
+    if len(units) < FEWEST:
         return []
-    rows = _sketched(units.normed)
+    rows = units.sketch
     rng = np.random.default_rng(0)
     one, other = rng.integers(0, len(rows), (2, min(20_000, 2000 + 4 * len(rows))))
     apart = (one != other) & (units.block[one] == units.block[other])
     if apart.sum() < 200:
         return []
-    line = float(np.quantile(_cosines(rows, one[apart], other[apart], free=units.sign_free), 0.9))
+    line = quantile(_cosines(rows, one[apart], other[apart], free=units.sign_free), 0.9)
     found: list[tuple[float, float]] = []
     for left, right in _distances(units):
         alike = _cosines(rows, left, right, free=units.sign_free)
@@ -69,7 +121,7 @@ def _echoes(units: Units) -> list[tuple[float, float]]:
     return found
 
 
-def _sketched(rows: Floats) -> Floats:
+def sketched(rows: Floats) -> Floats:
     """Return unit rows of at most ``_SKETCH`` numbers that keep the cosines, roughly."""
     if rows.shape[1] > _SKETCH:
         rows = rows @ _probe(rows.shape[1])
@@ -87,7 +139,7 @@ def _cosines(rows: Floats, left: Integers, right: Integers, *, free: bool) -> Fl
     return np.abs(cosines) if free else cosines
 
 
-def _distances(units: Units) -> list[tuple[Integers, Integers]]:
+def _distances(units: Traits) -> list[tuple[Integers, Integers]]:
     """Return, for each distance, the rows of the pairs that stand so far apart in one block.
 
     Neighbours are looked at by even and odd position apart, where clones stand side by side.
@@ -109,40 +161,36 @@ def _distances(units: Units) -> list[tuple[Integers, Integers]]:
     return found
 
 
-def _has_trend(units: Units) -> bool:
+def _has_trend(units: Traits) -> bool:
     """Return whether, in one of the blocks, positions follow the units' sizes or how much a unit resembles the others.
 
     The second is what sorting by importance leaves where sizes were normalised; a diagonal test from the other side
     would take it for agreement.
     """
-    tested = [rows for _, rows in units.blocks() if len(rows) > 7]
+    blocks = (np.flatnonzero(units.block == block) for block in distinct(units.block))
+    tested = [rows for rows in blocks if len(rows) > 7]
     if not tested:
         return False
-    sizes = [np.sqrt(np.einsum("ij,ij->i", m, m)) for m in (units.content, *units.signed)]
+    order = [_ranks(units.position[rows]) for rows in tested]
     return any(
-        _trend_p_value(units.position[rows], quantity[rows]) < TREND_P / len(tested)
-        for quantity in (*sizes, _likeness(units))
-        for rows in tested
+        _trend_p_value(_ranks(quantity[rows]), ranks) < TREND_P / len(tested)
+        for quantity in (*units.sizes, units.likeness)
+        for rows, ranks in zip(tested, order, strict=True)
     )
 
 
-def _likeness(units: Units) -> Floats:
-    """Return each unit's mean similarity to (a fixed sample of) the others."""
-    among = np.random.default_rng(2).permutation(len(units))[:_AMONG]
-    cosines = units.normed @ units.normed[among].T
-    return (np.abs(cosines) if units.sign_free else cosines).mean(axis=1)
-
-
-def _trend_p_value(position: Integers, size: Floats) -> float:
+def _trend_p_value(ranks: Doubles, order: Doubles) -> float:
     """Return the two-sided p-value of Spearman's rank correlation (normal approximation; 1 for constant sizes).
+
+    Args:
+        ranks, order: the ranks of the units' sizes and of their positions.
 
     Own arithmetic: importing scipy.stats takes longer than a whole comparison of small models.
     """
-    ranks, order = _ranks(size), _ranks(position)
     if np.ptp(ranks) == 0 or np.ptp(order) == 0:
         return 1.0
     rho = float(np.corrcoef(ranks, order)[0, 1])
-    return math.erfc(abs(rho) * math.sqrt(len(size) - 1) / math.sqrt(2.0))
+    return math.erfc(abs(rho) * math.sqrt(len(ranks) - 1) / math.sqrt(2.0))
 
 
 def _ranks(values: Floats | Integers) -> Doubles:

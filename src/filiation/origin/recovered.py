@@ -17,7 +17,7 @@ from filiation.origin import gather
 from filiation.origin.basis import Basis
 from filiation.origin.gather import Side
 from filiation.origin.partners import STAND_OUT, channels_stand_out, whitened
-from filiation.origin.units import Floats, unit_rows
+from filiation.origin.units import Floats, Integers, unit_rows
 
 #: Shared token rows for each residual channel from which a rotation is fitted and judged.
 ROWS_PER_CHANNEL = 8
@@ -69,16 +69,26 @@ def recovered(
     if basis.matrix is not None:
         return _of_rotation(basis.matrix, mine, theirs)
     mine, theirs = basis.suspect(mine), basis.candidate(theirs)
-    width = mine.shape[1]
-    size = min(width, MOST_CHANNELS, len(mine) // 2)
+    chosen = judged_channels(mine.shape[1], len(mine), rng)
+    if chosen is None:
+        return None
+    rows = min(len(mine), ROWS_PER_CHANNEL * len(chosen))
+    return by_channels(basis, mine[:rows, chosen], theirs[:rows, chosen])
+
+
+def judged_channels(width: int, rows: int, rng: np.random.Generator | None = None) -> Integers | None:
+    """Return the channels that a basis is judged by: all, or a seeded sample of many; None of too few rows."""
+    size = min(width, MOST_CHANNELS, rows // 2)
     if size < 16:
         return None
-    chosen = np.arange(width)
-    if size < width:
-        chosen = np.sort((rng or np.random.default_rng(0)).permutation(width)[:size])
-    rows = min(len(mine), ROWS_PER_CHANNEL * size)
-    value = channels_stand_out(mine[:rows, chosen], theirs[:rows, chosen])
-    return Recovered(basis.kind, "channels_stand_out", value, STAND_OUT, rows)
+    if size == width:
+        return np.arange(width)
+    return np.sort((rng or np.random.default_rng(0)).permutation(width)[:size])
+
+
+def by_channels(basis: Basis, mine: Floats, theirs: Floats) -> Recovered:
+    """Judge a basis by these rows of these channels, carried to it."""
+    return Recovered(basis.kind, "channels_stand_out", channels_stand_out(mine, theirs), STAND_OUT, len(mine))
 
 
 def _of_rotation(matrix: Floats, mine: Floats, theirs: Floats) -> Recovered | None:

@@ -17,9 +17,9 @@ from functools import partial
 import numpy as np
 
 from filiation.origin import evalues
-from filiation.origin.matching import nearest, same_position
+from filiation.origin.matching import Matchable, nearest, same_position
 from filiation.origin.testing import KINDS_WITH_SIGN, Abstention, Outcome, Weights
-from filiation.origin.units import Integers, Units, signed_agreement
+from filiation.origin.units import Doubles, Integers, Units, signed_agreement
 
 Matching = Callable[[Units, Units], Integers]
 
@@ -69,20 +69,30 @@ def _measure(
     if not len(s) or not len(c):
         return Abstention("too_few_units")
     match = matching(s, c)
-    found = _once(s, c, match)
-    values = signed_agreement(s.take(found), c, match[found])
+    found = once(s, c, match)
+    return judged(signed_agreement(s.take(found), c, match[found]), s.block[found], weights)
+
+
+def judged(values: Doubles, blocks: Integers, weights: Weights | None = None) -> Outcome | Abstention:
+    """Return what the signs of matched units show.
+
+    Args:
+        values: ``(n,)`` the agreement of each unit's signed contents with its partner's.
+        blocks: ``(n,)`` each unit's block.
+    """
     defined = np.abs(values) > 1e-9
-    values, blocks = values[defined], s.block[found][defined]
+    values, blocks = values[defined], blocks[defined]
     if values.size < 2:
         return Abstention("too_few_units")
     positive = int((values > 0).sum())
     return Outcome(_log_e(values, blocks, weights), positive, values.size / 2, values.size)
 
 
-def _once(suspect: Units, candidate: Units, match: Integers) -> Integers:
+def once(suspect: Units, candidate: Matchable, match: Integers) -> Integers:
     """Return the suspect's matched units, only the most similar one for each unit of the candidate."""
     found = np.flatnonzero(match >= 0)
-    cosines = np.einsum("ij,ij->i", suspect.normed[found], candidate.normed[match[found]], dtype=np.float64)
+    partners = candidate.normed_at(match[found])
+    cosines = np.einsum("ij,ij->i", suspect.normed[found], partners, dtype=np.float64)
     likeness = np.abs(cosines) if suspect.sign_free else cosines
     ranked = found[np.argsort(-likeness, kind="stable")]
     return np.sort(ranked[np.unique(match[ranked], return_index=True)[1]])

@@ -43,6 +43,10 @@ class Stage:
 
     def layer_log10_e(self) -> dict[int, float]:
         """Return, for each suspect layer that was tested, the e-value of its block label sets together."""
+        return dict(self._by_layer)
+
+    @cached_property
+    def _by_layer(self) -> dict[int, float]:
         layers = {t.subject.part.layer for t in self.blocks if t.applied}
         return {
             i: combine([t for t in self.blocks if t.subject.part.layer == i]) / evalues.LOG10

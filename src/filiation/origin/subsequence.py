@@ -11,7 +11,8 @@ from bisect import bisect_left
 import numpy as np
 
 from filiation.origin import evalues
-from filiation.origin.matching import nearest
+from filiation.origin.matching import Matchable, nearest
+from filiation.origin.sorting import distinct
 from filiation.origin.testing import KINDS_WITH_ORDER, Abstention, Outcome, Weights
 from filiation.origin.units import Integers, Units
 
@@ -31,18 +32,20 @@ class Subsequence:
         self, suspect: Units, candidate: Units, rng: np.random.Generator, weights: Weights | None = None
     ) -> Outcome | Abstention:
         """Abstain unless there is exactly one block with eight or more live units on both sides."""
-        s, c = suspect.alive(), candidate.alive()
-        if len(s) < 8 or len(c) < 8:
-            return Abstention("too_few_units")
-        if len(np.unique(s.block)) != 1 or len(np.unique(c.block)) != 1:
-            return Abstention("needs_one_block")
-        match = nearest(s, c, rng)
-        order = np.argsort(s.position, kind="stable")
-        order = order[match[order] >= 0]
-        length = longest_increasing(c.position[match[order]])
-        return Outcome(
-            evalues.increasing_subsequence(length, len(s)), length, 2 * float(np.sqrt(len(s))), len(s)
-        )
+        return ascent(suspect.alive(), candidate.alive(), rng)
+
+
+def ascent(s: Units, c: Matchable, rng: np.random.Generator) -> Outcome | Abstention:
+    """Return how far the matches of live units, taken in order, ascend; see :class:`Subsequence`."""
+    if len(s) < 8 or len(c) < 8:
+        return Abstention("too_few_units")
+    if len(distinct(s.block)) != 1 or len(distinct(c.block)) != 1:
+        return Abstention("needs_one_block")
+    match = nearest(s, c, rng)
+    order = np.argsort(s.position, kind="stable")
+    order = order[match[order] >= 0]
+    length = longest_increasing(c.position[match[order]])
+    return Outcome(evalues.increasing_subsequence(length, len(s)), length, 2 * float(np.sqrt(len(s))), len(s))
 
 
 def longest_increasing(values: Integers) -> int:

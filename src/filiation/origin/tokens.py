@@ -35,7 +35,7 @@ def _affordable(model: Anatomy, plan: Plan) -> bool:
     opened = model.checkpoint
     weights = {info.file for info in opened.tensors.values()}
     beside = sum(f.size for f in opened.files if f.name not in weights)
-    return plan.budget is None or opened.kept or opened.bytes_read + beside <= plan.budget
+    return plan.affords(opened, beside)
 
 
 def _rows(model: Anatomy) -> int:

@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from filiation.anatomy.model import Anatomy
 from filiation.anatomy.standing import kind_of
 from filiation.evidence import Evidence, Location, Place, Relation, Status, Wing
-from filiation.origin import evalues
-from filiation.origin.overall import above_its_line, strength
+from filiation.origin.overall import above_its_line, mean_of_named, named_with, strength
 from filiation.origin.pairing import TokenRows
 from filiation.origin.verdict import Finding
 
@@ -94,7 +93,7 @@ def _of_tower(members: Sequence[tuple[TowerPair, Finding]]) -> Finding:
     if not tested:
         return members[0][1]
     pair, best = max(tested, key=lambda m: (strength(m[1], identical=False), m[0].is_loaded))
-    together = evalues.log_mean([(f.log10_e or 0.0) * evalues.LOG10 for _, f in tested]) / evalues.LOG10
+    together = mean_of_named([f for _, f in tested], named_with(best.relation))
     relation, reasons = best.relation, best.reasons
     counted = next((f for p, f in tested if p.is_loaded), None) if not pair.is_loaded else best
     if not pair.is_loaded and relation is not Relation.NONE_FOUND:

@@ -6,12 +6,14 @@ distribution checkable: relabel the suspect's units, and everything the test may
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
+
+from filiation.origin.sorting import distinct
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -21,8 +23,12 @@ Integers = npt.NDArray[np.int64]
 EQUAL = 1e-5
 #: Positions that every common quantisation block is a multiple of (Q6_K, NVFP4: 16; Q4_0, MXFP4: 32; FP8: 128).
 GRAIN = 16
+#: Values of signed contents up to which their scaled rows are kept for the next test.
+_KEPT = 1 << 20
 #: Values that are worked on in float64 at once.
 _AT_ONCE = 1 << 16
+#: Pairs of units whose contents are compared in full at once.
+_PAIRS = 1 << 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +65,10 @@ class Units:
         """Contents scaled to unit length."""
         return unit_rows(self.content)
 
+    def normed_at(self, chosen: Integers) -> Floats:
+        """Return the contents of these rows scaled to unit length."""
+        return self.normed[chosen]
+
     def take(self, chosen: Integers) -> Units:
         """Return the units at these row numbers."""
         if len(chosen) == len(self) and bool((chosen == np.arange(len(self))).all()):
@@ -80,6 +90,11 @@ class Units:
         return self.take(self._living)
 
     @cached_property
+    def signs_normed(self) -> tuple[Floats, ...]:
+        """Signed contents scaled to unit length; several tests of a label set read them."""
+        return tuple(unit_rows(s) for s in self.signed)
+
+    @cached_property
     def _living(self) -> Integers:
         """Row numbers of living units. Not the units: an object that holds itself is freed late, with its arrays."""
         if not len(self) or not self.content.shape[1]:
@@ -90,19 +105,10 @@ class Units:
     @cached_property
     def _repeated(self) -> npt.NDArray[np.bool_]:
         """Which units have (up to rounding, and to the sign where it is free) the content of another."""
-        probe = np.random.default_rng(0).standard_normal(self.content.shape[1])
-        normed, step = self.normed, max(64, _AT_ONCE // len(probe) // 64 * 64)
+        probe = _probe(self.content.shape[1])
+        normed, step = self.normed, steps_of(len(probe))[1]
         seen = np.concatenate([normed[i : i + step] @ probe for i in range(0, len(normed), step)])
-        seen = np.abs(seen) if self.sign_free else seen
-        order = np.lexsort((seen, self.block))
-        one, other = order[:-1], order[1:]
-        near = (self.block[one] == self.block[other]) & (seen[other] - seen[one] < 1e-4)
-        one, other = one[near], other[near]
-        cosines = np.einsum("ij,ij->i", self.normed[one], self.normed[other], dtype=np.float64)
-        equal = (np.abs(cosines) if self.sign_free else cosines) > 1 - EQUAL
-        marked = np.zeros(len(self), np.bool_)
-        marked[one[equal]] = marked[other[equal]] = True
-        return marked
+        return repeated_units(seen, self.block, self.normed_at, sign_free=self.sign_free)
 
     def inside_blocks(self) -> Units:
         """Return the units with their blocks split into runs of :data:`GRAIN` positions."""
@@ -110,15 +116,58 @@ class Units:
 
     def blocks(self) -> Iterator[tuple[int, Integers]]:
         """Yield each block number with its row numbers, ascending."""
-        for block in np.unique(self.block):
+        for block in distinct(self.block):
             yield int(block), np.flatnonzero(self.block == block)
+
+
+@lru_cache(maxsize=16)
+def _probe(width: int) -> Doubles:
+    return np.random.default_rng(0).standard_normal(width)
+
+
+def repeated_units(
+    seen: Doubles, block: Integers, normed_at: Callable[[Integers], Floats], *, sign_free: bool
+) -> npt.NDArray[np.bool_]:
+    """Return which units have the content of another of their block, up to rounding (and sign where it is free).
+
+    Args:
+        seen: ``(n,)`` one number for each unit, equal for equal contents: only near ones are compared in full.
+        block: ``(n,)``.
+        normed_at: gives rows of the contents at unit length.
+    """
+    seen = np.abs(seen) if sign_free else seen
+    order = np.lexsort((seen, block))
+    one, other = order[:-1], order[1:]
+    near = (block[one] == block[other]) & (seen[other] - seen[one] < 1e-4)
+    one, other = one[near], other[near]
+    marked = np.zeros(len(seen), np.bool_)
+    for start in range(0, len(one), _PAIRS):
+        left, right = one[start : start + _PAIRS], other[start : start + _PAIRS]
+        cosines = np.einsum("ij,ij->i", normed_at(left), normed_at(right), dtype=np.float64)
+        equal = (np.abs(cosines) if sign_free else cosines) > 1 - EQUAL
+        marked[left[equal]] = marked[right[equal]] = True
+    return marked
+
+
+def steps_of(width: int) -> tuple[int, int]:
+    """Return how many rows of ``width`` values are scaled at once, and how many are told apart at once."""
+    step = _AT_ONCE // max(1, width)
+    return max(1, step), max(64, step // 64 * 64)
+
+
+def row_norms(matrix: Floats) -> Doubles:
+    """Return the length of each row, added up in float64 over the same rows at once as :func:`unit_rows` does."""
+    step = steps_of(matrix.shape[1])[0]
+    pieces = (matrix[start : start + step] for start in range(0, len(matrix), step))
+    norms = [np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64)) for rows in pieces]
+    return np.concatenate(norms) if norms else np.zeros(0)
 
 
 def unit_rows(matrix: Floats) -> Floats:
     """Return the rows scaled to unit length; zero rows stay zero."""
     scaled = np.empty(matrix.shape, np.float32)
     # Some rows at a time: what is divided in float64 never leaves the processor's cache.
-    step = max(1, _AT_ONCE // max(1, matrix.shape[1]))
+    step = steps_of(matrix.shape[1])[0]
     for start in range(0, len(matrix), step):
         rows = matrix[start : start + step]
         norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
@@ -138,8 +187,11 @@ def signed_agreement(suspect: Units, candidate: Units, match: Integers) -> Doubl
     Entries are 0 where nothing is defined; the caller drops them.
     """
     total = np.zeros(len(suspect))
-    for mine, theirs in zip(suspect.signed, candidate.signed, strict=True):
-        a, b = unit_rows(mine), unit_rows(theirs[match])
+    small = sum(s.size for s in candidate.signed) <= _KEPT
+    in_place = small and len(match) == len(candidate) and bool((match == np.arange(len(match))).all())
+    for k, (mine, theirs) in enumerate(zip(suspect.signed, candidate.signed, strict=True)):
+        a = suspect.signs_normed[k] if small else unit_rows(mine)
+        b = candidate.signs_normed[k] if in_place else unit_rows(theirs[match])
         total += np.einsum("ij,ij->i", a, b, dtype=np.float64)
     return total
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from filiation.evidence import Relation
 from filiation.origin import evalues
 from filiation.origin.cosines import WEIGHT_COSINE
+from filiation.origin.counted import COPYABLE, DENIED, UNCHECKED, Named, counted
 from filiation.origin.examine import Examination, Stage
 from filiation.origin.history import History, Shared
 from filiation.origin.labelset import Tested, combine
@@ -15,19 +16,21 @@ from filiation.origin.partners import PARTNERS_AGREE, STAND_OUT
 
 DECIDE_AT = 6.0
 SUGGEST_AT = 2.0
-EMBEDDINGS, RESIDUAL = "token embeddings", "residual"
-_OF_EMBEDDINGS = (f": {EMBEDDINGS}", f": {RESIDUAL}")
+EMBEDDINGS, RESIDUAL, GAINS = "token embeddings", "residual", "norm gains"
+IN_VALUES = "value channels of layers"
 #: Why contents that agree in a recovered basis are no more than suggestive: no label is left to bound chance by.
 WITHOUT_LABELS = "basis_without_labels"
 #: Why agreeing labels are no finding: somebody may have arranged them.
-SUSPENDED = {Shared.LABELS_ONLY: "labels_without_contents", Shared.UNCHECKED: "arrangement_not_checked"}
+SUSPENDED = {Shared.LABELS_ONLY: DENIED, Shared.UNCHECKED: UNCHECKED}
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What one component's examination amounts to.
 
-    ``scope`` names the parts it speaks of; ``reasons`` are phrase keys; ``inherited`` and ``tested`` count layers.
+    ``scope`` names the parts it speaks of; ``log10_e`` counts their labels alone where it is a finding. ``reasons``
+    are phrase keys; ``inherited`` and ``tested`` count layers. ``left_out`` says of label sets (by the identities of
+    their subjects) that agree why they are not counted.
     """
 
     relation: Relation
@@ -36,6 +39,7 @@ class Finding:
     reasons: tuple[str, ...]
     inherited: int
     tested: int
+    left_out: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def judge(examination: Examination, history: History | None) -> Finding:
@@ -44,46 +48,144 @@ def judge(examination: Examination, history: History | None) -> Finding:
     ``common_origin`` asks for log10 e >= 6, evidence from the residual channels and from the blocks of at least
     half of the paired layers, and shared training. Where the basis was permuted or rotated the residual channels'
     own labels are gone; then block evidence in the recovered basis stands for them, and several layers are
-    several label sets.
+    several label sets. The evidence of a finding is that of the parts it names: labels over contents that do not
+    agree, and gains that anyone can copy, are left out of it.
     """
     stage = examination.best
     if stage is None or not examination.tested:
         return Finding(Relation.CANNOT_TEST, None, (), (examination.cannot or "no_testable_units",), 0, 0)
     # A layer that was looked for and left without a partner was looked at too.
     log10_e, tested = examination.log10_e, max(stage.considered, len(stage.layer_log10_e()))
-    carrying = stage.carrying()
     if log10_e < SUGGEST_AT:
         if examination.recovered is not None and history is not None and _contents_agree(history):
             return Finding(Relation.SUGGESTIVE, log10_e, (), (WITHOUT_LABELS,), 0, 0)
         return Finding(Relation.NONE_FOUND, log10_e, (), ("no_test_rejected",), 0, tested)
     if log10_e < DECIDE_AT:
-        return Finding(Relation.SUGGESTIVE, log10_e, (), ("below_decision_line",), len(carrying), tested)
+        agree = len(stage.carrying())
+        return Finding(Relation.SUGGESTIVE, log10_e, (), ("below_decision_line",), agree, tested)
+    parts = _agreeing(examination.component, stage, history)
+    finding = replace(_related(parts, history), log10_e=log10_e, tested=tested)
+    if finding.relation is not Relation.SUGGESTIVE:
+        finding = _counting(finding, examination, parts)
+    if "attention_only" in finding.reasons:
+        return replace(finding, inherited=0, tested=0)  # no share of layers: half of each is somebody else's
+    return finding
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What agrees at the stage a finding rests on.
+
+    ``carrying``: layers whose labels agree; ``held``: those of them whose contents do too; ``in_values``: those of
+    them in which only the value channels do; ``views``: of the residual channels, those that pass the line. All in
+    the order of the layers. ``doubt``: why embeddings may not be named. ``spread``: the blocks agree only together.
+    """
+
+    component: str
+    stage: Stage
+    carrying: list[int]
+    held: list[int]
+    in_values: list[int]
+    blocks: float
+    residual: float
+    views: frozenset[str]
+    spread: bool
+    doubt: str | None
+    unseen: frozenset[int]
+
+    @property
+    def covers(self) -> bool:
+        """Whether at least half of the layers that were looked at are held."""
+        return self.stage.considered > 0 and 2 * len(self.held) >= self.stage.considered
+
+    @property
+    def layers(self) -> list[int]:
+        """The layers to name, all of whose blocks agree; where they do so only together, all layers."""
+        if self.spread:
+            return list(self.stage.layer_log10_e())
+        return [i for i in self.held if i not in self.in_values]
+
+    @property
+    def undivided(self) -> bool:
+        """Whether the views of the residual channels pass the line only together: they are not told apart."""
+        return self.residual >= DECIDE_AT and not self.views and self.doubt is None
+
+    def scope(self, *, gains: bool) -> tuple[str, ...]:
+        """Return the names of the parts; of ``gains`` only where nothing is concluded from them."""
+        scope = [f"layers {ranges(self.layers)}"] if self.layers else []
+        scope += [f"{IN_VALUES} {ranges(self.in_values)}"] if self.in_values else []
+        scope += [GAINS if v == "gains" else EMBEDDINGS for v in sorted(self.views) if gains or v != "gains"]
+        scope += [RESIDUAL] if self.undivided else []
+        return tuple(f"{self.component}: {part}" for part in scope)
+
+
+def _agreeing(component: str, stage: Stage, history: History | None) -> _Parts:
     residual, blocks = _bans(stage.residual), _bans(stage.blocks)
     # A layer is named only where the blocks together carry: one of many layers reaches three bans by chance.
-    carrying = carrying if blocks >= DECIDE_AT else []
-    spread = blocks >= DECIDE_AT and not carrying
+    carrying = stage.carrying() if blocks >= DECIDE_AT else []
     held = carrying if history is None else held_layers(carrying, history)
-    scope = _scope(examination.component, stage, held, residual, spread=spread)
-    doubt = None if _covers(stage, held) else _doubt(scope, history)
-    if doubt:
-        # The columns' numbers agree and what they hold does not: whoever has both files can do that.
-        scope = tuple(part for part in scope if not part.endswith(_OF_EMBEDDINGS))
-    if _covers(stage, held) and blocks >= DECIDE_AT and _enough_label_sets(stage, held, residual):
+    views = {t.subject.detail for t in stage.residual if t.applied and t.log10_e >= DECIDE_AT}
+    found = _Parts(
+        component=component,
+        stage=stage,
+        carrying=carrying,
+        held=held,
+        in_values=[] if history is None else [i for i in held if history.only_values(i)],
+        blocks=blocks,
+        residual=residual,
+        views=frozenset(views if residual >= DECIDE_AT else ()),
+        spread=blocks >= DECIDE_AT and not carrying,
+        doubt=None,
+        unseen=frozenset() if history is None else frozenset(carrying) - {*history.contents, *history.values},
+    )
+    names_columns = residual >= DECIDE_AT and views != {"gains"}
+    # Feed-forward networks that agree in these very channels settle that the channels do.
+    settled = found.covers and not (history is not None and history.attention_only)
+    doubt = _doubt(history) if names_columns and not settled else None
+    if doubt is None:
+        return found
+    # The columns' numbers agree and what they hold does not: whoever has both files can do that.
+    return replace(found, doubt=doubt, views=found.views & {"gains"})
+
+
+def _related(parts: _Parts, history: History | None) -> Finding:
+    """Return the relation of models whose evidence passes the line, with all parts whose labels agree."""
+    scope = parts.scope(gains=True)
+    if parts.covers and parts.blocks >= DECIDE_AT and _enough_label_sets(parts):
         relation, reasons = _of_wholes(history)
     else:
-        told = ("blocks_only_together",) if spread else _why_parts(stage, residual, held)
-        relation, reasons = _of_parts(told, scope, history if carrying or spread else None)
-        if doubt and not (carrying or spread):
-            relation, reasons = Relation.SUGGESTIVE, (doubt,)
+        told = ("blocks_only_together",) if parts.spread else _why_parts(parts)
+        on_blocks = bool(parts.carrying) or parts.spread
+        relation, reasons = _of_parts(told, scope, history if on_blocks else None)
+        if parts.doubt and not on_blocks:
+            relation, reasons = Relation.SUGGESTIVE, (parts.doubt,)
     if relation is Relation.COMMON_ORIGIN:
-        scope = (examination.component,)
-    if len(held) < len(carrying) and relation is not Relation.SUGGESTIVE:
+        scope = (parts.component,)
+    elif relation is not Relation.SUGGESTIVE:
+        scope = parts.scope(gains=False)
+        reasons = (*reasons, COPYABLE) if "gains" in parts.views else reasons
+    if len(parts.held) < len(parts.carrying) and relation is not Relation.SUGGESTIVE:
         reasons = (*reasons, "more_labels_than_contents")
-    if "attention_only" in reasons:
-        return Finding(
-            relation, log10_e, scope, reasons, 0, 0
-        )  # no share of layers: half of each is somebody else's
-    return Finding(relation, log10_e, scope, reasons, len(held), tested)
+    return Finding(relation, None, scope, reasons, len(parts.held), 0)
+
+
+def _counting(finding: Finding, examination: Examination, parts: _Parts) -> Finding:
+    """Return the finding with the evidence of the parts that it names; no finding, where that misses the line."""
+    denied = {i: UNCHECKED if i in parts.unseen else DENIED for i in parts.carrying if i not in parts.held}
+    named = Named(values=parts.in_values, denied=denied)
+    if finding.relation is not Relation.COMMON_ORIGIN:
+        path = dict(parts.stage.pairing.layers)
+        named = replace(
+            named,
+            pairs={i: path.get(i, i) for i in (*parts.layers, *parts.in_values)},
+            views=None if parts.undivided else parts.views - {"gains"},
+            doubts={"gains": COPYABLE, **({"embedding": parts.doubt} if parts.doubt else {})},
+        )
+    log10_e, left_out = counted(examination, named)
+    if log10_e >= DECIDE_AT:
+        return replace(finding, log10_e=log10_e, left_out=left_out)
+    reason = next(iter(denied.values()), "no_part_by_itself")
+    return replace(finding, relation=Relation.SUGGESTIVE, reasons=(reason,))
 
 
 def _contents_agree(history: History) -> bool:
@@ -101,19 +203,15 @@ def held_layers(carrying: Sequence[int], history: History) -> list[int]:
     return held or ([] if history.shared in SUSPENDED else list(carrying))
 
 
-def _covers(stage: Stage, layers: Sequence[int]) -> bool:
-    """Return whether these are at least half of the layers that were looked at."""
-    return stage.considered > 0 and 2 * len(layers) >= stage.considered
-
-
 def without_labels(finding: Finding) -> Finding:
     """Return the finding where the blocks' units were matched by content, out of order and with other signs.
 
     Then no label of the blocks is left to test: that no test found them says nothing of where they come from.
     """
-    if finding.relation is not Relation.SHARED_PARTS or finding.reasons != ("residual_only",):
+    if finding.relation is not Relation.SHARED_PARTS or finding.reasons[:1] != ("residual_only",):
         return finding
-    return replace(finding, reasons=("order_and_signs_destroyed",), inherited=0, tested=0)
+    reasons = ("order_and_signs_destroyed", *finding.reasons[1:])
+    return replace(finding, reasons=reasons, inherited=0, tested=0)
 
 
 Told = tuple[Relation, tuple[str, ...]]
@@ -126,14 +224,12 @@ def _of_wholes(history: History | None) -> Told:
     return _attention_alone(history) or _unless_trained(history) or (Relation.COMMON_ORIGIN, ())
 
 
-def _doubt(scope: Sequence[str], history: History | None) -> str | None:
+def _doubt(history: History | None) -> str | None:
     """Return why embeddings whose labels agree may not be called shared, or None."""
-    if not any(part.endswith(_OF_EMBEDDINGS) for part in scope):
-        return None
     standing = None if history is None else history.channels_stand_out
     if standing is None:
-        return SUSPENDED[Shared.UNCHECKED]
-    return SUSPENDED[Shared.LABELS_ONLY] if standing < STAND_OUT else None
+        return UNCHECKED
+    return DENIED if standing < STAND_OUT else None
 
 
 def _of_parts(reasons: tuple[str, ...], scope: tuple[str, ...], history: History | None) -> Told:
@@ -157,10 +253,7 @@ def _of_parts(reasons: tuple[str, ...], scope: tuple[str, ...], history: History
 
 def _attention_alone(history: History) -> Told | None:
     """Return the relation where value channels hold the same and feed-forward networks do not; None elsewhere."""
-    alike = [i for i in {*history.contents, *history.values} if history.alike(i)]
-    if alike and all(history.contents.get(i, 0.0) < WEIGHT_COSINE for i in alike):
-        return Relation.SHARED_PARTS, ("attention_only",)
-    return None
+    return (Relation.SHARED_PARTS, ("attention_only",)) if history.attention_only else None
 
 
 def _unless_trained(history: History) -> Told | None:
@@ -176,28 +269,26 @@ def _bans(tested: Sequence[Tested]) -> float:
     return combine(tested) / evalues.LOG10
 
 
-def _enough_label_sets(stage: Stage, held: Sequence[int], residual: float) -> bool:
+def _enough_label_sets(parts: _Parts) -> bool:
     """Return whether the residual channels agree too, or their labels are gone and several layers agree."""
-    if residual >= DECIDE_AT:
+    if parts.residual >= DECIDE_AT:
         return True
-    return stage.pairing.basis != "identity" and len(held) >= 2
+    return parts.stage.pairing.basis != "identity" and len(parts.held) >= 2
 
 
-def _scope(
-    component: str, stage: Stage, carrying: Sequence[int], residual: float, *, spread: bool
-) -> tuple[str, ...]:
-    """Return the parts that agree; where the blocks do so only together (``spread``), all their layers."""
-    layers = list(stage.layer_log10_e()) if spread else carrying
-    scope = [f"{component}: layers {_ranges(layers)}"] if layers else []
-    if residual >= DECIDE_AT:
-        views = {t.subject.detail for t in stage.residual if t.applied and t.log10_e >= DECIDE_AT}
-        words = [f"{component}: {'norm gains' if v == 'gains' else EMBEDDINGS}" for v in sorted(views)]
-        # Views that pass the line only together are not told apart.
-        scope += words or [f"{component}: {RESIDUAL}"]
-    return tuple(scope)
+def _why_parts(parts: _Parts) -> tuple[str, ...]:
+    if not parts.held:
+        return (
+            ("gains_only",)
+            if parts.views == frozenset({"gains"}) and parts.doubt is None
+            else ("residual_only",)
+        )
+    if not parts.covers:
+        return ("less_than_half_of_layers",)
+    return ("one_label_set_only",) if parts.residual < DECIDE_AT else ("blocks_too_weak",)
 
 
-def _ranges(numbers: Sequence[int]) -> str:
+def ranges(numbers: Sequence[int]) -> str:
     """Return ``0-3, 7`` for 0, 1, 2, 3, 7."""
     words: list[str] = []
     start = previous = None
@@ -209,12 +300,3 @@ def _ranges(numbers: Sequence[int]) -> str:
             start = n
         previous = n
     return ", ".join(words)
-
-
-def _why_parts(stage: Stage, residual: float, carrying: Sequence[int]) -> tuple[str, ...]:
-    views = {t.subject.detail for t in stage.residual if t.applied and t.log10_e >= DECIDE_AT}
-    if not carrying:
-        return ("gains_only",) if views == {"gains"} else ("residual_only",)
-    if not _covers(stage, carrying):
-        return ("less_than_half_of_layers",)
-    return ("one_label_set_only",) if residual < DECIDE_AT else ("blocks_too_weak",)

@@ -10,7 +10,7 @@ from typing import Any, cast
 from filiation.evidence import Relation, Verdict
 from filiation.report.figures import Figures, figures
 from filiation.report.numbers import bans, bound, clean, share
-from filiation.report.sentences import limit_text, reason_text
+from filiation.report.sentences import layers_text, limit_text, reason_text
 from filiation.report.wording import Phrases
 
 
@@ -167,7 +167,9 @@ def scope_text(phrases: Phrases, scope: Sequence[str]) -> str:
 
 def _scope_entry(phrases: Phrases, what: str) -> str:
     if layers := re.fullmatch(r"layers?[ =]+([\d,\s–-]+)", what):
-        return phrases.say("scope", "layers", layers=layers[1].strip().replace("-", "–"))
+        return layers_text(phrases, layers[1])
+    if layers := re.fullmatch(r"value channels of layers ([\d,\s–-]+)", what):
+        return phrases.say("scope", "value_channels", layers=layers_text(phrases, layers[1]))
     if ":" in what:  # a further tower of a kind, named by its prefix, which may hold any word
         return phrases.name("component", what)
     return phrases.resolve(what.replace(" ", "_"), "scope", "role", "component") or clean(what).replace(

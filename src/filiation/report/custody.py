@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, cast
 
 CUSTODY_SCHEMA = "https://filiation.org/schema/custody/1"
+_MAX_BYTES = 64 << 20
 _VERSIONS = ("filiation", "numpy", "scipy", "safetensors", "gguf", "huggingface-hub", "ml_dtypes")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
@@ -112,6 +113,26 @@ def custody(canonical: str, started: datetime, finished: datetime) -> Custody:
 def custody_path(report: Path) -> Path:
     """Return where the custody of ``report.json`` stands: ``report.custody.json``."""
     return report.with_name(report.name.removesuffix(".json") + ".custody.json")
+
+
+def beside(report: Path, canonical: str) -> Custody | None:
+    """Return the custody that stands beside a stored report; None where there is none, or it is another report's.
+
+    Args:
+        report: the stored report.
+        canonical: its canonical JSON, whose digest the custody has to name.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        path = custody_path(report)
+        if path.stat().st_size > _MAX_BYTES:
+            return None
+        found = TypeAdapter(Custody).validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+    same = found.report_sha256 == hashlib.sha256(canonical.encode()).hexdigest()
+    return found if same and found.schema == CUSTODY_SCHEMA else None
 
 
 def _mapping(value: Any) -> dict[str, Any]:

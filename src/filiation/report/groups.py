@@ -14,6 +14,7 @@ from filiation.report.sentences import (
     expected_text,
     is_likeness,
     kind_of,
+    layers_text,
     limit_text,
     name_of_test,
     parameters,
@@ -23,6 +24,7 @@ from filiation.report.sentences import (
     reason_text,
     sentence,
     summary_text,
+    why_aside,
 )
 from filiation.report.wording import Phrases
 
@@ -163,7 +165,7 @@ def groups(phrases: Phrases, evidence: Iterable[Evidence]) -> tuple[KindGroup, .
 
 
 def _views(phrases: Phrases, evidence: Sequence[Evidence]) -> Callable[[Evidence], View]:
-    """Return what tells groups apart: the test, what was read, and the stage where there is more than one."""
+    """Return what tells groups apart: the test, what was read, why it is not counted, and the stage if several."""
     stages = {parameters(e)[0].get("stage") for e in evidence if e.status is Status.APPLIED} - {None}
 
     def view(e: Evidence) -> View:
@@ -171,6 +173,9 @@ def _views(phrases: Phrases, evidence: Sequence[Evidence]) -> Callable[[Evidence
         words = [phrases.resolve(detail, "detail", "role") or clean(detail) for detail in details]
         # The tests without a common basis name their stage twice.
         words = [word for word, detail in zip(words, details, strict=True) if detail not in stages]
+        aside = why_aside(e)
+        words += [phrases.find("aside", aside) or clean(aside)] if aside else []
+        words += [layers_text(phrases, named["layers"])] if "layers" in named else []
         stage = phrases.name("stage", named["stage"]) if len(stages) > 1 and "stage" in named else None
         return e.test, " · ".join(words) or None, stage
 

@@ -103,12 +103,18 @@ def _sum(total: Sum, story: Story, phrases: Phrases) -> list[str]:
         (row.name, comma.join(row.found) + (f" ({row.each})" if row.each else ""), row.figure)
         for row in total.rows
     ]
+    aside = [
+        (row.name, comma.join(filter(None, (*row.found, row.each, row.shows))), row.figure)
+        for row in total.aside
+    ]
     name = _of(phrases.name("component", total.component), total.candidate, story)
     several = len(story.sums) > 1
     return [
         f"### {safe(name)}" if several else "",
         _table(head, rows),
         _items(lines(phrases, total, story.sums)),
+        f"#### {safe(phrases.say('ui', 'aside'))}" if aside else "",
+        _table(head, aside) if aside else "",
     ]
 
 

@@ -66,6 +66,25 @@ def is_likeness(evidence: Evidence) -> bool:
     return evidence.wing is Wing.LIKENESS
 
 
+def counts(e: Evidence) -> bool:
+    """Whether the verdict counts an exact record: not, where it belongs to a part that the verdict does not name."""
+    from filiation.origin.labelset import COUNTED_AS
+
+    return not any(effect.name == COUNTED_AS and effect.value == 0 for effect in e.effect)
+
+
+def why_aside(e: Evidence) -> str | None:
+    """Return why a record stands outside of the sum (a phrase key), None for one that stands in it.
+
+    A weak record of a part that is not named counts for nothing and stands in its row all the same: to take some of
+    the layers of a row away would make the others look better than they are.
+    """
+    from filiation.origin.counted import NOT_NAMED
+
+    why = (e.shows or "").partition(".")[2]
+    return why if not counts(e) and why != NOT_NAMED else None
+
+
 def unit(phrases: Phrases, test: str) -> str:
     """Return what a test's units are called."""
     return phrases.say("kind", kind_of(test), "unit")
@@ -87,6 +106,14 @@ def place(phrases: Phrases, evidence: Evidence, style: str = "label_") -> str:
         return text
     expert = phrases.say("where", f"{style}expert", place=text, **values)
     return expert if style else text + expert
+
+
+def layers_text(phrases: Phrases, numbers: str) -> str:
+    """Return the wording of layers such as ``7`` or ``0-3, 7``."""
+    numbers = clean(numbers).strip().replace("-", "–")
+    if numbers.isdigit():
+        return phrases.say("where", "label_layer", layer=numbers)
+    return phrases.say("where", "label_layers", layers=numbers)
 
 
 def plain_text(phrases: Phrases, e: Evidence) -> str:

@@ -12,9 +12,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from filiation.evidence import Evidence, Scale, Status, Wing
+from filiation.report.groups import STRONG, SUGGESTIVE
 from filiation.report.numbers import bans, decimal
 from filiation.report.sentences import (
     canonical,
+    counts,
     form_of,
     is_counted,
     kind_of,
@@ -22,6 +24,7 @@ from filiation.report.sentences import (
     parameters,
     sentence,
     summary_text,
+    why_aside,
 )
 from filiation.report.wording import Phrases
 
@@ -34,6 +37,7 @@ class SumRow:
     """What the labels of one kind (``symmetry``) added: all label sets of the kind together, in bans.
 
     ``found``: what was seen, a text for each view (norm gains, token embeddings); ``each``: the range over layers.
+    Of a row that stands aside, ``shows`` says why it is not counted and ``log10_e`` what it comes to by itself.
     """
 
     symmetry: str
@@ -51,7 +55,8 @@ class Sum:
     """The rows of one component of one candidate at one stage, and how they make its combined evidence.
 
     All in bans. ``added``: the rows together. ``mean``: the mean over all label sets. ``log10_e``: the component's
-    evidence over all stages. ``others``: what the other stages found, by their names.
+    evidence over all stages. ``others``: what the other stages found, by their names. ``aside``: labels that agree
+    and that the verdict does not count, because contents deny them or because they can be copied.
     """
 
     candidate: int
@@ -62,6 +67,7 @@ class Sum:
     mean: float
     log10_e: float
     others: tuple[tuple[str, float], ...]
+    aside: tuple[SumRow, ...] = ()
 
     @property
     def added(self) -> float:
@@ -70,13 +76,17 @@ class Sum:
 
     @property
     def rests_on_mean(self) -> bool:
-        """Whether the mean over the label sets carries more than their sum: few of many sets agree, or none does."""
-        return self.mean > self.added
+        """Whether the mean over the label sets carries more than their sum: few of many sets agree, or none does.
+
+        A single label set is worth a factor of two more than it adds, which is no matter of few and many.
+        """
+        explained = self.label_sets == 1 and self.added >= self.log10_e
+        return self.mean > self.added and not explained
 
     @property
     def before_payment(self) -> float:
         """What is left of after paying: the sum of the rows, or the mean where that is more."""
-        return max(self.added, self.mean)
+        return self.mean if self.rests_on_mean else self.added
 
     @property
     def paid(self) -> float:
@@ -122,6 +132,7 @@ def _sum(phrases: Phrases, candidate: int, component: str, records: Sequence[Evi
         component=component,
         stage=best,
         rows=tuple(_row(phrases, kind, sets) for kind, sets in stages[best].kinds.items()),
+        aside=tuple(_aside(phrases, stages[best].sets.values())),
         label_sets=len(stages[best].sets),
         mean=stages[best].mean,
         log10_e=combined,
@@ -156,7 +167,9 @@ class _Stage:
             self.sets.setdefault(e.label_set or e.id, []).append(e)
         self.kinds: dict[str, list[list[Evidence]]] = {}
         for members in self.sets.values():
-            self.kinds.setdefault(_symmetry(members[0]), []).append(members)
+            shown = [e for e in members if why_aside(e) is None]
+            if shown:
+                self.kinds.setdefault(_symmetry(members[0]), []).append(members)
         self.added = math.fsum(_entered(members) for members in self.sets.values())
         self.mean = _log_mean([_of_set(members) for members in self.sets.values()])
         self.log10_e = _log_mean([self.added, self.mean])
@@ -166,11 +179,14 @@ def _symmetry(e: Evidence) -> str:
     return e.symmetry or canonical(e.test)
 
 
-def _of_set(members: Sequence[Evidence]) -> float:
-    """Return one label set's evidence: its tests are averaged in each view, then the views."""
+def _of_set(members: Sequence[Evidence], *, every: bool = False) -> float:
+    """Return one label set's evidence: its tests are averaged in each view, then the views.
+
+    A view that does not count is 0 in that average, unless ``every`` one is asked for.
+    """
     views: dict[str, list[float]] = {}
     for e in members:
-        views.setdefault(_view(e), []).append(e.log10_e or 0.0)
+        views.setdefault(_view(e), []).append((e.log10_e or 0.0) if every or counts(e) else -math.inf)
     return _log_mean([_log_mean(values) for values in views.values()])
 
 
@@ -183,7 +199,10 @@ def _entered(members: Sequence[Evidence]) -> float:
     """Return what a label set adds to the product: insured, and as much of it as it counts where it is a copy."""
     from filiation.origin.labelset import COUNTED_AS
 
-    shares = [effect.value for e in members for effect in e.effect if effect.name == COUNTED_AS]
+    counted = [e for e in members if counts(e)]
+    if not counted:
+        return 0.0
+    shares = [effect.value for e in counted for effect in e.effect if effect.name == COUNTED_AS]
     return min(shares, default=1.0) * _log_mean([0.0, _of_set(members)])
 
 
@@ -192,14 +211,42 @@ def _log_mean(values: Sequence[float]) -> float:
 
 
 def _log_sum(terms: Iterable[tuple[float, float]]) -> float:
-    """Return ``log10`` of the weighted sum of powers of ten."""
+    """Return ``log10`` of the weighted sum of powers of ten; of 0 it is minus infinity."""
     listed = list(terms)
     top = max(value for value, _ in listed)
+    if top == -math.inf:
+        return top
     return top + math.log10(math.fsum(weight * 10.0 ** (value - top) for value, weight in listed))
 
 
+def _aside(phrases: Phrases, sets: Iterable[Sequence[Evidence]]) -> Iterator[SumRow]:
+    """Yield what the verdict does not count, a row for each kind of label and reason: what it comes to by itself."""
+    found: dict[tuple[str, str], list[list[Evidence]]] = {}
+    for members in sets:
+        reasons: dict[str, list[Evidence]] = {}
+        for e in members:
+            if why := why_aside(e):
+                reasons.setdefault(why, []).append(e)
+        for why, records in reasons.items():
+            found.setdefault((_symmetry(records[0]), why), []).append(records)
+    for (symmetry, why), rows in found.items():
+        figures = [_of_set(records, every=True) for records in rows]
+        yield _worded(phrases, symmetry, rows, figures, phrases.find("shows", why))
+
+
 def _row(phrases: Phrases, symmetry: str, sets: Sequence[Sequence[Evidence]]) -> SumRow:
+    shown = [[e for e in members if why_aside(e) is None] for members in sets]
     figures = [_entered(members) for members in sets]
+    return _worded(phrases, symmetry, shown, figures, phrases.find("test", symmetry, "shows"))
+
+
+def _worded(
+    phrases: Phrases,
+    symmetry: str,
+    sets: Sequence[Sequence[Evidence]],
+    figures: Sequence[float],
+    shows: str | None,
+) -> SumRow:
     total = math.fsum(figures)
     records = tuple(e for members in sets for e in members)
     return SumRow(
@@ -209,21 +256,33 @@ def _row(phrases: Phrases, symmetry: str, sets: Sequence[Sequence[Evidence]]) ->
         each=_each(phrases, figures),
         log10_e=total,
         figure=decimal(total, 1),
-        shows=phrases.find("test", symmetry, "shows"),
+        shows=shows,
         evidence=records,
     )
 
 
 def _found(phrases: Phrases, records: Sequence[Evidence]) -> Iterator[str]:
-    """Yield what was seen, a sentence for each view: by the test that counts units where one ran, else by the first."""
+    """Yield what was seen, a sentence for each view: by the test that counts units where one ran, else by the first.
+
+    Where that test saw nothing and another one did, the other is told as well: the figure rests on it.
+    """
     views: dict[str, dict[str, list[Evidence]]] = {}
     for e in records:
         detail = ", ".join(phrases.resolve(word, "detail", "role") or word for word in _details(e))
         views.setdefault(detail, {}).setdefault(e.test, []).append(e)
     for detail, tests in views.items():
         test = next((t for t in tests if is_counted(form_of(t))), next(iter(tests)))
-        text = sentence(summary_text(phrases, test, tests[test]))
+        told = [test]
+        strongest = max(tests, key=lambda name: _together(tests[name]))
+        if _together(tests[test]) < SUGGESTIVE and _together(tests[strongest]) >= STRONG:
+            told.append(strongest)
+        summaries = (summary_text(phrases, name, tests[name]) for name in told)
+        text = sentence(phrases.say("ui", "list_semicolon").join(summaries))
         yield phrases.say("ui", "label_colon", label=sentence(detail), value=text) if detail else text
+
+
+def _together(records: Iterable[Evidence]) -> float:
+    return math.fsum(e.log10_e or 0.0 for e in records)
 
 
 def _details(e: Evidence) -> list[str]:

@@ -24,7 +24,7 @@ from filiation.report.flow import Flow
 from filiation.report.groups import KindGroup, strength
 from filiation.report.mapping import path_text, summary_by_component
 from filiation.report.story import Story, paired, tell
-from filiation.report.sums import Sum, lines
+from filiation.report.sums import Sum, SumRow, lines
 from filiation.report.wording import Phrases
 
 NAME = "terminal"
@@ -220,15 +220,24 @@ def _sum(total: Sum, story: Story, phrases: Phrases) -> RenderableType:
             "ui", "label_colon", label=words, value=phrases.name("component", total.component)
         )
     head = [phrases.say("ui", "test"), phrases.say("ui", "finding"), phrases.say("ui", "log10_e_ascii")]
-    rows: list[tuple[str | Text, ...]] = []
-    for row in total.rows:
-        found = Flow("\n".join(row.found))
-        if row.each:
-            found.append(f"\n{row.each}", style="dim")
-        style = "bold" if strength(row.log10_e) == "strong" else ""
-        rows.append((row.name, found, Text(row.figure, style=style)))
+    counted = table(head, (_sum_row(row) for row in total.rows), right=1)
     below = [Flow(line) for line in lines(phrases, total, story.sums)]
-    return section(_numbered(words, total.candidate, story), table(head, rows, right=1), Text(""), *below)
+    shown = section(_numbered(words, total.candidate, story), counted, Text(""), *below)
+    if not total.aside:
+        return shown
+    aside = table(head, (_sum_row(row, aside=True) for row in total.aside), right=1)
+    return Group(shown, section(_numbered(phrases.say("ui", "aside"), total.candidate, story), aside))
+
+
+def _sum_row(row: SumRow, *, aside: bool = False) -> tuple[str | Text, ...]:
+    """One kind of label; why it stands aside is said below what was found."""
+    found = Flow("\n".join(row.found))
+    if row.each:
+        found.append(f"\n{row.each}", style="dim")
+    if aside and row.shows:
+        found.append(f"\n{row.shows}", style="italic")
+    style = "bold" if strength(row.log10_e) == "strong" and not aside else ""
+    return row.name, found, Text(row.figure, style=style)
 
 
 def _other_rows(group: KindGroup, story: Story) -> Iterable[tuple[str | Text, ...]]:

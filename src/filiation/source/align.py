@@ -7,8 +7,23 @@ from collections.abc import Callable, Hashable, Iterable
 
 from filiation.source.prints import Print
 
-Key = Callable[[Print, int], Hashable]
 _SMALLEST_MOVED = 6  # nodes of a statement that is looked for outside the definition that its own belongs to
+
+
+class _Side:
+    """The statements of one file as plain numbers: one look at an array for each would cost more than all the rest."""
+
+    def __init__(self, source: Print) -> None:
+        self.digests: list[int] = [
+            *source.statements.digests.tolist(),
+            0,
+        ]  # the neighbour beyond either end is 0
+        self.sizes: list[int] = source.statements.sizes.tolist()
+        self.first: list[int] = source.statements.first.tolist()
+        self.names = source.statements.names
+
+
+Key = Callable[[_Side, int], Hashable]
 
 
 def align(suspect: Print, reference: Print, pairs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -19,36 +34,36 @@ def align(suspect: Print, reference: Print, pairs: Iterable[tuple[int, int]]) ->
     """
     found: dict[int, int] = {}
     taken: set[int] = set()
+    mine, other = _Side(suspect), _Side(reference)
     for i, j in pairs:
         d, e = suspect.definitions[i], reference.definitions[j]
         for key in (_named, _between, _before, _after, _alone):
-            _pass(suspect, range(d.start, d.stop), reference, range(e.start, e.stop), key, found, taken)
-    everywhere = range(len(reference.statements.digests))
-    rest = [
-        i for i in range(len(suspect.statements.digests)) if suspect.statements.sizes[i] >= _SMALLEST_MOVED
-    ]
+            _pass(mine, range(d.start, d.stop), other, range(e.start, e.stop), key, found, taken)
+    everywhere = range(len(other.sizes))
+    rest = [i for i, size in enumerate(mine.sizes) if size >= _SMALLEST_MOVED]
     for key in (_between, _before, _after):
-        _pass(suspect, rest, reference, everywhere, key, found, taken)
+        _pass(mine, rest, other, everywhere, key, found, taken)
     return sorted(found.items())
 
 
 def _pass(
-    suspect: Print,
+    suspect: _Side,
     ours: Iterable[int],
-    reference: Print,
+    reference: _Side,
     theirs: Iterable[int],
     key: Key,
     found: dict[int, int],
     taken: set[int],
 ) -> None:
     """Pair what is free and has equal keys, the k-th with the k-th."""
+    mine = [i for i in ours if i not in found]
+    if not mine:
+        return
     waiting: dict[Hashable, deque[int]] = defaultdict(deque)
     for j in theirs:
         if j not in taken:
             waiting[key(reference, j)].append(j)
-    for i in ours:
-        if i in found:
-            continue
+    for i in mine:
         free = waiting.get(key(suspect, i))
         if free:
             j = free.popleft()
@@ -56,30 +71,24 @@ def _pass(
             taken.add(j)
 
 
-def _digest(source: Print, at: int) -> int:
-    digests = source.statements.digests
-    return int(digests[at]) if 0 <= at < len(digests) else 0
+def _named(side: _Side, at: int) -> Hashable:
+    return side.digests[at], side.names[side.first[at] : side.first[at + 1]].tobytes()
 
 
-def _named(source: Print, at: int) -> Hashable:
-    s = source.statements
-    return _digest(source, at), s.names[s.first[at] : s.first[at + 1]].tobytes()
+def _between(side: _Side, at: int) -> Hashable:
+    return side.digests[at - 1], side.digests[at], side.digests[at + 1]
 
 
-def _between(source: Print, at: int) -> Hashable:
-    return _digest(source, at - 1), _digest(source, at), _digest(source, at + 1)
+def _before(side: _Side, at: int) -> Hashable:
+    return side.digests[at - 1], side.digests[at]
 
 
-def _before(source: Print, at: int) -> Hashable:
-    return _digest(source, at - 1), _digest(source, at)
+def _after(side: _Side, at: int) -> Hashable:
+    return side.digests[at], side.digests[at + 1]
 
 
-def _after(source: Print, at: int) -> Hashable:
-    return _digest(source, at), _digest(source, at + 1)
-
-
-def _alone(source: Print, at: int) -> Hashable:
-    return _digest(source, at)
+def _alone(side: _Side, at: int) -> Hashable:
+    return side.digests[at]
 
 
 def longest_run(pairs: list[tuple[int, int]]) -> int:

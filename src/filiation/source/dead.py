@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from filiation.source.uses import walk
+from filiation.source.uses import holders, walk
 
 _ACTS = (ast.Call, ast.Await, ast.Yield, ast.YieldFrom, ast.NamedExpr, ast.Subscript)
 
@@ -17,7 +17,7 @@ def unused(function: ast.AST) -> ast.AST:
             read.add(node.id)
         elif isinstance(node, ast.Global | ast.Nonlocal):
             read.update(node.names)
-    for node in list(walk(function)):
+    for node in holders(function):
         for name in ("body", "orelse", "finalbody"):
             block = getattr(node, name, None)
             if isinstance(block, list) and not isinstance(node, ast.ClassDef):

@@ -51,6 +51,8 @@ def _code(found: FileFound, digests: Mapping[str, str], library: Library) -> Evi
         effects += [Effect("score", best.score), Effect("rare_structures", best.rare)]
     if found.margin is not None:
         effects.append(Effect("margin", found.margin))
+    if found.own is not None and found.sibling_margin is not None:
+        effects += [Effect("own", found.own), Effect("sibling_margin", found.sibling_margin)]
     if found.beyond is not None:
         effects.append(Effect("beyond_ancestor", found.beyond))
     return Evidence(
@@ -132,6 +134,7 @@ def _header(found: HeaderFinding, digests: Mapping[str, str]) -> Evidence:
             Effect("holders_removed", len(found.removed)),
             Effect("holders_added", len(found.added)),
             Effect("source_attributed", float(found.source_attributed)),
+            Effect("sources_denied", len(found.denied)),
         ),
         places=tuple(_place(found.file, line, digests) for line in (lines or [1])),
         shows=_HEADERS[found.state],

@@ -13,8 +13,9 @@ import numpy as np
 from filiation.source.clean import clean
 from filiation.source.hashing import Hashed, Hasher, name_hash
 from filiation.source.idioms import canonical
+from filiation.source.plain import plain_hash
 from filiation.source.prints import Definition, Gathered, Print, Statements
-from filiation.source.uses import walk
+from filiation.source.uses import holders, walk
 from filiation.source.vocabulary import PORTED
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -39,21 +40,17 @@ def fingerprint(tree: ast.Module, path: str, data: bytes, repaired: tuple[int, .
         RecursionError: the tree is deeper than Python's stack.
     """
     tree = clean(tree)
-    plain = int.from_bytes(hashlib.blake2b(_dump(tree), digest_size=8).digest(), "little")
+    plain = plain_hash(tree)
     tree = canonical(tree)
     writing = _Writing(_imports(tree))
     _module(writing, tree)
     return _finished(writing, path, data, plain, repaired)
 
 
-def _dump(tree: ast.Module) -> bytes:
-    return ast.dump(tree).encode("utf-8", "surrogatepass")
-
-
 def _imports(tree: ast.Module) -> dict[str, str]:
     """Return what names stand for in other packages; what comes from the ported package keeps its name only."""
     found: dict[str, str] = {}
-    for node in walk(tree):
+    for node in holders(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 if alias.name.partition(".")[0] in PORTED:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
+from filiation.source.uses import fields
 from filiation.source.vocabulary import BUILTINS, fixed_attribute
 
 LOCAL, SHARED = 0, 1
@@ -80,7 +81,14 @@ class Hasher:
         return made
 
     def _parts(self, node: ast.AST) -> list[tuple[bytes, int]]:
-        return [self._node(child) for child in ast.iter_child_nodes(node) if not isinstance(child, _CONTEXT)]
+        parts: list[tuple[bytes, int]] = []
+        for name in fields(type(node)):
+            value = getattr(node, name, None)
+            if type(value) is list:
+                parts += [self._node(v) for v in value if isinstance(v, ast.AST)]
+            elif isinstance(value, ast.AST):
+                parts.append(self._node(value))
+        return parts
 
     def _call(self, node: ast.Call) -> list[tuple[bytes, int]]:
         """Hash a call; keyword arguments count by their values' hashes, then by which value was named first."""
@@ -180,7 +188,6 @@ class Hasher:
         self._order.setdefault(name, len(self._order))
 
 
-_CONTEXT = (ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop)
 _DIGESTS: dict[str, bytes] = {}
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from filiation.source import statements
 from filiation.source.model import HeaderFinding, HeaderState, Notice
 
 _HEAD_LINES = 80
@@ -19,11 +20,6 @@ _COPYRIGHT = re.compile(
 _RIGHTS = re.compile(r"[\s.,;]*(?:all rights reserved|inc\. team\. all).*$", re.IGNORECASE)
 _AND = re.compile(r",\s+and\s+|\s+and\s+|,\s+(?!inc\b|ltd\b|llc\b|co\b)|\s+&\s+", re.IGNORECASE)
 _THE = re.compile(r"^the\s+", re.IGNORECASE)
-_FROM = re.compile(
-    r"(?:(?:copied|adapted|modified|ported|taken|borrowed|derived|generated|forked)\s+(?:\w+\s+){0,3}?from"
-    r"|based\s+(?:\w+\s+){0,3}?on)\b(?!\s+its\b)",
-    re.IGNORECASE,
-)
 _LICENCES = (
     ("Apache-2.0", ("apache license", "version 2.0")),
     ("Apache-2.0", ("spdx-license-identifier: apache-2.0",)),
@@ -40,11 +36,16 @@ _LICENCES = (
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the head of a file says. ``attributions`` are lines of the whole file that name where code comes from."""
+    """What the head of a file says.
+
+    ``attributions`` are comments of the whole file that name where code comes from, ``denied`` those that say of
+    something that it is no source.
+    """
 
     notices: tuple[Notice, ...]
     licence: str | None
     attributions: tuple[tuple[int, str], ...]
+    denied: tuple[tuple[int, str], ...] = ()
 
     @property
     def holders(self) -> tuple[str, ...]:
@@ -65,7 +66,7 @@ def read(text: str) -> Header:
     notices = [n for number, line in head for n in _notices(number, line)]
     low = " ".join(line.lower() for _, line in head)
     licence = next((name for name, marks in _LICENCES if all(mark in low for mark in marks)), None)
-    return Header(tuple(notices), licence, _attributions(lines, head))
+    return Header(tuple(notices), licence, *statements.of_comments(_comments(lines, head)))
 
 
 def _head(lines: Sequence[str]) -> list[tuple[int, str]]:
@@ -107,20 +108,14 @@ def _tidy(holder: str) -> str:
     return re.sub(r"\s+team$", "", name, flags=re.IGNORECASE)[:120]
 
 
-def _attributions(lines: Sequence[str], head: list[tuple[int, str]]) -> tuple[tuple[int, str], ...]:
-    """Return the comment lines (and lines of the head) that say where code comes from; a bare one takes the next."""
+def _comments(lines: Sequence[str], head: list[tuple[int, str]]) -> dict[int, str]:
+    """Return the comment lines of a file and the lines of its head, without their marks."""
     comments = dict(head)
     for number, raw in enumerate(lines, 1):
         line = raw.strip()
         if line.startswith("#"):
             comments.setdefault(number, line.lstrip("#!: ")[:_LINE])
-    found: list[tuple[int, str]] = []
-    for number, line in sorted(comments.items()):
-        said = _FROM.search(line)
-        if said:
-            bare = len(line) - said.end() < 4  # what it names stands in the next line
-            found.append((number, f"{line} {comments.get(number + 1, '') if bare else ''}".strip()[:_LINE]))
-    return tuple(found)
+    return comments
 
 
 def compare(
@@ -156,6 +151,7 @@ def compare(
         reference.licence if reference else None,
         suspect.attributions[:50],
         bool(reference) and (named or bool(kept and not removed)),
+        suspect.denied[:50],
     )
 
 

@@ -9,11 +9,13 @@ comparison: a rule may ignore evaluation order, which a program that runs could 
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Callable
+from typing import Any, TypeGuard
 
 from filiation.source import loops
 from filiation.source.dead import unused
-from filiation.source.uses import loads, names_in, same, substitute, walk
+from filiation.source.uses import fields, names_in, same, substitute, uses, walk
 
 _OPPOSITE: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.NotEq: ast.Eq,
@@ -27,6 +29,7 @@ _NEGATED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.In: ast.NotIn,
 }
 _LEAVES = (ast.Return, ast.Raise, ast.Continue, ast.Break)
+_BODIES = ("body", "orelse", "finalbody")
 _SMALL = 60  # an expression with more nodes is not moved: nobody inlines those by hand
 _LONG = 400  # in a longer block temporaries stay: the search for later uses would grow with its square
 
@@ -38,11 +41,14 @@ def canonical(tree: ast.Module) -> ast.Module:
 
 class _Canonical(ast.NodeTransformer):
     def generic_visit(self, node: ast.AST) -> ast.AST:
-        super().generic_visit(node)
-        for name in ("body", "orelse", "finalbody"):
-            block = getattr(node, name, None)
-            if isinstance(block, list) and block:
-                setattr(node, name, _block(block))
+        for name in fields(type(node)):
+            value = getattr(node, name, None)
+            if type(value) is list:
+                value[:] = [self.visit(v) if _open(v) else v for v in value]
+                if value and name in _BODIES:
+                    setattr(node, name, _block(value))
+            elif _open(value):
+                setattr(node, name, self.visit(value))
         return node
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
@@ -52,7 +58,7 @@ class _Canonical(ast.NodeTransformer):
         return unused(self.generic_visit(unused(node)))
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
-        super().generic_visit(node)
+        self.generic_visit(node)
         inner = node.operand
         if not isinstance(node.op, ast.Not):
             return node
@@ -64,7 +70,7 @@ class _Canonical(ast.NodeTransformer):
         return node
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
-        super().generic_visit(node)
+        self.generic_visit(node)
         if not isinstance(node.target, ast.Name):
             return node
         read = ast.copy_location(ast.Name(node.target.id, ast.Load()), node)
@@ -72,14 +78,14 @@ class _Canonical(ast.NodeTransformer):
         return ast.copy_location(ast.Assign([node.target], value), node)
 
     def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
-        super().generic_visit(node)
+        self.generic_visit(node)
         test, swapped = _positive(node.test)
         if swapped:
             node.test, node.body, node.orelse = test, node.orelse, node.body
         return node
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        super().generic_visit(node)
+        self.generic_visit(node)
         called = node.func
         if isinstance(called, ast.Attribute) and called.attr == "size" and not node.keywords:
             return _shape(node, called)
@@ -94,6 +100,11 @@ class _Canonical(ast.NodeTransformer):
             empty = ast.List([], ast.Load()) if called.id == "list" else ast.Dict([], [])
             return ast.copy_location(empty, node)
         return node
+
+
+def _open(value: Any) -> TypeGuard[ast.AST]:
+    """Return whether a value is a node in which something can be written in another way."""
+    return isinstance(value, ast.AST) and type(value) is not ast.Name and type(value) is not ast.Constant
 
 
 def _shape(call: ast.Call, called: ast.Attribute) -> ast.expr:
@@ -197,41 +208,55 @@ def _temporaries(body: list[ast.stmt]) -> list[ast.stmt]:
     """Put a value that is named only to be used once, in the next statement, where it is used."""
     if len(body) > _LONG:
         return body
+    counted: dict[int, Uses] = {}
     result: list[ast.stmt] = []
     for at, node in enumerate(body):
-        name = _named(result[-1]) if result else None
-        if name and _used_once(name, node, body[at + 1 :]):
-            value = result.pop()
-            assert isinstance(value, ast.Assign)
-            node = substitute(node, name, value.value)
+        before = _named(result[-1]) if result else None
+        if before and _used_once(before[0], body, at, counted) and _movable(before[1]):
+            result.pop()
+            node = substitute(node, *before)
         result.append(node)
     return result
 
 
-def _named(node: ast.stmt) -> str | None:
-    if (
-        not isinstance(node, ast.Assign)
-        or len(node.targets) != 1
-        or not isinstance(node.targets[0], ast.Name)
-    ):
+Uses = tuple[Counter[str], set[str]]
+
+
+def _named(node: ast.stmt) -> tuple[str, ast.expr] | None:
+    if not isinstance(node, ast.Assign) or len(node.targets) != 1:
         return None
-    small = sum(1 for _ in walk(node.value)) <= _SMALL
-    return node.targets[0].id if small and not isinstance(node.value, ast.Yield | ast.Await) else None
+    target = node.targets[0]
+    return (target.id, node.value) if isinstance(target, ast.Name) else None
 
 
-def _used_once(name: str, following: ast.stmt, later: list[ast.stmt]) -> bool:
-    if not isinstance(following, ast.Assign | ast.Return | ast.Expr | ast.AugAssign):
+def _movable(value: ast.expr) -> bool:
+    return not isinstance(value, ast.Yield | ast.Await) and len(walk(value)) <= _SMALL
+
+
+def _used_once(name: str, body: list[ast.stmt], at: int, counted: dict[int, Uses]) -> bool:
+    """Return whether statement ``at`` reads a name once and none after it reads the same value.
+
+    ``counted`` keeps what the statements of this block use, by their place.
+    """
+    if not isinstance(body[at], ast.Assign | ast.Return | ast.Expr | ast.AugAssign):
         return False
-    read, written = loads(following, name)
-    if read != 1 or written:  # ``x = f(x)``: what is read later is the new value
+    read, written = _uses(body, at, counted)
+    if read[name] != 1 or name in written:  # ``x = f(x)``: what is read later is the new value
         return False
-    for node in later:
-        again, stored = loads(node, name)
-        if again:
+    for later in range(at + 1, len(body)):
+        again, stored = _uses(body, later, counted)
+        if again[name]:
             return False
-        if stored and isinstance(node, ast.Assign):
+        if name in stored and isinstance(body[later], ast.Assign):
             return True
     return True
+
+
+def _uses(body: list[ast.stmt], at: int, counted: dict[int, Uses]) -> Uses:
+    known = counted.get(at)
+    if known is None:
+        known = counted[at] = uses(body[at])
+    return known
 
 
 _RULES: tuple[Rule, ...] = (

@@ -10,11 +10,13 @@ from filiation.source.model import LEVELS, Candidate, FileFound, Level, RenameMa
 from filiation.source.pair import Pair, compare, overlap
 from filiation.source.prints import Print
 from filiation.source.ranking import Document, Ranked
+from filiation.source.siblings import most_of_siblings, own
 
 SAME = 0.8  # share of the suspect's nodes that are equal after one rename map
 MARGIN = 1.5  # the first work's score over the second's
 RARE_STRUCTURES = 3  # that at most two works of the corpus have
 UNUSUAL = 0.05  # how often the best of a whole corpus of unrelated files may score as high
+OWN = 0.15  # of what two files share stands in no third work, where siblings are too near for the margin
 EXPLAINED = 0.10  # of what two files share may be missing in the third that explains it
 _ANSWERS = (Level.IDENTICAL, Level.SAME_AFTER_RENAMING, Level.REFACTORED)
 _NOTHING_LESS = 0.001  # the score of a second that shares nothing, so that a margin stays a number
@@ -37,6 +39,18 @@ class _Option:
     ranked: Ranked
     pair: Pair
     margin: float | None
+    apart: Apart | None
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """What a file and its reference share that no third work has, and how the reference's siblings stand to that.
+
+    ``own`` is its part of all that the two share; ``margin`` the file's part over the largest part of a sibling.
+    """
+
+    own: float
+    margin: float
 
 
 def judge(source: Print, given: Sequence[Document], library: Library) -> Judged:
@@ -77,10 +91,23 @@ def _order(option: _Option) -> tuple[bool, int, float]:
 
 def _option(source: Print, ranked: Ranked, every: Sequence[Ranked], library: Library) -> _Option:
     pair = compare(source, ranked.document.fingerprint())
-    others = [r.score for r in every if not _one_work(r, ranked)]
-    ranked_at_all = library.index.works > 1
-    margin = ranked.score / max(*others, _NOTHING_LESS, _NOTHING_LESS) if ranked_at_all else None
-    return _Option(_level(pair, ranked, margin, library), ranked, pair, margin)
+    same = [_one_work(r, ranked) for r in every]
+    others = [r.score for r, one in zip(every, same, strict=True) if not one]
+    if library.index.works <= 1:
+        return _Option(_level(pair, ranked, None, None, library), ranked, pair, None, None)
+    margin = ranked.score / max(*others, _NOTHING_LESS, _NOTHING_LESS)
+    works = frozenset(r.document.work for r, one in zip(every, same, strict=True) if one)
+    apart = _apart(source, ranked, works | {ranked.document.work}, library)
+    return _Option(_level(pair, ranked, margin, apart, library), ranked, pair, margin, apart)
+
+
+def _apart(source: Print, ranked: Ranked, works: frozenset[str], library: Library) -> Apart:
+    index = library.index
+    mine = own(index, source, ranked.document.fingerprint(), works)
+    if mine.structures < RARE_STRUCTURES:
+        return Apart(mine.of_shared, 0.0)
+    siblings = most_of_siblings(index, ranked.document, works)
+    return Apart(mine.of_shared, mine.of_file / max(siblings, _NOTHING_LESS))
 
 
 def _one_work(left: Ranked, right: Ranked) -> bool:
@@ -92,16 +119,27 @@ def _one_work(left: Ranked, right: Ranked) -> bool:
     return compare(left.document.fingerprint(), right.document.fingerprint()).share >= ONE_WORK
 
 
-def _level(pair: Pair, ranked: Ranked, margin: float | None, library: Library) -> Level:
+def _level(pair: Pair, ranked: Ranked, margin: float | None, apart: Apart | None, library: Library) -> Level:
     if pair.same:
         return Level.IDENTICAL
     if pair.share >= SAME:
         return Level.SAME_AFTER_RENAMING
     null = library.null
-    first = margin is not None and margin >= MARGIN and ranked.rare >= RARE_STRUCTURES
-    if first and _unusual(null.joint(ranked.contained, ranked.rare)):
+    rare = ranked.rare >= RARE_STRUCTURES and _unusual(null.joint(ranked.contained, ranked.rare))
+    if rare and _ahead(margin, apart):
         return Level.REFACTORED
     return Level.SHARES_ANCESTOR if _unusual(null.p_value(ranked.score)) else Level.NO_FINDING
+
+
+def _ahead(margin: float | None, apart: Apart | None) -> bool:
+    """Return whether a candidate is the first by a margin: over all other works, or over its own siblings.
+
+    Works of one family are nearly as near to a copy as the work that it was taken from, so there the margin is asked of
+    what no third work has: a copy holds more of it than the siblings do.
+    """
+    if margin is None or margin < 1:
+        return False
+    return margin >= MARGIN or (apart is not None and apart.own >= OWN and apart.margin >= MARGIN)
 
 
 def _unusual(p_value: float | None) -> bool:
@@ -133,6 +171,8 @@ def _judged(
         RenameMap() if nothing else pair.renames,
         explained,
         beyond,
+        None if best.apart is None else best.apart.own,
+        None if best.apart is None else best.apart.margin,
         overlap(pair, "calls"),
         overlap(pair, "constants"),
         overlap(pair, "attributes"),

@@ -39,7 +39,7 @@ def load(files: Sequence[Path] = (), *, shipped: bool = True) -> Library:
     Raises:
         CorruptCheckpointError: a file is no corpus.
     """
-    releases = [store.load(data, name) for name, data in store.shipped()] if shipped else []
-    own = [store.load_file(path) for path in files]
+    releases = [r for name, data in store.shipped() for r in store.load(data, name)] if shipped else []
+    own = [r for path in files for r in store.load_file(path)]
     unique: Mapping[str, Release] = {r.name: r for r in (*releases, *own)}
     return Library(tuple(unique.values()))

@@ -138,7 +138,9 @@ class FileFound:
     without asking for one map. ``library_calls``, ``constants``, ``attributes`` and ``parameters`` are overlaps of what
     matched definitions use, null where the reference is known by its fingerprint only. ``margin`` is the best
     candidate's score over that of the best one of another work. ``longest_run`` counts statements. ``explained_by``
-    is a file that holds nearly all that the two share, ``beyond`` the part of it that it does not hold.
+    is a file that holds nearly all that the two share, ``beyond`` the part of it that it does not hold. ``own`` is the
+    part of what the two share that no third work of the corpus has, ``sibling_margin`` the suspect's amount of it over
+    the largest amount that a sibling of the reference has with the reference alone.
     """
 
     file: str
@@ -155,6 +157,8 @@ class FileFound:
     rename_map: RenameMap
     explained_by: str | None = None
     beyond: float | None = None
+    own: float | None = None
+    sibling_margin: float | None = None
     library_calls: float | None = None
     constants: float | None = None
     attributes: float | None = None
@@ -176,6 +180,7 @@ class HeaderFinding:
 
     ``kept``, ``removed`` and ``added`` are holders. ``attributions`` are the suspect's own statements of where code
     comes from, with their lines; ``source_attributed`` says whether one of them, or a kept holder, names the reference.
+    ``denied`` are statements that something is no source; they attribute nothing and contradict nothing by themselves.
     """
 
     file: str
@@ -189,6 +194,7 @@ class HeaderFinding:
     reference_licence: str | None
     attributions: tuple[tuple[int, str], ...]
     source_attributed: bool
+    denied: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

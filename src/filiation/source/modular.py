@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 
 from filiation.source.model import Disclosed
+from filiation.source.uses import holders
 
 _HEAD = 4_000  # characters in which a banner is looked for
 _BANNER = re.compile(r"automatically generated from\s{1,4}([\w./-]{1,200}?)\.?\s", re.IGNORECASE)
@@ -42,18 +43,14 @@ def parents(tree: ast.Module) -> tuple[str, ...]:
     """Return the models from whose modeling modules a file takes classes that it extends, sorted."""
     sources = _imported_classes(tree, code_only=True)
     bases = {
-        b.id
-        for n in ast.walk(tree)
-        if isinstance(n, ast.ClassDef)
-        for b in n.bases
-        if isinstance(b, ast.Name)
+        b.id for n in holders(tree) if isinstance(n, ast.ClassDef) for b in n.bases if isinstance(b, ast.Name)
     }
     return tuple(sorted({_model(sources[b]) for b in bases if b in sources}))
 
 
 def _imported_classes(tree: ast.Module, *, code_only: bool = False) -> dict[str, str]:
     found: dict[str, str] = {}
-    for node in ast.walk(tree):
+    for node in holders(tree):
         if not isinstance(node, ast.ImportFrom) or not node.module:
             continue
         of_a_model = node.module.startswith("transformers.models.") or (node.level and "." in node.module)

@@ -8,7 +8,7 @@ and what unrelated files of the corpus score are kept with it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,13 +16,15 @@ import numpy.typing as npt
 
 from filiation.source.corpus.release import Entry, Release
 from filiation.source.features import features
-from filiation.source.prints import Print
+from filiation.source.prints import Counts, Hashes, Print
 
 RARE = 2  # works of the corpus that may have a rare structure
 COMMON = 0.3  # of the works have it: boilerplate, which counts nothing
+_FEW_GIVEN = 4  # given documents that may all be versions of one work
 _FEW = 10  # works below which nothing is called boilerplate
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Features = tuple[Hashes, Counts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +65,24 @@ class Index:
     def __init__(self, releases: Sequence[Release]) -> None:
         self.releases = tuple(releases)
         self.documents: list[Document] = []
+        self.siblings: dict[
+            tuple[Document, frozenset[str]], float
+        ] = {}  # filled by filiation.source.siblings
         hashes: list[npt.NDArray[np.uint64]] = []
         weights: list[npt.NDArray[np.int32]] = []
+        known: dict[Hashable, Features] = {}
         for each in releases:
             for number, entry in enumerate(each.entries):
                 self.documents.append(_document(each, number, entry))
-                h, w = features(each.print_of(number))
+                h, w = _features(each, number, known)
                 hashes.append(h)
                 weights.append(w)
         self._fill(hashes, weights)
 
     def _fill(self, hashes: list[npt.NDArray[np.uint64]], weights: list[npt.NDArray[np.int32]]) -> None:
-        works = {work: n for n, work in enumerate(dict.fromkeys(d.work for d in self.documents))}
-        self.work_of = np.array([works[d.work] for d in self.documents], np.int64)
-        self.works = len(works)
+        self.number_of = {work: n for n, work in enumerate(dict.fromkeys(d.work for d in self.documents))}
+        self.work_of = np.array([self.number_of[d.work] for d in self.documents], np.int64)
+        self.works = len(self.number_of)
         lengths = np.array([len(h) for h in hashes], np.int64)
         every = np.concatenate(hashes) if hashes else np.zeros(0, np.uint64)
         owner = np.repeat(np.arange(len(hashes)), lengths)
@@ -132,51 +138,74 @@ class Index:
             document = self.documents[int(at)]
             if score[at] > 0 and document.work not in best:
                 best[document.work] = Ranked(document, float(score[at]), float(contained[at]), int(rare[at]))
-        among = _counts([features(each.fingerprint())[0] for each in extra])
-        given = [self.score_pair(source, each, among) for each in extra]
+        common = _common([features(each.fingerprint())[0] for each in extra])
+        given = [self.score_pair(source, each, common) for each in extra]
         every = [*best.values(), *given]
         return sorted(every, key=lambda r: (-r.score, r.document.repository, r.document.path))[
             : top + len(given)
         ]
 
-    def score_pair(self, source: Print, other: Document, among: Mapping[int, int]) -> Ranked:
+    def score_pair(self, source: Print, other: Document, common: Hashes | None = None) -> Ranked:
         """Return the score of a document that is not in the corpus, weighted by the corpus.
 
-        ``among`` says how many given documents have a feature: what a library writes in every file is not rare.
+        ``common`` are features that many of the given documents have: what a library writes in every file is not rare.
         """
         ours, sizes = features(source)
         theirs, their_sizes = features(other.fingerprint())
-        mine, yours = self._weights(ours, sizes), self._weights(theirs, their_sizes)
+        mine, yours = self.weights(ours, sizes), self.weights(theirs, their_sizes)
         _, at, _ = np.intersect1d(ours, theirs, assume_unique=True, return_indices=True)
         shared = float(mine[at].sum())
         total, their_total = max(float(mine.sum()), 1e-12), max(float(yours.sum()), 1e-12)
         found = self.look_up(ours[at])
-        rare = (
-            int((np.where(found >= 0, self.frequency[found], 0) <= RARE - 1).sum())
-            if len(self.known)
-            else len(at)
-        )
+        is_rare = np.where(found >= 0, self.frequency[found], 0) <= RARE - 1 if len(self.known) else found < 0
+        if common is not None:
+            is_rare &= ~np.isin(ours[at], common)
+        rare = int(is_rare.sum())
         return Ranked(other, min(shared / float(np.sqrt(total * their_total)), 1.0), shared / total, rare)
 
-    def _weights(self, hashes: npt.NDArray[np.uint64], sizes: npt.NDArray[np.int32]) -> Floats:
+    def weights(self, hashes: Hashes, sizes: Counts) -> Floats:
+        """Return the weights of features: their sizes times how few works have them."""
         at = self.look_up(hashes)
         frequency = np.where(at >= 0, self.frequency[at], 1) if len(self.known) else np.ones(len(at))
         return sizes * self.rarity(frequency)
+
+    def elsewhere(self, hashes: Hashes, works: frozenset[str]) -> npt.NDArray[np.bool_]:
+        """Return whether each feature stands in a work of the corpus that is not one of ``works``."""
+        at = self.look_up(hashes)
+        there = np.flatnonzero(at >= 0)
+        counts = self._starts[at[there] + 1] - self._starts[at[there]]
+        owners = self._postings[_ranges(self._starts[at[there]], counts)]
+        numbers = [self.number_of[work] for work in works if work in self.number_of]
+        other = ~np.isin(self.work_of[owners], numbers)
+        found = np.zeros(len(hashes), np.bool_)
+        found[np.repeat(there, counts)[other]] = True
+        return found
 
     def beyond(self, source: Print, reference: Print, ancestor: Print) -> float:
         """Return the part of what two files share that a third one does not hold, by weight."""
         ours, sizes = features(source)
         shared = np.isin(ours, features(reference)[0])
-        weights = self._weights(ours, sizes)
+        weights = self.weights(ours, sizes)
         left = shared & ~np.isin(ours, features(ancestor)[0])
         return float(weights[left].sum() / max(float(weights[shared].sum()), 1e-12))
 
 
-def _counts(every: Sequence[npt.NDArray[np.uint64]]) -> dict[int, int]:
-    if not every:
-        return {}
+def _features(release: Release, number: int, known: dict[Hashable, Features]) -> Features:
+    """Return a file's features; those of a file that did not change from one release to the next are made once."""
+    key = release.key_of(number) if release.key_of is not None else None
+    if key is None:
+        return features(release.print_of(number))
+    if key not in known:
+        known[key] = features(release.print_of(number))
+    return known[key]
+
+
+def _common(every: Sequence[Hashes]) -> Hashes:
+    """Return the features that many of several given documents have, sorted."""
+    if len(every) <= _FEW_GIVEN:
+        return np.zeros(0, np.uint64)
     hashes, counts = np.unique(np.concatenate(every), return_counts=True)
-    return dict(zip(hashes.tolist(), counts.tolist(), strict=True))
+    return hashes[counts > max(_FEW_GIVEN, COMMON * len(every))]
 
 
 def _ranges(starts: Ints, counts: Ints) -> Ints:

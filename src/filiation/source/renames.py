@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from filiation.source.corpus.names import common_names
 from filiation.source.hashing import LOCAL
 from filiation.source.model import RenameMap, Renaming
 from filiation.source.prints import Print
@@ -37,16 +38,16 @@ def agree(suspect: Print, reference: Print, pairs: Iterable[Pair]) -> Agreed:
     throughout or not at all.
     """
     pairs = list(pairs)
-    owner = _owners(suspect)
+    places = _all_places(suspect, reference, pairs)
     votes: Counter[tuple[int, int, int]] = Counter()
-    for i, j in pairs:
-        for scope, a, b in _places(suspect, reference, i, j, owner):
-            votes[scope, a, b] += 1
+    for each in places:
+        votes.update(each)
     forward = _one_to_one(votes)
-    agreeing: list[Pair] = []
-    for i, j in pairs:
-        if all(forward.get((scope, a)) == b for scope, a, b in _places(suspect, reference, i, j, owner)):
-            agreeing.append((i, j))
+    agreeing = [
+        pair
+        for pair, each in zip(pairs, places, strict=True)
+        if all(forward.get((scope, a)) == b for scope, a, b in each)
+    ]
     in_map = {key: n for key, n in votes.items() if forward.get(key[:2]) == key[2]}
     shared = {a: b for (scope, a), b in forward.items() if scope < 0}
     totals: Counter[Pair] = Counter()
@@ -64,13 +65,20 @@ def _owners(source: Print) -> list[int]:
     return owner
 
 
-def _places(suspect: Print, reference: Print, i: int, j: int, owner: list[int]) -> list[tuple[int, int, int]]:
-    s, r = suspect.statements, reference.statements
-    ours = s.names[s.first[i] : s.first[i + 1]].tolist()
-    theirs = r.names[r.first[j] : r.first[j + 1]].tolist()
-    if len(ours) != len(theirs):  # names inside a text do not count in a hash
-        return [(-2, i, -1)]
-    return [(owner[i] if a & 1 == LOCAL else -1, a, b) for a, b in zip(ours, theirs, strict=True)]
+def _all_places(suspect: Print, reference: Print, pairs: list[Pair]) -> list[list[tuple[int, int, int]]]:
+    """Return for each pair of statements the scope, the suspect's and the reference's name at every place of a name."""
+    owner = _owners(suspect)
+    ours, theirs = suspect.statements.names.tolist(), reference.statements.names.tolist()
+    first, other = suspect.statements.first.tolist(), reference.statements.first.tolist()
+    found: list[list[tuple[int, int, int]]] = []
+    for i, j in pairs:
+        mine, yours = ours[first[i] : first[i + 1]], theirs[other[j] : other[j + 1]]
+        if len(mine) != len(yours):  # names inside a text do not count in a hash
+            found.append([(-2, i, -1)])
+        else:
+            scope = owner[i]
+            found.append([(scope if a & 1 == LOCAL else -1, a, b) for a, b in zip(mine, yours, strict=True)])
+    return found
 
 
 def _one_to_one(votes: Mapping[tuple[int, int, int], int]) -> dict[Voter, int]:
@@ -110,7 +118,8 @@ class _Speller:
     """Spells the reference's names: as it says, as the suspect spells them, or by what changed in names of classes."""
 
     def __init__(self, suspect: Print, reference: Print, changed: list[Pair]) -> None:
-        self.suspect, self.known = suspect, dict(suspect.spelling) | dict(reference.spelling)
+        self.suspect = suspect
+        self.known = dict(common_names()) | dict(suspect.spelling) | dict(reference.spelling)
         pairs = [(suspect.spelling.get(a), self.known.get(b)) for a, b in changed]
         cores = Counter(core for s, r in pairs if s and r and (core := changed_part(s, r)))
         self.cores = [core for core, _ in cores.most_common(20)]

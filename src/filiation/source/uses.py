@@ -4,33 +4,69 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Iterator
+from collections import Counter
 
-_SKIPPED = frozenset({"ctx", "op", "ops", "type_ignores"})
-_FIELDS: dict[type[ast.AST], tuple[str, ...]] = {}
+# Fields that hold no code: words, numbers, operators, contexts.
+_WORDS = """
+arg asname attr conversion ctx id is_async kind kwd_attrs level module op ops rest simple type_comment type_ignores
+"""
+_SKIPPED = frozenset(_WORDS.split())
+_BLOCKS = ("body", "handlers", "orelse", "finalbody", "cases")
+_FIELDS: dict[type[ast.AST], tuple[str, ...]] = {ast.Constant: (), ast.Global: (), ast.Nonlocal: ()}
 
 
-def walk(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield ``node`` and all below it but operators and contexts, in no particular order; faster than ``ast.walk``."""
-    stack = [node]
+def fields(kind: type[ast.AST]) -> tuple[str, ...]:
+    """Return the fields of a kind of node that can hold other nodes, in the order of the syntax."""
+    known = _FIELDS.get(kind)
+    if known is None:
+        known = _FIELDS[kind] = tuple(f for f in kind._fields if f not in _SKIPPED)
+    return known
+
+
+def walk(node: ast.AST) -> list[ast.AST]:
+    """Return ``node`` and all below it but operators and contexts, in no particular order; faster than ``ast.walk``."""
+    stack, found = [node], list[ast.AST]()
     while stack:
         each = stack.pop()
-        yield each
-        kind = type(each)
-        fields = _FIELDS.get(kind)
-        if fields is None:
-            fields = _FIELDS[kind] = tuple(f for f in kind._fields if f not in _SKIPPED)
-        for name in fields:
+        found.append(each)
+        for name in fields(type(each)):
             value = getattr(each, name, None)
             if type(value) is list:
                 stack += [v for v in value if isinstance(v, ast.AST)]
             elif isinstance(value, ast.AST):
                 stack.append(value)
+    return found
+
+
+def holders(node: ast.AST) -> list[ast.AST]:
+    """Return ``node`` and everything below it that stands in a block: statements, handlers, cases. No expression."""
+    stack, found = [node], list[ast.AST]()
+    while stack:
+        each = stack.pop()
+        found.append(each)
+        for name in _BLOCKS:
+            block = getattr(each, name, None)
+            if type(block) is list:
+                stack += block
+    return found
 
 
 def names_in(node: ast.AST) -> set[str]:
     """Return every plain name in ``node``."""
     return {n.id for n in walk(node) if isinstance(n, ast.Name)}
+
+
+def uses(node: ast.AST) -> tuple[Counter[str], set[str]]:
+    """Return how often ``node`` reads each name, and the names that it writes."""
+    read: Counter[str] = Counter()
+    written: set[str] = set()
+    for each in walk(node):
+        if type(each) is ast.Name:
+            if type(each.ctx) is ast.Load:
+                read[each.id] += 1
+            else:
+                written.add(each.id)
+    return read, written
 
 
 def loads(node: ast.AST, name: str) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 Same, extended, pruned, re-ordered, re-trained or unrelated; never a statement about weights.
 """
 
-from filiation.tokenizer.compare import compare, recognise
+from filiation.tokenizer.compare import compare, published_as, recognise
 from filiation.tokenizer.model import Explanation, TokenizerFinding, TokenizerRelation
 
-__all__ = ["Explanation", "TokenizerFinding", "TokenizerRelation", "compare", "recognise"]
+__all__ = ["Explanation", "TokenizerFinding", "TokenizerRelation", "compare", "published_as", "recognise"]

@@ -1,7 +1,7 @@
 """Builds the fingerprints of public tokenizers: ``python -m filiation.tokenizer.build LIST``.
 
 LIST is a JSON array of ``{"name", "locator", "source"}``; each locator is opened as a repository. Only hashes of tokens
-are kept.
+are kept. Fingerprints of other names stay as they are.
 """
 
 from __future__ import annotations
@@ -28,8 +28,11 @@ def main(arguments: list[str]) -> None:
         if found is None:
             raise NotFoundError("There is no tokenizer.", file=entry["locator"])
         made.append(make(entry["name"], found.keys, found.added, entry["source"]))
+    target = HERE / "fingerprints.json"
+    names = {fingerprint["name"] for fingerprint in made}
+    made += [f for f in json.loads(target.read_text(encoding="utf-8")) if f["name"] not in names]
     made.sort(key=lambda fingerprint: str(fingerprint["name"]))
-    (HERE / "fingerprints.json").write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+    target.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

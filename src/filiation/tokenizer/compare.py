@@ -59,6 +59,12 @@ def compare(suspect: Repository, reference: Repository, number: int = 0) -> Toke
     return TokenizerFinding(relation, numbers, explanation, evidence)
 
 
+def published_as(repository: Repository) -> tuple[str, ...]:
+    """Return the names of the public tokenizers that a repository's tokenizer is, not of those that it only holds."""
+    found, _ = _loaded(repository)
+    return () if found is None else tuple(f.name for f, h in _held(found) if h.is_it)
+
+
 def recognise(repository: Repository) -> tuple[str, ...]:
     """Return the names of the public tokenizers that a repository's tokenizer is or holds, what it is first."""
     found, _ = _loaded(repository)

@@ -42,10 +42,12 @@ TESTS = (
         Outcome.SUPPORTED,
         requests=16,
         figures={
+            "probes": [{"stated": 64}, {"stated": 120}, {"stated": 90}],
             "candidates": [
-                {"name": "harbour", "differences": [34, 34, 34]},
-                {"name": "<b>other</b>", "differences": [30, 41, 77]},
-            ]
+                {"name": "harbour", "counts": [30, 86, 56]},
+                {"name": "<b>other</b>", "counts": [34, 79, 13]},
+                {"name": "not counted", "counts": None},
+            ],
         },
     ),
     test_of(
@@ -56,8 +58,8 @@ TESTS = (
         controls=("row-permuted",),
         figures={
             "residuals": [
-                {"name": "candidate", "value": 3e-13, "control": False},
-                {"name": "row-permuted", "value": 1.7, "control": True},
+                {"name": "candidate", "kind": "candidate", "held_out": 3e-13},
+                {"name": "row_permuted_1", "kind": "row_permuted", "held_out": 1.7},
             ]
         },
     ),

@@ -37,7 +37,9 @@ def test_every_relation_is_worded_everywhere_and_accuses_nobody(
     assert phrases(language).say("probe", "relation", relation.value) in html.unescape(text)
     assert not [word for word in ACCUSING if word in text.lower()]
     seen = read(text).all("main")[0].text if name == "html" else text
-    assert not [key for key in ("_", "{") if key in seen.split("--replay")[0]]  # no raw key, no open placeholder
+    assert not [
+        key for key in ("_", "{") if key in seen.split("--replay")[0]
+    ]  # no raw key, no open placeholder
 
 
 def test_the_canonical_json_follows_the_published_schema_and_is_read_back(tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -46,6 +46,9 @@ ADAPTER = "adapter_model.safetensors"
 
 _MAX_HEADER = 100_000_000
 _FIRST_READ = 1 << 16  # holds most headers whole, so that a remote file costs one request
+_PLENTY = (
+    16  # first reads that a byte budget must still allow; below, a header costs not a byte more than it has
+)
 _MAX_TENSORS = 1_000_000
 _MAX_DIMENSIONS = 16
 _MAX_LENGTH = 1 << 48
@@ -145,7 +148,9 @@ def read_header(source: Source, file: str) -> Header:
         UnsupportedFormatError: a tensor has a dtype that is not known.
     """
     size = weight_file(source, file).size
-    first = source.read(file, 0, min(size, _FIRST_READ))
+    left: int | None = getattr(source, "left", None)
+    scarce = left is not None and left < _FIRST_READ * _PLENTY
+    first = source.read(file, 0, min(size, 8 if scarce else _FIRST_READ))
     if len(first) < 8:
         raise _corrupt(file, f"The file holds {size} bytes, not even the header's length.")
     (length,) = struct.unpack("<Q", first[:8])

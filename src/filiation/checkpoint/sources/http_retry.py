@@ -30,6 +30,8 @@ class Patience:
     Attributes:
         attempts: tries in a row that bring nothing.
         connects: of these, tries that do not even reach the server.
+        silences: of these, tries in a row that reach it and bring not a byte: a server that accepts and never
+            answers is given up after less than a minute, one that is slow to begin has ``silence`` seconds twice.
         seconds: for one request with all its tries and waits, plus what the bytes take at ``slowest`` bytes a second.
         connect, silence: seconds to a connection, and without a byte on one.
         first_wait, longest_wait: seconds between tries; doubled each time, unless the server says how long.
@@ -38,10 +40,11 @@ class Patience:
 
     attempts: int = 6
     connects: int = 3
+    silences: int = 2
     seconds: float = 180.0
     slowest: int = 32 * 1024
     connect: float = 10.0
-    silence: float = 30.0
+    silence: float = 25.0
     first_wait: float = 0.5
     longest_wait: float = 16.0
     sleep: Callable[[float], None] = time.sleep
@@ -70,6 +73,7 @@ class Trial:
         self._tries = 0
         self._fruitless = 0
         self._unreached = 0
+        self._silent = 0
 
     def run(self, action: Callable[[Alive], T]) -> T:
         """Call ``action`` until it returns."""
@@ -80,6 +84,7 @@ class Trial:
             try:
                 return action(self._alive)
             except TransientError as error:
+                self._silent = 0
                 self._failed(str(error), had, wait=error.wait)
             except httpx2.InvalidURL as error:
                 raise self._end("the address is not valid") from error
@@ -87,7 +92,10 @@ class Trial:
                 reason, final = describe(error, self._patience)
                 if final:
                     raise self._end(reason) from error
-                self._unreached += isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout))
+                unreached = isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout))
+                self._unreached += unreached
+                silent = isinstance(error, httpx2.TimeoutException) and not unreached
+                self._silent = self._silent + 1 if silent and len(self._held) == had else 0
                 self._failed(reason, had)
 
     def _alive(self) -> None:
@@ -99,7 +107,8 @@ class Trial:
         patience = self._patience
         self._tries += 1
         self._fruitless = 1 if len(self._held) - had >= _PROGRESS else self._fruitless + 1
-        if self._fruitless >= patience.attempts or self._unreached >= patience.connects:
+        given_up = self._unreached >= patience.connects or self._silent >= patience.silences
+        if given_up or self._fruitless >= patience.attempts:
             raise self._end(reason)
         if wait is None:
             wait = min(patience.longest_wait, patience.first_wait * 2 ** (self._fruitless - 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from filiation.disclosure.context import Context, Debt, clause
+from filiation.disclosure.context import Context, Debt
 from filiation.disclosure.model import RuleResult, RuleStatus
 from filiation.evidence import Place
 
@@ -41,10 +41,10 @@ def of_debt(
         status,
         reason,
         place,
-        clause=clause(debt.licence, debt.obligation),
-        licence=debt.licence.id if debt.licence else None,
+        clause=debt.clause,
+        licence=debt.ident,
         parent=debt.parent.name,
-        licence_name=debt.licence.name if debt.licence else "",
+        licence_name=" / ".join(x.name for x in debt.versions) if debt.licence else "",
         **values,
     )
 

@@ -91,7 +91,7 @@ def relation(context: Context) -> Iterator[RuleResult]:
         yield answer("D2", NOT_APPLICABLE, "no_base_model")
         return
     said = next(iter(context.said("base_model_relation")), None)
-    name = (said.text.strip().lower() if said else None) or _inferred(context, written)
+    name = declared_or_inferred(context)
     place = said.place if said else written[0].place
     if name not in _RELATIONS:
         yield answer("D2", CANNOT_TELL, "relation_unknown", place, relation=name)
@@ -111,6 +111,15 @@ def relation(context: Context) -> Iterator[RuleResult]:
         return
     reason, values = against
     yield answer("D2", CONTRADICTED, reason, place, relation=name, **values)
+
+
+def declared_or_inferred(context: Context) -> str | None:
+    """Return the relation to the base model as the card says it, else as the hub infers it; None without one."""
+    said = next(iter(context.said("base_model_relation")), None)
+    written = context.said("base_model")
+    if said is not None:
+        return said.text.strip().lower()
+    return _inferred(context, written) if written else None
 
 
 def _backed(context: Context, name: str, written: Sequence[Claim]) -> bool:
@@ -184,13 +193,17 @@ def _said(context: Context, parent: Parent) -> RuleResult:
         subjects += ["prose_outputs"]
     every = [*context.said(*subjects), *_by_name(context, parent, subjects)]
     said = next((c for c in every if _meant(c, parent)), None)
+    denied = next((c for c in context.said("prose_denial") if _meant(c, parent)), None)
+    if said and denied and said.subject == "prose_parent":
+        where = f"{denied.place.file}:{denied.place.line}"
+        return answer("D3", CONTRADICTED, "prose_disagrees", said.place, parent=parent.name, where=where)
     if said:
         return answer("D3", SATISFIED, "prose_says_so", said.place, parent=parent.name)
     if parent.by_outputs and parent.place is not None:
         return answer("D3", SATISFIED, "outputs_in_datasets", parent.place, parent=parent.name)
-    denied = next((c for c in context.said("prose_denial") if _meant(c, parent)), None)
     if denied and parent.by_weights:
-        return answer("D3", CONTRADICTED, "prose_denies", denied.place, parent=parent.name)
+        reason = "prose_denies" if Basis.WEIGHTS in parent.basis else "prose_denies_declared"
+        return answer("D3", CONTRADICTED, reason, denied.place, parent=parent.name)
     if Basis.CODE in parent.basis and not (parent.by_weights or parent.by_outputs):
         kept = _kept_in_files(context, parent)
         if kept is not None:

@@ -39,7 +39,7 @@ def over_time(context: Context) -> Iterator[RuleResult]:
         return
     papers = [(entry.paper, _text_licence) for entry in context.papers.licences]
     card = context.papers.card
-    if card is not None and context.own.written is not None:
+    if card is not None and context.own.written is not None and not context.own.in_prose:
         papers.append((card, _tagged))
     if not papers:
         yield answer("T1", CANNOT_TELL, "no_licence_file")

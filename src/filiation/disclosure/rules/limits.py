@@ -35,9 +35,8 @@ def use_passed_on(context: Context) -> Iterator[RuleResult]:
 
 
 def _passed(context: Context, debt: Debt) -> RuleResult:
-    licence = debt.licence
-    if licence is not None and context.own.may_be(licence):
-        held = context.papers.licence_with([licence.id])
+    if any(context.own.may_be(x) for x in debt.versions):
+        held = context.papers.licence_with([x.id for x in debt.versions])
         if held:
             return of_debt("L9", debt, SATISFIED, "use_by_same_licence", held.paper.place(1))
     link = debt.obligation.link if debt.obligation else None

@@ -45,7 +45,9 @@ def _tested(context: Context, debt: Debt) -> RuleResult:
     if not said:  # of a local folder only the folder's name is known; a title is taken where nothing else is
         said = [c for c in context.said(_BESIDE) if names.own(c.text)]
     if not said:
-        return of_debt("L4", debt, CANNOT_TELL, "name_not_known", None, part=part, how=rule)
+        example = names.suggestion(context.repository.name, part, rule)
+        values = {"part": part, "how": rule, "example": example}
+        return of_debt("L4", debt, CANNOT_TELL, "name_not_known", None, **values)
     fits = [names.meets(c.text, part, rule) for c in said]
     values = {"part": part, "how": rule, "names": ", ".join(dict.fromkeys(names.own(c.text) for c in said))}
     if fits and all(fits):

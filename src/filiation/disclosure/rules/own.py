@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from filiation.disclosure.context import Context
 from filiation.disclosure.model import Basis, Licence, Parent, RuleResult
@@ -33,7 +33,7 @@ def present(context: Context) -> Iterator[RuleResult]:
         yield answer("L1", NOT_APPLICABLE, reason, own.place or card, written=own.written or "")
     elif own.written is None and text is None:
         yield answer("L1", MISSING, "licence_nowhere", card)
-    elif own.written is None and text is not None:
+    elif (own.written is None or own.in_prose) and text is not None:
         reason = "tag_missing" if own.shown else "tag_missing_text_unknown"
         yield answer("L1", MISSING, reason, text.paper.place(1), shown=_listed(own.shown))
     elif text is None:
@@ -97,7 +97,9 @@ def _outputs(context: Context, parent: Parent, terms: Terms) -> Iterator[RuleRes
 
 def _against(context: Context, parent: Parent, terms: Terms) -> Iterator[RuleResult]:
     latest = alike(terms.options)
-    terms = Terms((latest,)) if latest else terms
+    if latest is not None:
+        yield _one(context, parent, latest, terms.options)
+        return
     if not terms.licences:
         reason = "terms_open" if terms.options else "not_in_force" if terms.not_in_force else "terms_unknown"
         shown = ", ".join(x.name for x in (*terms.options, *terms.not_in_force))
@@ -107,17 +109,20 @@ def _against(context: Context, parent: Parent, terms: Terms) -> Iterator[RuleRes
         yield _one(context, parent, licence)
 
 
-def _one(context: Context, parent: Parent, licence: Licence) -> RuleResult:
-    own = context.own
+def _one(context: Context, parent: Parent, licence: Licence, versions: Sequence[Licence] = ()) -> RuleResult:
+    """Answer for a licence; ``versions`` are those of which one holds, where nobody knows which."""
+    own, every = context.own, versions or (licence,)
+    clauses = [f"{x.id} {x.relicense_clause}" for x in every if x.relicense_clause]
     values = {
         "parent": parent.name,
-        "licence": licence.id,
-        "licence_name": licence.name,
+        "licence": " OR ".join(x.id for x in every),
+        "licence_name": " / ".join(x.name for x in every),
         "written": own.written or _listed(own.shown) or "-",
-        "clause": f"{licence.id} {licence.relicense_clause}" if licence.relicense_clause else None,
+        "clause": " OR ".join(clauses) or None,
     }
-    if licence.kind in _FREE or own.may_be(licence):
-        reason = "licence_same" if own.may_be(licence) else "parent_permissive"
+    itself = any(own.may_be(x) for x in every)
+    if licence.kind in _FREE or itself:
+        reason = "licence_same" if itself else "parent_permissive"
         return answer("L2", SATISFIED, reason, own.place, **values)
     if own.written is None:
         return answer("L2", MISSING, "own_licence_missing", None, **values)

@@ -30,9 +30,9 @@ def licence_copy(context: Context) -> Iterator[RuleResult]:
         if isinstance(debt, RuleResult):
             yield debt
             continue
-        ident = debt.licence.id if debt.licence else ""
-        held = context.papers.licence_with([ident])
-        linked = any(ident in x.found.ids for x in context.papers.licences if x.found.basis == "mention")
+        idents = {x.id for x in debt.versions}
+        held = context.papers.licence_with(idents)
+        linked = any(idents & set(x.found.ids) for x in context.papers.licences if x.found.basis == "mention")
         if held:
             yield of_debt("L6", debt, SATISFIED, "copy_shipped", held.paper.place(1))
         elif debt.obligation is not None and debt.obligation.kind == "licence_link":
@@ -94,7 +94,7 @@ def _card_says(context: Context, debt: Debt) -> RuleResult:
     if said:
         return of_debt("L7", debt, SATISFIED, "change_in_card", said[0].place)
     card = context.papers.card.place(1) if context.papers.card else None
-    return of_debt("L7", debt, MISSING, "change_not_stated", card, file="")
+    return of_debt("L7", debt, MISSING, "change_not_in_card", card, file="")
 
 
 def _heads_say(context: Context, debt: Debt) -> Iterator[RuleResult]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from filiation.auditing.records import AuditReport
@@ -15,6 +15,7 @@ from filiation.source import FileFound, HeaderFinding, Level
 from filiation.traces import Trace
 
 _TOLD = frozenset({"same", "extended", "pruned", "reordered", "retrained"})
+_MOST_QUOTED = 90
 _STATUSES = ("satisfied", "missing", "contradicted", "cannot_tell")
 
 
@@ -172,22 +173,37 @@ def _claims_head(report: AuditReport, phrases: Phrases) -> str:
 
     comma = phrases.say("ui", "list_comma")
     parents = said("base_model", "adapter_base", "gguf_base_model", "merge_parent", "prose_parent")
-    licence = said("license_name", "license", "gguf_license") or said("licence_text")
+    licence = _licence_said(said)
     parts = [
         phrases.say("audit", "says", "parents_declared", parents=comma.join(parents[:4]))
         if parents
         else phrases.say("audit", "says", "parents_undeclared"),
-        phrases.say("audit", "says", "licence_declared", licence=licence[0])
+        phrases.say("audit", "says", "licence_declared", licence=comma.join(licence[:4]))
         if licence
         else phrases.say("audit", "says", "licence_undeclared"),
     ]
+    own = said("prose_scratch", "prose_own_model", "prose_own_tokenizer", "prose_own_code")
+    parts += [phrases.say("audit", "says", "own_work", said=text[:_MOST_QUOTED]) for text in own[:2]]
     return phrases.say("ui", "list_semicolon").join(parts)
 
 
+def _licence_said(said: Callable[..., list[str]]) -> list[str]:
+    """The licence as written: every name that differs, for none of them is more true than the others."""
+    tags = [text for text in said("license", "gguf_license") if text.lower() != "other"]
+    return list(dict.fromkeys([*tags, *said("license_name")])) or said(
+        "prose_license", "licence_text", "license"
+    )
+
+
 def _tokenizer_head(report: AuditReport, phrases: Phrases) -> str:
-    if not report.tokenizer.comparisons:
-        return phrases.say("audit", "tokenizer", "not_measured")
-    return phrases.name_at("tokenizer", "relation", str(report.tokenizer.relation))
+    found = report.tokenizer
+    compared = phrases.name_at("tokenizer", "relation", str(found.relation))
+    parts = [compared if found.comparisons else phrases.say("audit", "tokenizer", "not_measured")]
+    if found.recognised:
+        names = phrases.say("ui", "list_comma").join(clean(n) for n in found.recognised)
+        label = phrases.say("audit", "ui", "recognised")
+        parts.append(phrases.say("ui", "label_colon", label=label, value=names))
+    return phrases.say("ui", "list_semicolon").join(parts)
 
 
 def _code_head(report: AuditReport, phrases: Phrases) -> str:

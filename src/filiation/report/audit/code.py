@@ -144,11 +144,12 @@ def _head_facts(head: HeaderFinding | None, phrases: Phrases) -> Iterator[tuple[
     yield "header", phrases.say("audit", "code", "header_value", state=state, **values)
     here, there = clean(head.licence or MISSING), clean(head.reference_licence or MISSING)
     yield "licence", phrases.say("audit", "code", "licence_value", here=here, there=there)
-    if head.attributions:
-        shown = [f"{line}: {clean(text)[:120]}" for line, text in head.attributions[:_MOST_STATEMENTS]]
-        more = len(head.attributions) - len(shown)
-        shown += [phrases.say("ui", "more", count=more)] if more > 0 else []
-        yield "attributions", phrases.say("ui", "list_semicolon").join(shown)
+    for key, said in (("attributions", head.attributions), ("denied", head.denied)):
+        if said:
+            shown = [f"{line}: {clean(text)[:120]}" for line, text in said[:_MOST_STATEMENTS]]
+            more = len(said) - len(shown)
+            shown += [phrases.say("ui", "more", count=more)] if more > 0 else []
+            yield key, phrases.say("ui", "list_semicolon").join(shown)
 
 
 def _names(found: RenameMap, phrases: Phrases) -> Names | None:
@@ -159,12 +160,17 @@ def _names(found: RenameMap, phrases: Phrases) -> Names | None:
         "kept": count(found.kept),
         "share": percent(found.one_to_one),
     }
+    unknown = phrases.say("audit", "ui", "name_hashed")
     rows = [
-        (clean(r.suspect), clean(r.reference or MISSING), count(r.count))
+        (clean(r.suspect), clean(r.reference) if r.reference else unknown, count(r.count))
         for r in (*found.rules, *found.names)
     ]
+    text = phrases.say("audit", "ui", "renames_text", **values)
+    hashed = sum(r.reference is None for r in found.names)
+    if hashed:
+        text = f"{text} {phrases.say('audit', 'ui', 'renames_hashed', count=count(hashed))}"
     return Names(
-        phrases.say("audit", "ui", "renames_text", **values),
+        text,
         tuple(rows[:_MOST_RENAMES]),
         max(0, len(rows) - _MOST_RENAMES),
         phrases.say("ui", "list_comma").join(clean(s) for s in found.survivors[:12]),

@@ -15,8 +15,8 @@ from filiation.auditing.records import AuditReport, ParentRecord, RepositoryReco
 from filiation.disclosure.names import same
 from filiation.errors import FiliationError
 from filiation.evidence import to_json
-from filiation.report.audit.licences import Named, concluded, declared, of_parent
-from filiation.report.audit.story import reason_of
+from filiation.report.audit.licences import NO_ASSERTION, Named, concluded, declared, of_parent
+from filiation.report.audit.story import reason_of, unexamined
 from filiation.report.custody import Custody
 from filiation.report.numbers import clean
 from filiation.report.wording import Phrases
@@ -41,6 +41,10 @@ def render(report: AuditReport, phrases: Phrases, custody: Custody | None = None
     }
     if custody is not None:
         metadata["timestamp"] = custody.finished
+        metadata["properties"] += [
+            _property("report_sha256", custody.report_sha256),
+            _property("lock_sha256", custody.lock_sha256),
+        ]
     document = {
         "$schema": "http://cyclonedx.org/schema/bom-1.7.schema.json",
         "bomFormat": "CycloneDX",
@@ -86,11 +90,11 @@ def _model(report: AuditReport, phrases: Phrases) -> Json:
             _property("locator", suspect.locator),
             _property("digest", suspect.digest),
             *_rules(report, phrases),
+            *(_property("not_examined", text) for text in unexamined(report, phrases)),
         ],
     }
-    licences = [*_licences(declared(report), "declared"), *_licences(concluded(report), "concluded")]
-    if licences:
-        component["licenses"] = licences
+    found = concluded(report) or (Named(NO_ASSERTION, NO_ASSERTION),)
+    component["licenses"] = [*_licences(declared(report), "declared"), *_licences(found, "concluded")]
     if ancestors := [_ancestor(p, report) for p in report.parents]:
         component["pedigree"] = {"ancestors": ancestors, "notes": phrases.say("limit", "audit_direction")}
     if evidence := _evidence(report):
@@ -132,12 +136,14 @@ def _files(found: RepositoryRecord) -> Iterator[Json]:
             yield entry
 
 
-def _licences(found: Iterable[Named], acknowledgement: str) -> Iterator[Json]:
+def _licences(found: Iterable[Named], acknowledgement: str | None) -> Iterator[Json]:
     for named in found:
         licence: Json = {"id": named.spdx} if named.spdx else {"name": clean(named.name)}
         if named.link:
             licence["url"] = named.link
-        yield {"license": {**licence, "acknowledgement": acknowledgement}}
+        if acknowledgement is not None:
+            licence["acknowledgement"] = acknowledgement
+        yield {"license": licence}
 
 
 def _ancestor(parent: ParentRecord, report: AuditReport) -> Json:
@@ -193,7 +199,7 @@ def _evidence(report: AuditReport) -> Json:
     """Licence texts and copyright lines that were found in the files."""
     found: Json = {}
     texts = [c.text for c in report.claims if c.subject == "licence_text" and c.text != "unknown"]
-    if licences := list(_licences(of_parent(dict.fromkeys(texts)), "concluded")):
+    if licences := list(_licences(of_parent(dict.fromkeys(texts)), None)):
         found["licenses"] = licences
     lines = dict.fromkeys(clean(c.text) for c in report.claims if c.subject == "header_holder")
     if lines:

@@ -12,6 +12,12 @@ from filiation.disclosure.own import lookup
 
 _OWN = re.compile(r"[^A-Za-z0-9.-]+")
 _NONE = frozenset({"other", "unknown"})
+_UNREAD = frozenset(
+    {"licence_unreadable", "licence_unnamed", "text_unknown", "text_modified", "prose_says_two"}
+)
+
+NO_ASSERTION = "NOASSERTION"
+"""What stands for a licence of which nothing is concluded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +32,32 @@ class Named:
 
 def declared(report: AuditReport) -> tuple[Named, ...]:
     """Return what the repository says its licence is, as it is written where the registry does not know it."""
-    said = [c.text for c in report.claims if c.subject in ("license", "gguf_license")]
-    names = [c.text for c in report.claims if c.subject in ("license_name", "gguf_license_name")]
-    written = [text for text in dict.fromkeys((*said, *names)) if text.lower() not in _NONE]
+    subjects = ("license", "gguf_license", "license_name", "gguf_license_name", "prose_license")
+    said = (c.text for subject in subjects for c in report.claims if c.subject == subject)
+    written = [text for text in dict.fromkeys(said) if text.lower() not in _NONE]
     return tuple(dict.fromkeys(_written(text) for text in written))
+
+
+def undecided(report: AuditReport) -> bool:
+    """Whether nothing can be concluded of the licence: the files contradict one another or the parents' terms, a text
+    was not recognised or is changed, or nobody knows which licence a parent is under.
+    """
+    rules = [r for r in report.rules if r.id in ("L1", "L2")]
+    if any(r.status == "contradicted" or r.reason in _UNREAD for r in rules):
+        return True
+    if any(c.subject == "licence_text" and c.text == "unknown" for c in report.claims):
+        return True
+    return any(p.open or (set(p.basis) != {"code"} and not p.licences) for p in report.parents)
 
 
 def concluded(report: AuditReport) -> tuple[Named, ...]:
     """Return what was found: the licences whose text is there, and those of parents whose terms bind on.
 
-    A declared licence without its text is no conclusion; nor is one of several that cannot be told apart.
+    A declared licence without its text is no conclusion; nor is one of several that cannot be told apart. Nothing is
+    concluded where :func:`undecided` says so: "no assertion" is what a bill of materials then has to say.
     """
+    if undecided(report):
+        return ()
     texts = [c.text for c in report.claims if c.subject == "licence_text" and c.text != "unknown"]
     binding = [x for p in report.parents for x in p.licences]
     kept = [x for x in binding if x in registry() and registry()[x].kind not in ("permissive", "notice_only")]

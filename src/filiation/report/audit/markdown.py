@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from filiation.auditing.records import AuditReport
-from filiation.report.audit.story import AuditStory, RuleRow, tell
+from filiation.report.audit.story import AuditStory, RuleRow, counted, tell
 from filiation.report.custody import Custody
 from filiation.report.figures import Figures
 from filiation.report.markdown import safe
@@ -44,8 +44,29 @@ def render(report: AuditReport, phrases: Phrases, custody: Custody | None = None
         f"## {say('reproduce')}",
         "```console\n" + story.command.replace("`", "'") + "\n```",
         _facts(((phrases.say("ui", "versions"), ", ".join(f"{n} {v}" for n, v in story.versions)),)),
+        *_custody(custody, phrases),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _custody(kept: Custody | None, phrases: Phrases) -> list[str]:
+    """When, with what and from what the report was made; nothing for a report that has lost its custody."""
+    if kept is None:
+        return []
+    inputs = [
+        f"{i.role}: {i.name}{f'@{i.revision}' if i.revision else ''} ({len(i.files)}) {i.digest or ''}"
+        for i in kept.inputs
+    ]
+    rows = (
+        ("SHA-256", kept.report_sha256),
+        ("UTC", f"{kept.started} – {kept.finished}"),
+        (phrases.say("audit", "custody", "tool"), " ".join(kept.tool.values())),
+        (phrases.say("ui", "host"), ", ".join(f"{k} {v}" for k, v in kept.host_class.items())),
+        (phrases.say("ui", "versions"), ", ".join(f"{k} {v}" for k, v in kept.versions.items())),
+        (phrases.say("ui", "lock"), kept.lock_sha256),
+        (phrases.say("audit", "custody", "inputs"), phrases.say("ui", "list_semicolon").join(inputs)),
+    )
+    return [f"### {safe(phrases.say('ui', 'custody'))}", _facts(rows)]
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -75,8 +96,11 @@ def _duties(story: AuditStory, phrases: Phrases) -> list[str]:
     for key in ("owed", "open", "satisfied"):
         rows: Sequence[RuleRow] = getattr(story, key)
         if rows:
-            blocks.append(f"### {safe(phrases.say('audit', 'ui', f'duties_{key}'))}")
+            blocks.append(f"### {safe(phrases.say('audit', 'ui', f'duties_{key}'))} ({counted(rows)})")
             blocks.append(_rules(rows, phrases))
+    if story.idle:
+        idle = phrases.say("audit", "ui", "duties_idle", count=counted(story.idle))
+        blocks += [f"### {safe(idle)}", _rules(story.idle, phrases)]
     return blocks
 
 
@@ -113,6 +137,9 @@ def _findings(story: AuditStory, phrases: Phrases) -> list[str]:
             _facts(view.facts),
         ]
     blocks += [] if story.tokenizers else [say("tokenizer_none")]
+    if story.recognised:
+        label = phrases.say("audit", "ui", "recognised")
+        blocks.append(safe(phrases.say("ui", "label_colon", label=label, value=story.recognised)))
     blocks.append(f"### {say('code')}")
     for file in story.code:
         blocks += [f"**{safe(file.file)}**: {safe(file.level_name)}. {safe(file.shows)}", _facts(file.facts)]

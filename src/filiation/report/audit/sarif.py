@@ -15,7 +15,7 @@ from filiation.auditing.records import AuditReport
 from filiation.disclosure import RuleResult
 from filiation.evidence import Place
 from filiation.report.audit.code import views
-from filiation.report.audit.story import command_line, reason_of
+from filiation.report.audit.story import command_line, left_sentence, reason_of
 from filiation.report.audit.words import worded
 from filiation.report.custody import Custody
 from filiation.report.numbers import clean
@@ -48,7 +48,7 @@ def render(report: AuditReport, phrases: Phrases, custody: Custody | None = None
             }
         },
         "language": phrases.language,
-        "invocations": [{"executionSuccessful": True, "commandLine": command_line(report)}],
+        "invocations": [_invocation(report, phrases)],
         "originalUriBaseIds": {_ROOT: {"description": {"text": clean(report.models.suspect.locator)}}},
         "automationDetails": {"id": f"filiation/audit/{clean(report.models.suspect.name)}/"},
         "columnKind": "unicodeCodePoints",
@@ -57,6 +57,29 @@ def render(report: AuditReport, phrases: Phrases, custody: Custody | None = None
     }
     log = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
     return json.dumps(log, sort_keys=True, ensure_ascii=False, indent=2) + "\n"
+
+
+def _invocation(report: AuditReport, phrases: Phrases) -> Json:
+    """How it was called, and what was not examined: a code host shows these apart from the results."""
+    told: list[Json] = []
+    for each in report.not_examined:
+        if not each.path:
+            continue
+        told.append(
+            {
+                "level": "note",
+                "descriptor": {"id": each.why},
+                "message": {"text": left_sentence(each, report, phrases)},
+            }
+        )
+        if each.reference is None and _is_here(report, each.path):
+            told[-1]["locations"] = [{"physicalLocation": {"artifactLocation": _artifact(each.path)}}]
+    called: Json = {"executionSuccessful": True, "commandLine": command_line(report)}
+    return {**called, "toolExecutionNotifications": told} if told else called
+
+
+def _artifact(path: str) -> Json:
+    return {"uri": quote(path, safe="/"), "uriBaseId": _ROOT}
 
 
 def _rule(name: str, phrases: Phrases) -> Json:
@@ -133,7 +156,7 @@ def _result(
         "properties": {key: value for key, value in properties.items() if value is not None},
     }
     if where.file is not None:
-        location: Json = {"artifactLocation": {"uri": quote(where.file, safe="/"), "uriBaseId": _ROOT}}
+        location: Json = {"artifactLocation": _artifact(where.file)}
         if where.line:
             location["region"] = {"startLine": where.line}
         result["locations"] = [{"physicalLocation": location}]

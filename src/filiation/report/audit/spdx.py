@@ -14,7 +14,7 @@ from typing import Any
 from filiation.auditing.records import AuditReport, ParentRecord
 from filiation.errors import MissingExtraError
 from filiation.report.audit.licences import Named, concluded, declared, expression, of_parent
-from filiation.report.audit.story import reason_of
+from filiation.report.audit.story import reason_of, unexamined
 from filiation.report.custody import Custody
 from filiation.report.numbers import clean
 from filiation.report.wording import Phrases
@@ -103,12 +103,14 @@ class _Draft:
         suspect = self.report.models.suspect
         said = {c.subject: clean(c.text) for c in reversed(self.report.claims)}
         owed = [f"{r.id}: {reason_of(r, phrases)}" for r in self.report.rules if r.owed]
+        heading = phrases.say("audit", "ui", "left")
+        unread = [f"{heading}: {text}" for text in unexamined(self.report, phrases)]
         values: dict[str, Any] = {
             "name": clean(suspect.name),
             "software_packageVersion": clean(suspect.revision or suspect.digest),
             "software_primaryPurpose": self.spdx.software_SoftwarePurpose.model,
             "verifiedUsing": [self._hash(suspect.digest)],
-            "comment": clean(f"{self.report.verdict.outcome}. " + " ".join(owed)),
+            "comment": clean(" ".join([f"{self.report.verdict.outcome}.", *owed, *unread])),
         }
         if family := said.get("config_model_type"):
             values["ai_typeOfModel"] = [family]
@@ -139,7 +141,7 @@ class _Draft:
         relation = "trainedOn" if outputs_only else "descendantOf"
         self.relate(f"from-{number}", relation, package, made)
         self._licence(f"parent-{number}-declared", "hasDeclaredLicense", made, of_parent(parent.licences))
-        found = of_parent((*parent.licences, *parent.code_licences))
+        found = () if parent.open else of_parent((*parent.licences, *parent.code_licences))
         self._licence(f"parent-{number}-concluded", "hasConcludedLicense", made, found)
 
     def _datasets(self, package: Any) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from filiation.auditing.records import AuditReport, ParentRecord, RepositoryRecord
+from filiation.auditing.records import AuditReport, NotExamined, ParentRecord, RepositoryRecord
 from filiation.disclosure import RuleResult
 from filiation.evidence import Claim
 from filiation.report.audit import code
@@ -60,7 +60,7 @@ class TraceGroup:
 
 @dataclass(frozen=True, slots=True)
 class RuleRow:
-    """What one rule found."""
+    """What one rule found; a row may stand for several results, so that counts are those of ``results``."""
 
     id: str
     question: str
@@ -70,6 +70,12 @@ class RuleRow:
     clause: str
     place: str
     parent: str = ""
+    results: int = 1
+
+
+def counted(rows: Sequence[RuleRow]) -> int:
+    """Return how many results some rows stand for: the number that the JSON gives."""
+    return sum(row.results for row in rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,14 +277,20 @@ def _rules(rules: Sequence[RuleResult], phrases: Phrases) -> Iterator[RuleRow]:
         more = often[kind] - _MOST_ALIKE
         if seen[kind] == _MOST_ALIKE and more > 0:
             cut = phrases.say("ui", "more", count=more)
-            row = replace(row, reason=row.reason + phrases.say("ui", "sentence_join") + f"({cut})")
+            reason = row.reason + phrases.say("ui", "sentence_join") + f"({cut})"
+            row = replace(row, reason=reason, results=1 + more)
         key = (row.status, row.reason, row.clause, row.place)
         known = rows.get(key)
-        same = known is not None and row.id not in known.id.split(", ")
-        rows[key] = (
-            replace(known, id=f"{known.id}, {row.id}", question="") if known and same else known or row
-        )
+        rows[key] = row if known is None else _joined(known, row)
     yield from rows.values()
+
+
+def _joined(row: RuleRow, other: RuleRow) -> RuleRow:
+    """Let one row stand for another that says the same."""
+    results = row.results + other.results
+    if other.id in row.id.split(", "):
+        return replace(row, results=results)
+    return replace(row, id=f"{row.id}, {other.id}", question="", results=results)
 
 
 def _rule(rule: RuleResult, phrases: Phrases) -> RuleRow:
@@ -336,6 +348,19 @@ def _left(report: AuditReport, phrases: Phrases) -> Iterator[LeftRow]:
         more = len(paths) - _MOST_FILES
         cut = phrases.say("ui", "list_comma") + phrases.say("ui", "more", count=more) if more > 0 else ""
         yield LeftRow(worded(phrases, why), len(paths), f"{known}{files}{cut}" or MISSING)
+
+
+def unexamined(report: AuditReport, phrases: Phrases) -> tuple[str, ...]:
+    """Return every file that was left out with its reason, one sentence each, for formats that have no place for it."""
+    return tuple(left_sentence(each, report, phrases) for each in report.not_examined if each.path)
+
+
+def left_sentence(each: NotExamined, report: AuditReport, phrases: Phrases) -> str:
+    """Return one file and why it was left out; a reference's is named with it."""
+    whose = "" if each.reference is None else f"{clean(report.models.references[each.reference].name)}: "
+    return phrases.say(
+        "ui", "label_colon", label=f"{whose}{clean(each.path)}", value=worded(phrases, each.why)
+    )
 
 
 def _limits(report: AuditReport, phrases: Phrases) -> Sequence[str]:

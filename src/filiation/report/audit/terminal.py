@@ -12,7 +12,7 @@ from rich.text import Text
 
 from filiation.auditing.records import AuditReport
 from filiation.report.audit.code import CodeView
-from filiation.report.audit.story import AuditStory, RuleRow, tell
+from filiation.report.audit.story import AuditStory, RuleRow, counted, tell
 from filiation.report.custody import Custody
 from filiation.report.flow import Flow
 from filiation.report.numbers import MISSING
@@ -177,13 +177,13 @@ def _duties(story: AuditStory, phrases: Phrases) -> RenderableType:
         rows: Sequence[RuleRow] = getattr(story, key)
         if rows:
             parts += [
-                Text(phrases.say("audit", "ui", f"duties_{key}"), style="dim"),
+                Text(f"{phrases.say('audit', 'ui', f'duties_{key}')} ({counted(rows)})", style="dim"),
                 _rules(rows, phrases),
                 Text(""),
             ]
     idle = idle_entries(story)
     if idle:
-        label = phrases.say("audit", "ui", "duties_idle", count=len(idle))
+        label = phrases.say("audit", "ui", "duties_idle", count=counted(story.idle))
         value = phrases.say("ui", "list_comma").join(idle)
         parts.append(Flow(phrases.say("ui", "label_colon", label=label, value=value)))
     return section(phrases.say("audit", "ui", "duties"), *parts)

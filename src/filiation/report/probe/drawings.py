@@ -25,11 +25,11 @@ Row = Mapping[str, Any]
 
 def drawing(view: TestView, phrases: Phrases) -> str:
     """Return the test's drawings as inline SVG, ``""`` where it left nothing to draw."""
-    drawn = [
-        draw(entries, view.figures, phrases)
-        for key, draw in _DRAWINGS.items()
-        if (entries := _rows(view.figures.get(key)))
-    ]
+    drawn: list[str] = []
+    for key, draw in _DRAWINGS.items():
+        entries = _rows(view.figures.get(key))
+        if entries:
+            drawn.append(draw(entries, view.figures, phrases))
     return "".join(drawn)
 
 
@@ -84,8 +84,8 @@ def _agreement(entries: Sequence[Any], figures: Mapping[str, Any], phrases: Phra
 
 
 def _residuals(entries: Sequence[Any], figures: Mapping[str, Any], phrases: Phrases) -> str:
-    """The residual of each output layer on a logarithmic axis."""
-    rows = [cast("Row", e) for e in entries[:_MOST_ROWS]]
+    """The residual of each output layer, on tokens that the fit did not see, on a logarithmic axis."""
+    rows = [_layer(cast("Row", e), n, phrases) for n, e in enumerate(entries[:_MOST_ROWS])]
     logs = [math.log10(max(float(row["value"]), 1e-18)) for row in rows]
     low, high = math.floor(min(logs)), math.ceil(max(*logs, 0.0))
 
@@ -107,7 +107,8 @@ def _residuals(entries: Sequence[Any], figures: Mapping[str, Any], phrases: Phra
 
 def _counts(entries: Sequence[Any], figures: Mapping[str, Any], phrases: Phrases) -> str:
     """For each candidate tokenizer the differences of the token counts: one place for one tokenizer, a spread else."""
-    rows = [cast("Row", e) for e in entries[:_MOST_ROWS] if _rows(cast("Row", e).get("differences"))]
+    stated = [cast("Row", p).get("stated") for p in _rows(figures.get("probes"))]
+    rows = [row for e in entries[:_MOST_ROWS] if (row := _differences(cast("Row", e), stated)) is not None]
     if not rows:
         return ""
     every = [float(d) for row in rows for d in row["differences"]]
@@ -127,6 +128,41 @@ def _counts(entries: Sequence[Any], figures: Mapping[str, Any], phrases: Phrases
         ends = f"{min(found):+.0f}" if one else f"{min(found):+.0f} … {max(found):+.0f}"
         content.append(svg.text(_WIDTH - 4, y + 4, ends.replace("-", "−"), "tick", "end"))
     return _picture(rows, content, phrases.say("probe", "ui", "aria_counts"))
+
+
+def _layer(entry: Row, number: int, phrases: Phrases) -> Row:
+    is_control = entry.get("kind") != "candidate"
+    permuted = entry.get("kind") == "row_permuted"
+    name = phrases.say("probe", "ui", "row_permuted", count=number) if permuted else entry.get("name")
+    return {"name": name, "value": entry.get("held_out", 1.0), "control": is_control}
+
+
+def _differences(entry: Row, stated: Sequence[Any]) -> Row | None:
+    """Return by how much the endpoint's counts exceed a tokenizer's own, probe by probe."""
+    counts = _rows(entry.get("counts"))
+    if len(counts) != len(stated) or not counts:
+        return None
+    pairs = [(s, c) for s, c in zip(stated, counts, strict=True) if s is not None and c is not None]
+    return (
+        {"name": entry.get("name"), "differences": [float(s) - float(c) for s, c in pairs]} if pairs else None
+    )
+
+
+def _vendors(entries: Sequence[Any], figures: Mapping[str, Any], phrases: Phrases) -> str:
+    """How many answers name which vendor; no evidence of anything, and drawn without colour for that."""
+    rows = [
+        {"name": r.get("vendor"), "value": float(r.get("claimed", 0)), "control": True}
+        for r in (cast("Row", e) for e in entries[:_MOST_ROWS])
+    ]
+    most = max(1.0, float(figures.get("answers", 0)), *(row["value"] for row in rows))
+    content = [svg.text(_NAMES, 14, phrases.say("probe", "ui", "vendors"), "axis")]
+    for n, row in enumerate(rows):
+        y = _TOP + n * _ROW + _ROW / 2
+        content += _label({"name": row["name"]}, y, phrases)
+        width = row["value"] / most * (_WIDTH - _NAMES - _RIGHT)
+        content.append(svg.rect(_NAMES, y - 5, max(width, 1.0), 10, "b2"))
+        content.append(svg.text(_WIDTH - 4, y + 4, f"{row['value']:.0f} / {most:.0f}", "tick", "end"))
+    return _picture(rows, content, phrases.say("probe", "ui", "aria_vendors"))
 
 
 def _label(row: Row, y: float, phrases: Phrases) -> list[str]:
@@ -152,4 +188,5 @@ _DRAWINGS: Mapping[str, Callable[[Sequence[Any], Mapping[str, Any], Phrases], st
     "agreement": _agreement,
     "residuals": _residuals,
     "candidates": _counts,
+    "vendors": _vendors,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from filiation.source.headers import Header
@@ -20,8 +20,8 @@ class Entry:
 
     @property
     def work(self) -> str:
-        """What counts as one work whatever the release: the path."""
-        return self.path
+        """What counts as one work whatever the release: the path, also after a move to the folder ``deprecated``."""
+        return self.path.replace("/models/deprecated/", "/models/")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +33,7 @@ class Release:
         wheel_sha256: of the file that it was built from.
         entries: its files, sorted by path.
         print_of: the fingerprint of file n.
+        key_of: what equals that of another file with the same features; absent where that is not known.
     """
 
     package: str
@@ -42,6 +43,7 @@ class Release:
     entries: tuple[Entry, ...]
     print_of: Callable[[int], Print]
     at: Mapping[str, int] = field(default_factory=dict[str, int])
+    key_of: Callable[[int], Hashable] | None = None
 
     @property
     def name(self) -> str:
@@ -60,7 +62,8 @@ def release(
     wheel_sha256: str,
     entries: Sequence[Entry],
     print_of: Callable[[int], Print],
+    key_of: Callable[[int], Hashable] | None = None,
 ) -> Release:
     """Return a release with its files by path."""
     at = {entry.path: n for n, entry in enumerate(entries)}
-    return Release(package, version, released, wheel_sha256, tuple(entries), print_of, at)
+    return Release(package, version, released, wheel_sha256, tuple(entries), print_of, at, key_of)

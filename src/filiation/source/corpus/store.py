@@ -1,9 +1,10 @@
-"""The file of a release: arrays of hashes and numbers, with paths, names of definitions and copyright lines as facts.
+"""The file of one or more releases: arrays of hashes and numbers, with paths, names of definitions and copyright lines.
 
 What is written once: every distinct statement (hash and size), every distinct run of statements that a definition
 consists of, every distinct name (as a 40-bit hash), every distinct subtree (hash and size). A definition is a number of
-a run and its names; a file is its definitions and its subtrees. The arrays stand in an ``.npz`` without pickles,
-compressed with LZMA; equal input gives equal bytes.
+a run and its names; a file is its definitions and its subtrees. Releases of one package share these tables, so each
+costs little more than what changed since the one before it. The arrays stand in an ``.npz`` without pickles, compressed
+with LZMA; equal input gives equal bytes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import io
 import json
 import lzma
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -26,7 +27,7 @@ from filiation.source.headers import Header
 from filiation.source.model import Notice
 from filiation.source.prints import Definition, Print, Statements
 
-FORMAT = 1
+FORMAT = 2
 _MOST = 200 * 2**20  # bytes of a corpus file when unpacked
 _RECENT = 64  # fingerprints of a release that stay in memory
 _KINDS = ("module", "class", "function", "method")
@@ -43,8 +44,8 @@ class _Table:
         return self.rows.setdefault(row, len(self.rows))
 
 
-def dump(source: Release) -> bytes:
-    """Return the file of a release."""
+def dump(*releases: Release) -> bytes:
+    """Return the file of releases, which share what they have in common."""
     statements, runs, names, subtrees = _Table(), _Table(), _Table(), _Table()
     columns: dict[str, list[int]] = {
         key: [] for key in ("definitions", "line", "length", "kind", "run", "subtrees")
@@ -53,8 +54,7 @@ def dump(source: Release) -> bytes:
     features: list[int] = []
     titles: list[str] = []
     plain: list[int] = []
-    for number in range(len(source.entries)):
-        each = source.print_of(number)
+    for each in (r.print_of(number) for r in releases for number in range(len(r.entries))):
         plain.append(each.plain)
         columns["definitions"].append(len(each.definitions))
         last = 0
@@ -71,7 +71,7 @@ def dump(source: Release) -> bytes:
         columns["subtrees"].append(len(ids))
         features += [b - a for a, b in zip([0, *ids], ids, strict=False)]
     arrays = _arrays(columns, own, features, plain, statements, runs, names, subtrees)
-    arrays["facts"] = np.frombuffer(_facts(source, titles), np.uint8)
+    arrays["facts"] = np.frombuffer(_facts(releases, titles), np.uint8)
     out = io.BytesIO()
     np.savez(out, allow_pickle=False, **arrays)
     return lzma.compress(out.getvalue(), preset=9 | lzma.PRESET_EXTREME)
@@ -129,29 +129,34 @@ def _small(values: list[int]) -> Array:
     return array.astype(kind)
 
 
-def _facts(source: Release, titles: list[str]) -> bytes:
+def _facts(releases: Sequence[Release], titles: list[str]) -> bytes:
     record = {
-        "package": source.package,
-        "version": source.version,
-        "released": source.released,
-        "wheel_sha256": source.wheel_sha256,
-        "files": [
-            [
-                e.path,
-                [[n.holder, n.years] for n in e.header.notices],
-                e.header.licence,
-                list(e.sources),
-                e.generated,
-            ]
-            for e in source.entries
+        "releases": [
+            {
+                "package": source.package,
+                "version": source.version,
+                "released": source.released,
+                "wheel_sha256": source.wheel_sha256,
+                "files": [
+                    [
+                        e.path,
+                        [[n.holder, n.years] for n in e.header.notices],
+                        e.header.licence,
+                        list(e.sources),
+                        e.generated,
+                    ]
+                    for e in source.entries
+                ],
+            }
+            for source in releases
         ],
         "definitions": titles,
     }
     return json.dumps(record, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
 
 
-def load_file(path: Path) -> Release:
-    """Return the release in a file that :func:`dump` wrote.
+def load_file(path: Path) -> tuple[Release, ...]:
+    """Return the releases in a file that :func:`dump` wrote.
 
     Raises:
         CorruptCheckpointError: it is no such file.
@@ -159,8 +164,8 @@ def load_file(path: Path) -> Release:
     return load(path.read_bytes(), str(path))
 
 
-def load(data: bytes, name: str) -> Release:
-    """Return the release in the bytes of such a file; ``name`` is told when it is none.
+def load(data: bytes, name: str) -> tuple[Release, ...]:
+    """Return the releases in the bytes of such a file; ``name`` is told when it is none.
 
     Raises:
         CorruptCheckpointError: it is no such file.
@@ -174,7 +179,7 @@ def load(data: bytes, name: str) -> Release:
             arrays = {key: stored[key] for key in stored.files}
         if int(arrays["format"][0]) != FORMAT:
             raise ValueError(f"format {int(arrays['format'][0])}, this version reads {FORMAT}")
-        return _release(arrays)
+        return _releases(arrays)
     except (lzma.LZMAError, ValueError, KeyError, IndexError, OSError, EOFError, TypeError) as error:
         raise CorruptCheckpointError(
             f"{name} is not a reference corpus.",
@@ -185,7 +190,7 @@ def load(data: bytes, name: str) -> Release:
 
 
 def shipped() -> Iterable[tuple[str, bytes]]:
-    """Yield names and bytes of the releases that come with the package, oldest first."""
+    """Yield names and bytes of the files that come with the package."""
     folder = files("filiation.source.corpus") / "data"
     for each in sorted(folder.iterdir(), key=lambda f: f.name):
         if each.name.endswith(".xz"):
@@ -196,21 +201,39 @@ def _starts(lengths: Array) -> Array:
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
 
-def _release(arrays: dict[str, Array]) -> Release:
+def _releases(arrays: dict[str, Array]) -> tuple[Release, ...]:
     facts = json.loads(arrays["facts"].tobytes())
-    entries = [
-        Entry(
-            path, Header(tuple(Notice(h, y, 0) for h, y in notices), licence, ()), tuple(sources), generated
-        )
-        for path, notices, licence, sources, generated in facts["files"]
-    ]
-    reader = _Reader(arrays, facts["definitions"], [e.path for e in entries])
-    print_of = lru_cache(maxsize=_RECENT)(
-        reader.print_of
-    )  # one file is asked for again and again, then no more
-    return release(
-        facts["package"], facts["version"], facts["released"], facts["wheel_sha256"], entries, print_of
-    )
+    paths = [file[0] for each in facts["releases"] for file in each["files"]]
+    reader = _Reader(arrays, facts["definitions"], paths)
+    found: list[Release] = []
+    first = 0
+    for each in facts["releases"]:
+        entries = [
+            Entry(
+                path,
+                Header(tuple(Notice(h, y, 0) for h, y in notices), licence, ()),
+                tuple(sources),
+                generated,
+            )
+            for path, notices, licence, sources, generated in each["files"]
+        ]
+        about = (each["package"], each["version"], each["released"], each["wheel_sha256"])
+        found.append(release(*about, entries, *_reading(reader, first)))
+        first += len(entries)
+    return tuple(found)
+
+
+def _reading(reader: _Reader, first: int) -> tuple[Callable[[int], Print], Callable[[int], Hashable]]:
+    """Return what reads a release's file by its number, and its key.
+
+    One file is asked for again and again, then no more.
+    """
+
+    @lru_cache(maxsize=_RECENT)
+    def print_of(number: int) -> Print:
+        return reader.print_of(first + number)
+
+    return print_of, lambda number: reader.key_of(first + number)
 
 
 class _Reader:
@@ -234,6 +257,12 @@ class _Reader:
         bounds = self.patterns[self.runs]
         highest = np.maximum.reduceat(values, np.minimum(bounds[:-1], len(values) - 1))
         return np.where(bounds[1:] > bounds[:-1], highest, 0)
+
+    def key_of(self, number: int) -> Hashable:
+        """Return what equals that of another file of these tables with the same statements and subtrees."""
+        runs = self.arrays["run"][int(self.files[number]) : int(self.files[number + 1])]
+        subtrees = self.arrays["features"][int(self.features[number]) : int(self.features[number + 1])]
+        return id(self), runs.tobytes(), subtrees.tobytes()
 
     def print_of(self, number: int) -> Print:
         """Return the fingerprint of file ``number``."""

@@ -1,0 +1,290 @@
+"""Which tokenizer stands behind an endpoint? Stated counts, generated text counted again, tokens spelt out.
+
+Counts alone decide nothing in favour of a candidate: a proxy can make them up. They can rule candidates out, and they
+can go with what tokens and ids say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from filiation.behaviour.candidates import Candidate, Unusable
+from filiation.behaviour.probes import LONGEST, SHORTEST, Probe, battery
+from filiation.behaviour.recording import applied, not_measured
+from filiation.behaviour.records import Found, ProbeTest
+from filiation.behaviour.rounds import asked, places, said
+from filiation.behaviour.tokenizer_counts import FEWEST, Counts, Fit, alike, collect, fit
+from filiation.behaviour.tokenizer_tokens import WRITING, Agreement, Recount, Spelling, recount, spelling
+from filiation.endpoint.model import Answer, Asker, Call, Failure
+from filiation.evidence import Effect, Evidence, Outcome, Scale
+
+NAME = "tokenizer"
+_CANNOT = ("model_of_tokenizer", "rewritten_usage", "tokenizer_not_among_candidates")
+_POWER = 0.99
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the tokenizer test asks.
+
+    Attributes:
+        candidates: the tokenizers it is held against.
+        unusable: those that were named and cannot be.
+        expected: name of the candidate that the endpoint is said to have (the reference's), None for none.
+        role: the endpoint.
+        seed: of the probes.
+        probes: how many, 12 to 16; ``repeats`` how many of them are asked again.
+        writing: how many short texts are asked for, to be counted again.
+        template_tokens: what the template adds where that is known; the rest of the offset is a hidden prompt.
+    """
+
+    candidates: tuple[Candidate, ...]
+    unusable: tuple[Unusable, ...] = ()
+    expected: str | None = None
+    role: str = "suspect"
+    seed: int = 0
+    probes: int = 16
+    repeats: int = 4
+    writing: int = len(WRITING)
+    template_tokens: int | None = None
+
+    @property
+    def id(self) -> str:
+        """The evidence id, which holds every parameter."""
+        return (
+            f"behaviour.tokenizer/role={self.role}/probes={self.probes}/repeats={self.repeats}"
+            f"/length={SHORTEST}-{LONGEST}/writing={self.writing}/seed={self.seed}"
+        )
+
+
+@dataclass(frozen=True)
+class _Heard:
+    probes: tuple[Probe, ...]
+    counts: Counts
+    written: tuple[Answer | Failure, ...]
+    replies: tuple[Answer | Failure, ...]
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A candidate with what each channel says of it."""
+
+    candidate: Candidate
+    fit: Fit | None
+    recount: Recount
+    spelling: Spelling
+
+    @property
+    def is_out(self) -> bool:
+        """Whether any channel rules it out."""
+        wrong = self.fit is not None and not self.fit.fits
+        return wrong or self.spelling.agreement is Agreement.DISAGREES
+
+    @property
+    def is_in(self) -> bool:
+        """Whether what is measured fits, and something is."""
+        told = self.fit is not None or self.spelling.agreement is Agreement.AGREES
+        return told and not self.is_out
+
+
+def run(asker: Asker, setting: Setting) -> Found:
+    """Ask the probes, hold every candidate against the answers, judge.
+
+    Raises:
+        InputError: a candidate's tokenizer failed on a probe.
+    """
+    names = tuple(c.name for c in setting.candidates)
+    if setting.role not in asker.records:
+        return not_measured(NAME, setting.id, "endpoint_absent", controls=names)
+    if not setting.candidates:
+        return not_measured(NAME, setting.id, "no_candidate_tokenizers")
+    heard = _ask(asker, setting)
+    if heard is None:
+        return not_measured(NAME, setting.id, "budget_too_small", controls=names)
+    held = [_hold(candidate, heard) for candidate in setting.candidates]
+    if not any(h.fit is not None or h.spelling.agreement is not Agreement.NOT_MEASURED for h in held):
+        return _nothing(setting, heard, names)
+    return _judged(setting, heard, held)
+
+
+def _ask(asker: Asker, setting: Setting) -> _Heard | None:
+    able = asker.records[setting.role].capabilities
+    probes = battery(setting.seed, setting.probes)
+    repeated = range(min(setting.repeats, len(probes)))
+    room = 16 if able.reasoning else 1
+    top = None if able.top_logprobs is None else (20 if able.top_logprobs < 0 else min(20, able.top_logprobs))
+    framed = [probes[n].framed for n in [*range(len(probes)), *repeated]]
+    asks = [said(able, text, max_tokens=room, temperature=0.0) for text in framed]
+    asks += [
+        said(able, text, max_tokens=64, temperature=0.0, top_logprobs=top)
+        for text in (*WRITING * (setting.writing // len(WRITING) + 1),)[: setting.writing]
+    ]
+    replies = asked(asker, [Call(setting.role, ask, NAME) for ask in asks])
+    if replies is None:
+        return None
+    second, third = len(probes), len(framed)
+    counts = collect(probes, replies[:second], list(repeated), replies[second:third])
+    return _Heard(probes, counts, replies[third:], replies)
+
+
+def _hold(candidate: Candidate, heard: _Heard) -> _Held:
+    counts = heard.counts
+    usable = counts.fabrication is None and len(counts.stated) >= FEWEST
+    again = recount(candidate, heard.written) if usable else Recount(0, 0, ())
+    return _Held(
+        candidate, fit(candidate, counts) if usable else None, again, spelling(candidate, heard.written)
+    )
+
+
+def _nothing(setting: Setting, heard: _Heard, names: tuple[str, ...]) -> Found:
+    """No channel was usable; made-up counts are a finding all the same."""
+    counts = heard.counts
+    reason = "too_few_answers"
+    if counts.fabrication is not None:
+        reason = "usage_missing" if counts.fabrication.kind == "missing" else "usage_fabricated"
+    elif counts.unstable:
+        reason = "usage_unstable"
+    empty = not_measured(NAME, setting.id, reason, requests=len(heard.replies), controls=names)
+    return Found(empty.test, (*empty.evidence, _gate(setting, heard)))
+
+
+def _judged(setting: Setting, heard: _Heard, held: Sequence[_Held]) -> Found:
+    fitting = [h for h in held if h.is_in]
+    texts = [probe.framed for probe in heard.probes]
+    one = all(alike(fitting[0].candidate, h.candidate, texts) for h in fitting[1:]) if fitting else False
+    outcome, reason = _outcome(setting, heard, fitting, one)
+    effects = _effects(setting, fitting, one)
+    figures = _figures(setting, heard, held, fitting, one)
+    seen = max(1, len(heard.counts.stated))
+    smallest = Effect("share_of_probes_counted_otherwise", 1 - (1 - _POWER) ** (1 / seen))
+    main = applied(
+        setting.id,
+        NAME,
+        scale=Scale.FACT,
+        reason=reason,
+        statistic_name="candidates_that_fit",
+        statistic=float(len(fitting)),
+        n=len(heard.counts.stated),
+        effect=effects,
+        places=places(heard.replies),
+        shows="tokenizer_counts",
+        cannot_show=_CANNOT,
+    )
+    test = ProbeTest(
+        name=NAME,
+        evidence=setting.id,
+        outcome=outcome,
+        reason=reason,
+        effect=effects,
+        smallest_effect=smallest if outcome is Outcome.UNDECIDED else None,
+        requests=len(heard.replies),
+        controls=tuple(h.candidate.name for h in held),
+        figures=figures,
+    )
+    return Found(test, (main, _gate(setting, heard)))
+
+
+def _outcome(
+    setting: Setting, heard: _Heard, fitting: Sequence[_Held], one: bool
+) -> tuple[Outcome, str | None]:
+    names = {h.candidate.name for h in fitting}
+    if not fitting:
+        return Outcome.CONTRADICTED, "no_candidate_fits"
+    if setting.expected is not None and setting.expected not in names:
+        return Outcome.CONTRADICTED, "expected_tokenizer_does_not_fit"
+    if not one:
+        return Outcome.UNDECIDED, "several_tokenizers_fit"
+    if all(h.spelling.agreement is not Agreement.AGREES for h in fitting):
+        return Outcome.UNDECIDED, "usage_alone"
+    if heard.counts.fabrication is None and all(h.recount.agreement is Agreement.DISAGREES for h in fitting):
+        return Outcome.UNDECIDED, "completion_counts_disagree"
+    return Outcome.SUPPORTED, None
+
+
+def _effects(setting: Setting, fitting: Sequence[_Held], one: bool) -> tuple[Effect, ...]:
+    if not fitting or not one or fitting[0].fit is None:
+        return ()
+    offset = fitting[0].fit.offset
+    found = [Effect("offset", float(offset), unit="tokens")]
+    if setting.template_tokens is not None:
+        found.append(Effect("hidden_prompt", float(offset - setting.template_tokens), unit="tokens"))
+    return tuple(found)
+
+
+def _figures(
+    setting: Setting, heard: _Heard, held: Sequence[_Held], fitting: Sequence[_Held], one: bool
+) -> Mapping[str, Any]:
+    counts = heard.counts
+    alone = fitting[0].candidate if fitting and one else None
+    return {
+        "identified": None if alone is None else [h.candidate.name for h in fitting],
+        "vendor": None
+        if alone is None
+        else next((h.candidate.vendor for h in fitting if h.candidate.vendor), None),
+        "expected": setting.expected,
+        "channels_conflict": _conflict(held),
+        "probes": [
+            {"kind": p.kind, "characters": len(p.text), "bytes": len(p.text.encode()), "stated": c}
+            for p, c in zip(counts.probes, counts.stated, strict=True)
+        ],
+        "candidates": [_row(h) for h in held],
+        "unusable": [{"name": u.name, "reason": u.reason} for u in setting.unusable],
+    }
+
+
+def _conflict(held: Sequence[_Held]) -> bool:
+    """Whether counts fit one candidate and spelt tokens another: counted by one tokenizer, generated with another."""
+    counted = {h.candidate.name for h in held if h.fit is not None and h.fit.fits}
+    spelt = {h.candidate.name for h in held if h.spelling.agreement is Agreement.AGREES}
+    return bool(counted and spelt and not counted & spelt)
+
+
+def _row(held: _Held) -> dict[str, Any]:
+    found = held.fit
+    return {
+        "name": held.candidate.name,
+        "source": held.candidate.source,
+        "sha256": held.candidate.digest,
+        "shipped": held.candidate.is_shipped,
+        "fits": held.is_in,
+        "counts": None if found is None else list(found.counts),
+        "offset": found.offset if found is not None and found.fits else None,
+        "against": None if found is None else found.against,
+        "distinct_differences": None if found is None else found.distinct,
+        "recounted": {
+            "answers": held.recount.answers,
+            "near": held.recount.near,
+            "agreement": held.recount.agreement,
+        },
+        "spelt": {
+            "tokens": held.spelling.tokens,
+            "known": held.spelling.known,
+            "ids": held.spelling.with_id,
+            "equal_ids": held.spelling.equal_ids,
+            "answers": held.spelling.answers,
+            "cut_alike": held.spelling.alike,
+            "agreement": held.spelling.agreement,
+        },
+    }
+
+
+def _gate(setting: Setting, heard: _Heard) -> Evidence:
+    """Return the finding on the usage block itself: whether it is a count of tokens at all."""
+    counts = heard.counts
+    made = counts.fabrication
+    slope = () if made is None or made.slope is None else (Effect(f"tokens_per_{made.measure}", made.slope),)
+    return applied(
+        f"behaviour.usage/role={setting.role}/probes={setting.probes}/seed={setting.seed}",
+        "usage",
+        scale=Scale.FACT,
+        reason=None if made is None else f"usage_{made.kind}",
+        statistic_name="unstable_probes",
+        statistic=float(counts.unstable),
+        n=len(heard.probes) - counts.unanswered,
+        effect=slope,
+        places=places(heard.replies[: len(heard.probes)]),
+        shows="usage_gate" if made is None else "usage_fabricated",
+        cannot_show=("who_counts",),
+    )

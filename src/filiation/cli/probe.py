@@ -1,0 +1,344 @@
+"""``filiation probe``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from filiation.cli.deliver import Wanted, deliver
+from filiation.cli.options import JsonCommand, file_option, json_option, language_option, quiet_option
+from filiation.cli.output import Sink
+
+if TYPE_CHECKING:
+    from filiation.endpoint.session import Announcement
+    from filiation.probing import ProbeReport
+    from filiation.probing.request import Request
+    from filiation.probing.walk import Means
+
+# The same lists as in probing (a test compares them): importing that would cost --help the whole client.
+RELATIONS = (
+    "same-weights",
+    "derivative",
+    "trained-on-outputs",
+    "associated",
+    "different",
+    "none-found",
+    "cannot-test",
+)
+TESTS = (
+    "same-model",
+    "tokenizer",
+    "output-layer",
+    "derived",
+    "distilled",
+    "exclusive-data",
+    "shared-mistakes",
+    "identity",
+)
+DIALECTS = ("openai", "vllm", "llama-server", "ollama", "sglang", "anthropic")
+_MODEL = "URL#MODEL, a local model, or a hub id"
+
+
+@click.command(name="probe", cls=JsonCommand)
+@click.argument("url", required=False)
+@click.option("--model", metavar="NAME", help="The model's name at the endpoint.")
+@click.option(
+    "--key-env",
+    multiple=True,
+    metavar="[ROLE=]VAR",
+    help="Environment variable with the key; of another role's endpoint with ROLE=. Repeatable.",
+)
+@click.option(
+    "--dialect", type=click.Choice(DIALECTS), default="openai", show_default=True, help="How to speak to it."
+)
+@click.option("--stream", is_flag=True, help="Ask for streams, for gateways that answer in no other way.")
+@click.option("--reference", metavar="M", help=f"A model that it might be: {_MODEL}.")
+@click.option("--second", metavar="M", help="Another deployment of the reference's weights.")
+@click.option(
+    "--candidate",
+    metavar="M",
+    help="A checkpoint whose output layer is looked for. [the local reference or parent]",
+)
+@click.option(
+    "--parent", "parents", multiple=True, metavar="M", help="A model that it might derive from. Repeatable."
+)
+@click.option(
+    "--control",
+    "controls",
+    multiple=True,
+    metavar="M",
+    help="A model that it is known not to be. Repeatable.",
+)
+@click.option("--teacher", metavar="M", help="A model on whose outputs it might be trained.")
+@click.option(
+    "--control-teacher", "teacher_controls", multiple=True, metavar="M", help="Another teacher. Repeatable."
+)
+@click.option("--base", metavar="M", help="What it was before that training, as far as it is known.")
+@click.option(
+    "--tokenizer",
+    "tokenizers",
+    multiple=True,
+    metavar="FILE",
+    help="A tokenizer to hold counts against, beside the shipped ones. Repeatable.",
+)
+@click.option(
+    "--items",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Questions that only the owner's private data answers (JSON Lines or CSV).",
+)
+@click.option(
+    "--choices",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Multiple-choice questions, for shared mistakes.",
+)
+@click.option(
+    "--test",
+    "tests",
+    type=click.Choice(TESTS),
+    multiple=True,
+    help="Only this test. Repeatable. [all that can be asked]",
+)
+@click.option(
+    "--max-requests",
+    type=click.IntRange(1),
+    default=5000,
+    show_default=True,
+    metavar="N",
+    help="Most requests to all endpoints together.",
+)
+@click.option("--max-tokens", type=click.IntRange(1), metavar="N", help="Most tokens, sent and received.")
+@click.option(
+    "--max-seconds",
+    type=click.FloatRange(0, min_open=True),
+    metavar="S",
+    help="Longest time, from the first request on.",
+)
+@click.option("--max-money", type=click.FloatRange(0), metavar="X", help="Most money; needs --price.")
+@click.option(
+    "--price",
+    "prices",
+    multiple=True,
+    metavar="[ROLE=]IN:OUT",
+    help="Price of a million tokens sent and received; models of one's own cost nothing. Repeatable.",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 64),
+    default=2,
+    show_default=True,
+    metavar="N",
+    help="Requests in flight.",
+)
+@click.option(
+    "--pairs",
+    type=click.IntRange(20),
+    default=200,
+    show_default=True,
+    metavar="N",
+    help="Pairs of answers for the same model, at first.",
+)
+@click.option(
+    "--most-pairs",
+    type=click.IntRange(20),
+    default=1000,
+    show_default=True,
+    metavar="N",
+    help="Pairs of answers for the same model, at most.",
+)
+@click.option(
+    "--prompts",
+    type=click.IntRange(30),
+    default=400,
+    show_default=True,
+    metavar="N",
+    help="Prompts for derivation.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Seed of all probes. [drawn, and committed to in the log]",
+)
+@click.option(
+    "--log",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Where every exchange is written. [probe-TIME.jsonl]",
+)
+@click.option("--resume", is_flag=True, help="Go on with --log, which was interrupted.")
+@click.option(
+    "--replay",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="LOG",
+    help="Compute the report again from a log; nothing is asked.",
+)
+@click.option("--yes", is_flag=True, help="Agree beforehand to what will be sent.")
+@json_option
+@file_option("--html", "Write a self-contained HTML report.")
+@file_option("--markdown", "Write a markdown report.")
+@click.option(
+    "--fail-if",
+    type=click.Choice((*RELATIONS, "inconclusive")),
+    multiple=True,
+    metavar="RELATION",
+    help="Exit 1 when this is the relation found (3 for inconclusive, which stands for associated and cannot-test). "
+    f"Repeatable: {', '.join(RELATIONS)}.",
+)
+@language_option
+@quiet_option
+def command(
+    url: str | None,
+    json_to: str | None,
+    html: Path | None,
+    markdown: Path | None,
+    lang: str,
+    quiet: bool,
+    fail_if: tuple[str, ...],
+    replay: Path | None,
+    **given: Any,
+) -> int:
+    """Say what stands behind an API: which model, derived from which, trained on whose outputs.
+
+    URL is the base address of an OpenAI-compatible endpoint. Nothing is sent before you agree, and nothing beyond the
+    budget. Every exchange is written to a log without keys; --replay computes the report from it again.
+
+    \b
+    Examples:
+      filiation probe http://127.0.0.1:8080/v1 --model my-model --yes
+      filiation probe https://api.example.com/v1 --model nova-1 --key-env KEY --reference ./model.gguf
+      filiation probe --replay probe.jsonl --html probe.html
+    """
+    from filiation.cli.progress import progress
+    from filiation.probing import walk
+    from filiation.report.custody import now
+
+    wanted = Wanted(json_to, html, markdown, lang, quiet)
+    wanted.check(tuple(str(path) for path in (replay, given["log"]) if path is not None))
+    started = now()
+    with progress(wanted.sink) as tell:
+        if replay is not None:
+            report = walk.replay(replay, tell)
+        else:
+            request = _request(url, given)
+            report = walk.examine(request, _means(request, given, wanted), tell)
+    deliver(report, wanted, started)
+    return _code(report, fail_if)
+
+
+def _request(url: str | None, given: dict[str, Any]) -> Request:
+    from filiation.errors import UsageError
+    from filiation.probing.request import Request
+
+    if not url or not given["model"]:
+        raise UsageError(
+            "There is nobody to ask.",
+            reason="An address and --model are needed, or --replay.",
+            next_step="Write for example:  filiation probe http://127.0.0.1:8080/v1 --model my-model",
+        )
+    seed = given["seed"] if given["seed"] is not None else _drawn(given["log"], given["resume"])
+    return Request(
+        url=url,
+        model=given["model"],
+        dialect=given["dialect"],
+        reference=given["reference"],
+        second=given["second"],
+        candidate=given["candidate"],
+        parents=given["parents"],
+        controls=given["controls"],
+        teacher=given["teacher"],
+        teacher_controls=given["teacher_controls"],
+        base=given["base"],
+        tokenizers=given["tokenizers"],
+        items=given["items"],
+        choices=given["choices"],
+        tests=tuple(name.replace("-", "_") for name in given["tests"]),
+        seed=seed,
+        pairs=given["pairs"],
+        most=given["most_pairs"],
+        prompts=given["prompts"],
+        key_env=given["key_env"],
+        stream=given["stream"],
+    )
+
+
+def _drawn(log: Path | None, resume: bool) -> int:
+    """Return a seed nobody could know beforehand; that of the log where a probe goes on."""
+    import secrets
+
+    if not (resume and log is not None):
+        return secrets.randbits(63)
+    from filiation.endpoint.recorded import Recorded
+
+    return int(Recorded.load(log).run["seed"])
+
+
+def _means(request: Request, given: dict[str, Any], wanted: Wanted) -> Means:
+    from datetime import UTC, datetime
+
+    from filiation.endpoint.budget import Budget
+    from filiation.endpoint.session import agreed
+    from filiation.errors import UsageError
+    from filiation.probing.walk import Means
+
+    log: Path | None = given["log"]
+    if given["resume"] and log is None:
+        raise UsageError("--resume needs the log.", next_step="Name it with --log.")
+    log = log or Path(f"probe-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.jsonl")
+    budget = Budget(
+        requests=given["max_requests"],
+        tokens=given["max_tokens"],
+        seconds=given["max_seconds"],
+        money=given["max_money"],
+        concurrency=given["concurrency"],
+        prices=_prices(request, given["prices"]),
+    )
+    wanted.sink.talk(f"every exchange goes to {log}")
+    return Means(log, budget, agreed if given["yes"] else _ask(wanted.sink), given["resume"])
+
+
+def _prices(request: Request, entries: tuple[str, ...]) -> dict[str, Any]:
+    from filiation.endpoint.budget import Price
+    from filiation.errors import UsageError
+
+    prices = {p.role: Price() for p in request.parties() if p.is_local} if entries else {}
+    for entry in entries:
+        role, mark, figures = entry.partition("=")
+        role, figures = (role, figures) if mark else ("suspect", entry)
+        into, _, out = figures.partition(":")
+        try:
+            prices[role] = Price(float(into), float(out or into))
+        except ValueError as error:
+            raise UsageError(
+                f"'{entry}' is no price.", next_step="Write for example:  --price 0.15:0.60"
+            ) from error
+    return prices
+
+
+def _ask(sink: Sink) -> Any:
+    """Ask the person at the terminal; where there is none, refuse."""
+
+    def consent(announced: Announcement) -> bool:
+        import sys
+
+        for role, address, model in announced.endpoints:
+            sink.talk(f"{role}: {model} at {address}")
+        for role, source in announced.keys:
+            sink.talk(f"{role}: the key of {source} will be sent to it")
+        bounds = {"requests": announced.budget.requests, "tokens": announced.budget.tokens}
+        bounds |= {"seconds": announced.budget.seconds, "money": announced.budget.money}
+        said = ", ".join(f"{value:g} {name}" for name, value in bounds.items() if value is not None)
+        sink.talk(f"at most {said}" if said else "without a bound")
+        return sys.stdin.isatty() and click.confirm("Send these requests?", err=True)
+
+    return consent
+
+
+def _code(report: ProbeReport, fail_if: tuple[str, ...]) -> int:
+    relation = str(report.verdict.relation).replace("_", "-")
+    if relation in fail_if:
+        return 1
+    return 3 if "inconclusive" in fail_if and relation in ("associated", "cannot-test") else 0

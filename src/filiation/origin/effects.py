@@ -1,0 +1,221 @@
+"""What units, layers and norms contribute to what a model computes (ADR 0017).
+
+Whoever holds both files can add to a model what changes nothing: layers whose outputs are nearly zero, neurons that
+never fire, rows over channels that nobody writes. What has no effect must neither make nor break a verdict. So second
+moments are carried through the model, from the token rows through all that is written into the residual stream, as if
+everything in it were independent: then a unit's effect is how strongly it fires times the length of what it writes.
+The figures are rough, and say without running the model what weighs little. They enter no e-value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import erf
+
+import numpy as np
+
+from filiation.origin.basis import IDENTITY
+from filiation.origin.gather import Side
+from filiation.origin.pairing import Plan, embedding_rows, experts_of
+from filiation.origin.units import Doubles, Floats
+
+#: Share of the usual effect of a model's layers below which a layer (its attention, its feed-forward network) does
+#: nothing to speak of.
+LAYER_COUNTS = 0.25
+#: Least usual effect of one kind of branch beside that of both kinds together.
+BRANCH_COUNTS = 0.02
+#: Most token rows that the moments begin with.
+TOKENS = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Effects:
+    """What one component's branches and units contribute.
+
+    Attributes:
+        ffn, attention: by layer, the root mean square of what the branch writes. Layers that could not be measured
+            are missing.
+        units: by layer and expert, each neuron's effect ``(units,)``; ``values`` by layer, each value channel's.
+        moments: by layer, the second moment ``(d, d)`` of what its feed-forward network is given, in the model's own
+            channels; its trace is ``d``.
+    """
+
+    ffn: Mapping[int, float]
+    attention: Mapping[int, float]
+    units: Mapping[tuple[int, int | None], Doubles]
+    values: Mapping[int, Doubles]
+    moments: Mapping[int, Floats]
+
+    def ffn_counts(self, layer: int) -> bool:
+        """Return whether a layer's feed-forward network does anything to speak of; True where it is not known."""
+        return _counts(self.ffn, self.attention, layer)
+
+    def attention_counts(self, layer: int) -> bool:
+        """Return whether a layer's attention does anything to speak of; True where it is not known."""
+        return _counts(self.attention, self.ffn, layer)
+
+    def layer_counts(self, layer: int) -> bool:
+        """Return whether a layer does anything to speak of."""
+        return self.ffn_counts(layer) or self.attention_counts(layer)
+
+
+def _counts(kind: Mapping[int, float], other: Mapping[int, float], layer: int) -> bool:
+    if layer not in kind:
+        return True
+    both = usual([*kind.values(), *other.values()])
+    return kind[layer] >= LAYER_COUNTS * max(usual(list(kind.values())), BRANCH_COUNTS * both)
+
+
+def usual(effects: list[float]) -> float:
+    """Return the usual effect: the median, each effect weighed by its root.
+
+    However many layers without effect were added, the others are what is usual; a single layer of great effect is not.
+    """
+    values = np.sort(np.asarray(effects, np.float64))
+    weights = np.sqrt(values)
+    if not weights.sum():
+        return 0.0
+    return float(values[np.searchsorted(np.cumsum(weights), weights.sum() / 2)])
+
+
+def of_model(side: Side, plan: Plan) -> Effects | None:
+    """Return the effects of one model; None where it is not read whole."""
+    if not plan.whole:
+        return None
+    own = replace(side, basis=IDENTITY)
+    return side.cache.once(("effects", side.is_suspect, side.component), lambda: _Carried(own, plan).through())
+
+
+class _Carried:
+    """Second moments on their way through a model."""
+
+    def __init__(self, side: Side, plan: Plan) -> None:
+        self._side, self._geometry = side, side.geometry
+        self._moment = _of_tokens(side, plan)
+        self._ffn: dict[int, float] = {}
+        self._attention: dict[int, float] = {}
+        self._units: dict[tuple[int, int | None], Doubles] = {}
+        self._values: dict[int, Doubles] = {}
+        self._moments: dict[int, Floats] = {}
+
+    def through(self) -> Effects:
+        for layer in range(self._geometry.n_layers):
+            self._attend(layer)
+            given = self._given()
+            self._moments[layer] = given.astype(np.float32)
+            self._feed(layer, given)
+        return Effects(self._ffn, self._attention, self._units, self._values, self._moments)
+
+    def _given(self) -> Doubles:
+        """Return the moment of what a branch is given, scaled as norms do."""
+        moment = self._moment
+        if self._geometry.norm == "layer":
+            moment = moment - moment.mean(axis=0)
+            moment = moment - moment.mean(axis=1, keepdims=True)
+        trace = float(np.trace(moment))
+        return moment * (len(moment) / trace) if trace > 0 else np.eye(len(moment))
+
+    def _attend(self, layer: int) -> None:
+        g = self._geometry
+        v, o = self._side.reader("v", layer), self._side.writer("o", layer)
+        if v is None or o is None or not g.n_heads or not g.n_kv_heads or not g.d_head:
+            return
+        if len(v) != g.n_kv_heads * g.d_head or len(o) != g.n_heads * g.d_head:
+            return
+        fires = spread(v, self._given())
+        by_head = np.repeat(fires.reshape(g.n_kv_heads, g.d_head), g.n_heads // g.n_kv_heads, axis=0)
+        written = o * by_head.reshape(-1, 1)
+        lengths = np.einsum("ij,ij->i", written, written, dtype=np.float64)
+        grouped = lengths.reshape(g.n_kv_heads, -1, g.d_head).sum(axis=1)
+        self._values[layer] = np.sqrt(grouped.reshape(-1))
+        self._attention[layer] = self._add(layer, "attn", written)
+
+    def _feed(self, layer: int, given: Doubles) -> None:
+        experts = experts_of(self._side, layer)
+        written = [rows for e in experts if (rows := self._written(layer, e, given)) is not None]
+        if written:
+            rows = np.concatenate(written) if len(written) > 1 else written[0]
+            self._ffn[layer] = self._add(layer, "ffn", rows / np.float32(len(written)))
+
+    def _written(self, layer: int, expert: int | None, given: Doubles) -> Floats | None:
+        """Return what each neuron writes, as long as it is on average."""
+        side = self._side
+        up, down = side.reader("up", layer, expert), side.writer("down", layer, expert)
+        if up is None or down is None or len(up) != len(down):
+            return None
+        gate = side.reader("gate", layer, expert)
+        if gate is None:
+            fires = rectified(spread(up, given), self._offset("up", layer, expert, len(up)))
+        else:
+            fires = rectified(spread(gate, given), self._offset("gate", layer, expert, len(gate)))
+            fires = fires * np.hypot(spread(up, given), self._offset("up", layer, expert, len(up)))
+        rows = (down * fires[:, None]).astype(np.float32)
+        self._units[layer, expert] = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+        return rows
+
+    def _offset(self, role: str, layer: int, expert: int | None, n: int) -> Doubles:
+        """Return what a reader's units are given whatever the input is: their bias, and that of the norm before."""
+        bias = self._side.matrix(f"{role}.bias", layer, expert)
+        offset = np.zeros(n) if bias is None or bias.shape != (n,) else bias.astype(np.float64)
+        shift = self._side.matrix("ffn_norm.bias", layer)
+        rows = self._side.matrix(role, layer, expert)
+        if shift is not None and rows is not None and rows.shape[1:] == shift.shape:
+            offset = offset + rows @ shift
+        return offset
+
+    def _add(self, layer: int, branch: str, written: Floats) -> float:
+        """Add what a branch writes; return how much it is, as a root mean square over the channels."""
+        scale = self._side.matrix(f"{branch}_scale", layer)
+        written = written if scale is None else written * scale
+        moment = (written.T @ written).astype(np.float64)
+        position = self._geometry.norm_position
+        gain = None if position == "pre" else self._side.gain(f"post_{branch}_norm", layer)
+        if gain is not None and gain.shape == (len(moment),) and position in ("sandwich", "output"):
+            trace = float(np.trace(moment))
+            moment = moment * (len(moment) / trace if trace > 0 else 0.0) * np.outer(gain, gain)
+        effect = float(np.sqrt(np.trace(moment) / len(moment)))
+        self._moment = self._moment + moment
+        if position == "post":
+            self._moment = self._given() * (1.0 if gain is None else np.outer(gain, gain))
+        return effect
+
+
+def _of_tokens(side: Side, plan: Plan) -> Doubles:
+    """Return the second moment of token rows; that of anything, where they are no rows of the residual stream."""
+    part = side.anatomy.part("embedding", component=side.component)
+    n = 0 if part is None else part.shape[0]
+    start = int(plan.rng("effects/tokens").integers(0, max(1, n - TOKENS + 1)))
+    rows = embedding_rows(side, np.arange(start, min(n, start + TOKENS)))
+    if rows is None or not len(rows):
+        return np.eye(side.geometry.d_model)
+    return (rows.T @ rows).astype(np.float64) / len(rows)
+
+
+def spread(rows: Floats, moment: Doubles) -> Doubles:
+    """Return the root mean square of each row's product with inputs of this second moment."""
+    return np.sqrt(np.maximum(np.einsum("ij,ij->i", rows @ moment.astype(np.float32), rows, dtype=np.float64), 0.0))
+
+
+def rectified(deviation: Doubles, mean: Doubles) -> Doubles:
+    """Return the root mean square of the positive part of normal numbers: how strongly a unit fires that mostly does."""
+    ratio = mean / np.maximum(deviation, 1e-30)
+    below = np.array([0.5 * (1 + erf(x / 2**0.5)) for x in np.clip(ratio, -40, 40)])
+    bell = np.exp(-0.5 * np.square(np.clip(ratio, -40, 40))) / np.sqrt(2 * np.pi)
+    square = (np.square(mean) + np.square(deviation)) * below + mean * deviation * bell
+    return np.sqrt(np.maximum(square, 0.0))
+
+
+def moment_of(side: Side, effects: Effects, layer: int) -> Floats | None:
+    """Return the moment of what a layer is given in the common basis of ``side``."""
+    moment = effects.moments.get(layer)
+    return None if moment is None else side.carry(np.ascontiguousarray(side.carry(moment).T))
+
+
+def dead_branches(effects: Effects) -> Iterator[tuple[int, str]]:
+    """Yield layers with the branches of theirs (``attn``, ``ffn``) that do nothing to speak of."""
+    for layer in effects.ffn.keys() | effects.attention.keys():
+        if not effects.attention_counts(layer):
+            yield layer, "attn"
+        if not effects.ffn_counts(layer):
+            yield layer, "ffn"

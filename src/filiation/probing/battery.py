@@ -1,0 +1,156 @@
+"""Which tests a request asks for, each with its setting; a test that lacks something says so itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from filiation.behaviour import (
+    controls,
+    derived,
+    distilled,
+    exclusive,
+    identity,
+    mistakes,
+    output_layer,
+    same_model,
+    tokenizer,
+)
+from filiation.behaviour.recording import not_measured
+from filiation.behaviour.records import Found
+from filiation.endpoint.model import Asker
+from filiation.probing.materials import Materials
+from filiation.probing.request import TESTS, Request
+
+_NONE = "none"
+
+
+def run(
+    asker: Asker, request: Request, materials: Materials, tell: Callable[[str], None]
+) -> tuple[Found, ...]:
+    """Run every test that was asked for, cheapest first, and fill in of which model each speaks.
+
+    Raises:
+        AccessDeniedError: an endpoint refuses the key.
+    """
+    found: list[Found] = []
+    for name in request.tests or TESTS:
+        tell(name)
+        against = _against(name, request, materials)
+        one = _TESTS[name](asker, request, materials)
+        found.append(replace(one, test=replace(one.test, against=against)))
+    return tuple(found)
+
+
+def _against(name: str, request: Request, materials: Materials) -> str | None:
+    """Return the role of the model that a test speaks of."""
+    parent = next((p.role for p in request.parties() if p.role.startswith("parent")), None)
+    other = "reference" if request.reference is not None else parent
+    roles: Mapping[str, str | None] = {
+        "same_model": "reference" if request.reference is not None else None,
+        "tokenizer": materials.expected,
+        "output_layer": None if materials.head is None else materials.head[0],
+        "derived": parent,
+        "distilled": None if request.teacher is None else "teacher",
+        "shared_mistakes": other,
+        "exclusive_data": other,
+    }
+    return roles.get(name)
+
+
+def _roles(request: Request, prefix: str) -> tuple[str, ...]:
+    return tuple(p.role for p in request.parties() if p.role == prefix or p.role.startswith(f"{prefix}-"))
+
+
+def _same(asker: Asker, request: Request, materials: Materials) -> Found:
+    return same_model.run(
+        asker,
+        same_model.Setting(
+            request.seed,
+            second=None if request.second is None else "second",
+            controls=_roles(request, "control"),
+            pairs=request.pairs,
+            most=max(request.most, request.pairs),
+        ),
+    )
+
+
+def _tokenizer(asker: Asker, request: Request, materials: Materials) -> Found:
+    setting = tokenizer.Setting(
+        materials.tokenizers, materials.unusable, materials.expected, seed=request.seed
+    )
+    return tokenizer.run(asker, setting)
+
+
+def _layer(asker: Asker, request: Request, materials: Materials) -> Found:
+    if materials.head is None:
+        return not_measured("output_layer", "behaviour.output_layer/candidate=none", "no_candidate_head")
+    _, head = materials.head
+    return output_layer.run(asker, output_layer.Setting(head, materials.heads, seed=request.seed))
+
+
+def _derived(asker: Asker, request: Request, materials: Materials) -> Found:
+    parents, others = _roles(request, "parent"), _roles(request, "control")
+    names = {p.role: p.model for p in request.parties()}
+    first = controls.find(names[parents[0]]) if parents else None
+    standings = {role: controls.standing(first, controls.find(names[role])) for role in others}
+    return derived.run(
+        asker,
+        derived.Setting(
+            request.seed,
+            parents=parents,
+            controls=others,
+            standings=standings,
+            prompts=request.prompts,
+        ),
+    )
+
+
+def _distilled(asker: Asker, request: Request, materials: Materials) -> Found:
+    setting = distilled.Setting(
+        request.seed,
+        base=None if request.base is None else "base",
+        controls=_roles(request, "teacher-control"),
+        words=request.prompts,
+    )
+    return distilled.run(asker, setting)
+
+
+def _exclusive(asker: Asker, request: Request, materials: Materials) -> Found:
+    if materials.items is None:
+        return not_measured("exclusive_data", "behaviour.exclusive_data/items=none", "no_items")
+    items, digest = materials.items
+    return exclusive.run(asker, exclusive.Setting(items, digest, controls=_roles(request, "control")))
+
+
+def _mistakes(asker: Asker, request: Request, materials: Materials) -> Found:
+    if materials.choices is None:
+        return not_measured("shared_mistakes", "behaviour.shared_mistakes/items=none", "no_items")
+    items, digest = materials.choices
+    other = _against("shared_mistakes", request, materials) or "reference"
+    return mistakes.run(asker, mistakes.Setting(items, digest, other=other, pool=_roles(request, "control")))
+
+
+def _identity(asker: Asker, request: Request, materials: Materials) -> Found:
+    return identity.run(asker, identity.Setting(told=request.model))
+
+
+_TESTS: Mapping[str, Callable[[Asker, Request, Materials], Found]] = {
+    "same_model": _same,
+    "tokenizer": _tokenizer,
+    "output_layer": _layer,
+    "derived": _derived,
+    "distilled": _distilled,
+    "exclusive_data": _exclusive,
+    "shared_mistakes": _mistakes,
+    "identity": _identity,
+}
+
+
+def attention(found: Sequence[Found]) -> tuple[str, ...]:
+    """Return phrase keys of claims that the tokenizer contradicts; they carry no weight."""
+    by_name = {f.test.name: f for f in found}
+    if not {"identity", "tokenizer"} <= set(by_name):
+        return ()
+    key = identity.contradiction(by_name["identity"], by_name["tokenizer"])
+    return () if key is None else (key,)
