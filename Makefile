@@ -7,9 +7,10 @@ LAB := .venv-lab
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LAB_STAMP := $(LAB)/.installed
+SERVE_STAMP := $(VENV)/.installed-serve
 OUT ?= build/demo
 
-.PHONY: help venv demo test test-real check lint types imports docs bench clean
+.PHONY: help venv demo demo-probe test test-real check lint types imports docs bench bench-audit clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -29,10 +30,18 @@ $(LAB_STAMP): pyproject.toml constraints.txt
 	$(LAB)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[test,lab]"
 	@touch $@
 
+# A real model server, for the demo of the probe; the reseller gets an environment of its own (tests/real/servers.py).
+$(SERVE_STAMP): $(STAMP)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[serve]"
+	@touch $@
+
 venv: $(STAMP)  ## make .venv with the package and the developer tools
 
 demo: $(STAMP)  ## compare the shipped small models; HTML reports in build/demo (offline)
 	$(BIN)/filiation demo --out $(OUT)
+
+demo-probe: $(SERVE_STAMP)  ## ask a real model behind a reseller; report in build/demo-probe (downloads once)
+	$(BIN)/python examples/probe/demo.py
 
 test: $(STAMP)  ## every test that needs neither torch nor a download
 	$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -58,6 +67,11 @@ docs: $(STAMP)
 bench: $(STAMP)  ## the measured promises; slow, never in CI
 	$(BIN)/python benchmarks/run.py
 
+bench-audit: $(STAMP)  ## what the audit's wings recover on public releases; slow, never in CI
+	$(BIN)/python benchmarks/source.py
+	$(BIN)/python -m benchmarks.tokenizers
+	$(BIN)/python -m benchmarks.traces
+
 clean:  ## remove what the targets above made, the environments too
-	rm -rf $(VENV) $(LAB) build dist site .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(LAB) .venv-reseller build dist site .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

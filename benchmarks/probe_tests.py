@@ -144,7 +144,11 @@ def false_alarms(runs: int) -> None:
     )
     row("same model: betting alone, 800 pairs", betting, runs)
     row("same model: permutation alone, 200 prompts", permutation, runs)
-    row("same model: contradicted", lambda s: says(same(s, pairs=100, most=300), Outcome.CONTRADICTED), runs)
+    row(
+        "same model: contradicted, 60 pairs",
+        lambda s: says(same(s, pairs=60, most=60), Outcome.CONTRADICTED),
+        runs,
+    )
     row("same model: bet on agreement, suspect halfway to the control", halfway, runs)
     row("derived: one parent, one control", derivation, runs)
     row("derived: best of six parents", lambda s: derivation(s, parents=6), runs)
@@ -165,7 +169,7 @@ def detections(runs: int) -> None:
             f"| {100 * share:.0f} % | {most} | {sum(n is not None for n in needed)} of {runs} | {median(seen):.0f} |"
         )
     print("\nOutcomes of whole runs\n\n| run | came out | 95 % interval |\n| --- | --- | --- |")
-    few = max(runs // 5, 20)
+    few = max(runs // 4, 20)
     row("same model, the same: supported", lambda s: says(same(s)), few)
     row("same model, full swap: contradicted", lambda s: says(same(s, 1.0), Outcome.CONTRADICTED), few)
     row(

@@ -102,6 +102,7 @@ def compare(
     full: bool = False,
     budget: int | None = None,
     base: str | None = None,
+    seed: str | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
     """Compare a suspect with one or several candidates.
@@ -112,6 +113,8 @@ def compare(
         full: read every byte for the inheritance map and the derivation.
         budget: most bytes to read from each model; by default 1 GB from remote models, no bound on local ones.
         base: the suspect's base model, where the suspect is a PEFT adapter.
+        seed: a word that enters the choice of what a partial reading reads; drawn after the files were fixed, it
+            keeps whoever made them from knowing that choice.
         progress: called with ``(stage, done, total)``.
 
     Raises:
@@ -124,5 +127,7 @@ def compare(
         'common_origin'
     """
     return Comparison(
-        compare_models(suspect, candidates, full=full, budget=budget, base=base, progress=progress)
+        compare_models(
+            suspect, candidates, full=full, budget=budget, base=base, seed=seed, progress=progress
+        )
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
@@ -13,7 +12,9 @@ from filiation import anatomy, checkpoint, derivation, likeness, origin
 from filiation._version import __version__
 from filiation.anatomy.architecture import architecture_difference
 from filiation.anatomy.model import Anatomy
+from filiation.checkpoint.hashing import pinned
 from filiation.checkpoint.model import Checkpoint, Floats, Index
+from filiation.checkpoint.named import refuse_repeated, refuse_same_weights
 from filiation.checkpoint.record import model_record
 from filiation.errors import FiliationError, UsageError
 from filiation.evidence import Evidence, ModelRecord, Relation, Report, Verdict, measured_null, plain
@@ -61,6 +62,7 @@ def compare_models(
     full: bool = False,
     budget: int | None = None,
     base: str | None = None,
+    seed: str | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Compare one suspect with one or several candidates and return the report; see :func:`filiation.compare`."""
@@ -69,13 +71,14 @@ def compare_models(
             "There is nothing to compare with.",
             next_step="Name at least one candidate: filiation compare S C",
         )
-    _refuse_repeated(candidates)
+    refuse_repeated(candidates)
+    _refuse_seed(seed)
     tell = progress or _silent
     mine = open_model(suspect, base, budget, tell, role="suspect")
     others = [open_model(c, None, budget, tell, role="candidate") for c in candidates]
-    _refuse_same_weights(candidates, others)
+    refuse_same_weights(candidates, [other.checkpoint for other in others])
     pairs = [
-        examine_pair(mine, other, make_plan(mine, other, budget), n, full=full, progress=tell)
+        examine_pair(mine, other, make_plan(mine, other, budget, seed), n, full=full, progress=tell)
         for n, other in enumerate(others)
     ]
     command = {
@@ -85,6 +88,7 @@ def compare_models(
         "full": full,
         "budget": budget,
         "base": base,
+        "seed": seed,
     }
     return assemble(mine, others, pairs, overall_verdict(mine, others, pairs), command)
 
@@ -93,36 +97,14 @@ def _silent(stage: str, done: int, total: int | None) -> None:
     del stage, done, total
 
 
-def _refuse_repeated(candidates: Sequence[str]) -> None:
-    """Refuse one place named twice: its evidence would be paid for twice and say nothing more."""
-    places = [os.path.realpath(c) if os.path.exists(c) else c for c in candidates]
-    for n, place in enumerate(places):
-        if place in places[:n]:
-            raise _given_twice(candidates[n], candidates[places.index(place)])
-
-
-def _refuse_same_weights(candidates: Sequence[str], opened: Sequence[Anatomy]) -> None:
-    """Refuse one model in two forms, such as a folder and the weight file in it."""
-    read = [_weight_paths(c, model.checkpoint) for c, model in zip(candidates, opened, strict=True)]
-    for n, paths in enumerate(read):
-        if paths and paths in read[:n]:
-            raise _given_twice(candidates[n], candidates[read.index(paths)])
-
-
-def _weight_paths(locator: str, opened: Checkpoint) -> frozenset[str]:
-    """Return the files that hold a local model's tensors, links followed; none where they are not all known."""
-    folder = locator if os.path.isdir(locator) else os.path.dirname(locator)
-    paths = frozenset(os.path.realpath(os.path.join(folder, t.file)) for t in opened.tensors.values())
-    return paths if all(os.path.isfile(path) for path in paths) else frozenset()
-
-
-def _given_twice(candidate: str, before: str) -> UsageError:
-    same = "" if candidate == before else f" It is what {before} names too."
-    return UsageError(
-        f"The candidate {candidate} is given twice.{same}",
-        reason="Each further candidate weakens the evidence for all of them, and this one adds nothing.",
-        next_step="Name each candidate once.",
-    )
+def _refuse_seed(seed: str | None) -> None:
+    """Refuse a word that could not be written down in a report and given again."""
+    if seed is not None and (not seed.strip() or not seed.isprintable()):
+        raise UsageError(
+            "The word given with --seed is empty or cannot be printed.",
+            reason="Whoever verifies the report has to give the same word.",
+            next_step="Write it in letters and digits, such as --seed 'drawn 2026-05-04: 7 19 23'.",
+        )
 
 
 def _different(candidates: Sequence[Anatomy]) -> tuple[int, ...]:
@@ -132,8 +114,8 @@ def _different(candidates: Sequence[Anatomy]) -> tuple[int, ...]:
     """
     firsts: dict[str, int] = {}
     for n, model in enumerate(candidates):
-        pinned = all(file.sha256 for file in model.checkpoint.files)
-        firsts.setdefault(model.checkpoint.digest if pinned else f"candidate {n}", n)
+        hashed = all(file.sha256 for file in model.checkpoint.files)
+        firsts.setdefault(model.checkpoint.digest if hashed else f"candidate {n}", n)
     return tuple(firsts.values())
 
 
@@ -185,9 +167,10 @@ def _named(opened: Checkpoint, whose: str) -> Checkpoint:
     return _Named(**{f.name: getattr(opened, f.name) for f in fields(opened)}, whose=whose)
 
 
-def make_plan(suspect: Anatomy, candidate: Anatomy, budget: int | None) -> Plan:
-    """Return how much to read: fixed by sizes and digests, before any weight is seen."""
+def make_plan(suspect: Anatomy, candidate: Anatomy, budget: int | None, seed: str | None = None) -> Plan:
+    """Return how much to read: fixed by sizes, digests and the caller's word, before any weight is seen."""
     digests = f"{suspect.checkpoint.digest}\n{candidate.checkpoint.digest}"
+    digests += f"\n{seed}" if seed is not None else ""
     small = max(suspect.checkpoint.total_bytes, candidate.checkpoint.total_bytes) <= WHOLE_UP_TO
     local = suspect.checkpoint.is_local and candidate.checkpoint.is_local
     limit = budget if budget is not None else (None if local else REMOTE_BUDGET)
@@ -236,7 +219,7 @@ def _derive(
     candidate: Anatomy,
     towers: Sequence[TowerPair],
     examinations: Sequence[Examination],
-    histories: Sequence[History | None],
+    histories: list[History | None],
     findings: dict[str, Finding],
     plan: Plan,
     tokens: Mapping[str, TokenRows | None],
@@ -245,7 +228,8 @@ def _derive(
 ) -> tuple[bool, derivation.Derived]:
     """Say whether the models are equal and, where an origin is shared, what happened between them.
 
-    What is learned of labels that no longer exist is put into ``findings``.
+    What is learned of labels that no longer exist, and of contents where all was read, is put into ``findings`` (and
+    ``histories``).
     """
     namesakes = [h for t, h in zip(towers, histories, strict=True) if t.mine == t.theirs]
     cosines = [h.weight_cosine for h in namesakes if h is not None and h.weight_cosine is not None]
@@ -258,16 +242,21 @@ def _derive(
         if sameness is not None and sameness.equal:
             return True, derivation.as_identical(sameness, suspect, candidate, number)
     found: list[derivation.Derived] = []
-    for t, x in zip(towers, examinations, strict=True):
-        relation = findings[t.name].relation
-        if relation not in _RELATED:
+    for n, (t, x) in enumerate(zip(towers, examinations, strict=True)):
+        if findings[t.name].relation not in _RELATED:
             continue
         step = derivation.derive(
             *t.views(suspect, candidate), x, plan, tokens[t.name], full=full, number=number
         )
         if derivation.order_and_signs_gone(step):
             findings[x.component] = without_labels(findings[x.component])
-        whole = relation is Relation.COMMON_ORIGIN and t.is_loaded
+        nothing, so_far = derivation.NO_PART in step.notes, (findings[t.name], histories[n])
+        findings[t.name], histories[n] = origin.after_reading(
+            x, so_far, plan, step.contents, full=full, nothing_agrees=nothing
+        )
+        if findings[t.name].relation not in _RELATED:
+            continue
+        whole = findings[t.name].relation is Relation.COMMON_ORIGIN and t.is_loaded
         found.append(step if whole else _speaking_of_parts(step))
     shared = {c for c, f in origin.over_towers(towers, findings).items() if f.relation in _RELATED}
     return False, derivation.joined([derivation.without_components(step, shared) for step in found])
@@ -349,7 +338,7 @@ def assemble(
         models={"suspect": records[0], "candidates": records[1:]},
         evidence=tuple(e for p in pairs for e in p.evidence),
         verdict=verdict,
-        limits=limits(verdict, pairs),
+        limits=limits(verdict, pairs, _sampled(suspect, candidates, pairs, command.get("seed"))),
         validation=measured_null(),
         extra=extra,
     )
@@ -377,11 +366,22 @@ ALWAYS = (
 )
 
 
-def limits(verdict: Verdict, pairs: Sequence[Pair]) -> tuple[str, ...]:
+def _sampled(
+    suspect: Anatomy, candidates: Sequence[Anatomy], pairs: Sequence[Pair], word: str | None
+) -> tuple[str, ...]:
+    """Return what is to be said of a partial reading: whoever makes a file whose contents enter no seed knows it."""
+    partly = [p for p in pairs if not p.plan.whole]
+    if not partly:
+        return ()
+    models = [suspect, *(candidates[p.number] for p in partly)]
+    if all(pinned(model.checkpoint.files) for model in models):
+        return ("sampled",)
+    return "sampled", "sample_predictable" if word is None else "sample_with_word"
+
+
+def limits(verdict: Verdict, pairs: Sequence[Pair], sampled: Sequence[str] = ()) -> tuple[str, ...]:
     """Return what this report cannot show, as keys of the phrase files."""
-    found = [*ALWAYS, "copies_are_easy"]
-    if any(not p.plan.whole for p in pairs):
-        found.append("sampled")
+    found = [*ALWAYS, "copies_are_easy", *sampled]
     if any(e.test == origin.TOWERS for p in pairs for e in p.evidence):
         found.append(origin.NOT_EXAMINED)
     if any(origin.NOT_LOADED in p.finding.reasons for p in pairs):

@@ -199,7 +199,11 @@ class FileRecord:
 
 @dataclass(frozen=True, slots=True)
 class ModelRecord:
-    """One of the models: what was opened, pinned as well as it can be."""
+    """One of the models: what was opened, pinned as well as it can be.
+
+    ``digest_covers``: ``contents``, or ``names_sizes_headers`` where weight files were not hashed and the digest says
+    nothing of what they hold.
+    """
 
     locator: str
     name: str
@@ -214,6 +218,7 @@ class ModelRecord:
     parameters: int | None = None
     total_bytes: int = 0
     bytes_read: int = 0
+    digest_covers: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -407,7 +412,9 @@ def measured_null() -> Mapping[str, Any] | None:
     The file is written by ``python -m docs._generate --null`` and says by which version it was measured.
     """
     try:
-        data = pkgutil.get_data("filiation", "validation.json")  # importlib.resources takes far longer to import
+        data = pkgutil.get_data(
+            "filiation", "validation.json"
+        )  # importlib.resources takes far longer to import
     except FileNotFoundError:
         return None
     return None if data is None else json.loads(data)

@@ -272,3 +272,22 @@ def test_a_digest_covers_every_file(where: str, tmp_path: Path) -> None:
     after = record()
     assert before.digest != after.digest
     assert [f.path for f in after.files] == sorted(f.path for f in after.files)
+
+
+def test_a_claim_of_an_own_tokenizer_and_own_code_is_set_beside_what_was_found(tmp_path: Path) -> None:
+    """The card's sentence and the finding stand in one result; code that keeps its source is told, not accused."""
+    text = made.CARD.replace("A model.", "We trained our own tokenizer.\n\nWritten from scratch.")
+    suspect, reference = made.suspect(tmp_path, README__md=text), made.reference(tmp_path)
+    against = (str(reference), str(made.corpus(tmp_path)))
+    found = examine(Request(str(suspect), against, corpus=False))
+    told = {r.reason: (str(r.status), r.parent) for r in found.report.rules if r.reason.startswith("origin_")}
+    assert told == {
+        "origin_tokenizer_same": ("contradicted", "Example-1B"),
+        "origin_code_same_after_renaming": ("contradicted", "example/Example-1B"),
+    }
+    assert found.report.verdict.outcome == "owed"
+    assert {b.head for b in found.beside} == {"tokenizer", "traces"}
+
+
+def test_a_card_without_such_claims_gets_no_such_results(report: AuditReport) -> None:
+    assert not [r for r in report.rules if r.reason.startswith("origin_")]

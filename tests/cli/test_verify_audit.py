@@ -176,9 +176,10 @@ def test_options_of_the_other_command_are_refused(run: Run, stored: Path) -> Non
 @pytest.mark.parametrize("language", ["en", "zh-CN"])
 def test_custody_is_drawn_with_a_stored_audit(run: Run, stored: Path, tmp_path: Path, language: str) -> None:
     digest = json.loads((tmp_path / "audit.custody.json").read_text())["report_sha256"]
-    page = tmp_path / "page.html"
-    assert run("render", stored, "--html", page, "--lang", language, "-q").code == 0
+    page, text = tmp_path / "page.html", tmp_path / "page.md"
+    assert run("render", stored, "--html", page, "--markdown", text, "--lang", language, "-q").code == 0
     assert digest in page.read_text(encoding="utf-8")
+    assert digest in text.read_text(encoding="utf-8")
 
 
 def test_the_custody_of_another_report_is_not_drawn(run: Run, stored: Path, tmp_path: Path) -> None:

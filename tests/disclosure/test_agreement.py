@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from filiation.disclosure import RuleResult, RuleStatus, check, claims
+from filiation.disclosure import RuleResult, RuleStatus, check, claims, fix
 from filiation.disclosure.licenceprose import licence_statements
 from filiation.disclosure.own import lookup
 from filiation.disclosure.spelled import meant
@@ -148,6 +150,21 @@ def test_a_key_given_twice(key: str, rule: str) -> None:
     assert not [r for r in check(repository({"README.md": same})) if r.reason == "key_twice"]
 
 
+def test_the_base_model_and_a_sentence_differ() -> None:
+    made = repository({"README.md": card("It is fine-tuned from Llama 3.", base_model="Qwen/Qwen2-7B")})
+    (first,) = [r for r in check(made) if r.id == "D1" and r.owed]
+    assert (first.status, first.reason, first.values["where"]) == (
+        CONTRADICTED,
+        "base_model_disagrees",
+        "README.md:4",
+    )
+    patch = fix(made)
+    assert "base_model:" not in patch.diff.replace(
+        " base_model: Qwen/Qwen2-7B", ""
+    )  # which is meant nobody knows
+    assert [x.reason for x in patch.left if x.rule == "D1"] == ["disclosure.reason.base_model_disagrees"]
+
+
 def test_one_sentence_says_so_and_another_denies_it() -> None:
     made = repository({"README.md": card("It is based on Qwen2-7B.\n\nIt is not derived from Qwen2-7B.")})
     (found,) = [r for r in check(made) if r.id == "D3"]
@@ -162,3 +179,11 @@ def test_a_declared_parent_is_denied() -> None:
     made = repository({"README.md": card("It is not derived from Qwen2-7B.", base_model="Qwen/Qwen2-7B")})
     (found,) = [r for r in check(made) if r.id == "D3"]
     assert (found.status, found.reason) == (CONTRADICTED, "prose_denies_declared")
+
+
+@given(st.text(alphabet="licensedunrthMITGPLv3 .,\n#*[]()：许可证采用-", max_size=300))
+@settings(max_examples=60, deadline=None)
+def test_any_text_is_read(text: str) -> None:
+    for said in licence_statements(text, own=("Zeta",)):
+        assert said.named.licences
+        assert said.line >= 1

@@ -40,6 +40,7 @@ CLAIMING = [
     ("A self-developed large language model.", ["own_model"]),
     ("Zeta is independently developed by Zeta Labs.", ["own_model"]),
     ("We trained our own tokenizer.", ["own_tokenizer"]),
+    ("Zeta uses our own tokenizer and was trained from scratch.", ["scratch", "own_tokenizer"]),
     ("It has been trained from scratch on a vast dataset of 2 trillion tokens.", ["scratch"]),
     ("The tokenizer used in the model was trained from scratch by us.", ["own_tokenizer"]),
     ("The tokenizer was trained from scratch.", ["own_tokenizer"]),

@@ -192,6 +192,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("content-type", kind)
         self.send_header("content-length", str(len(data) + lie))
+        if self._adversary.behaviour.cookie is not None:
+            self.send_header("set-cookie", self._adversary.behaviour.cookie)
         for name, value in (headers or {}).items():
             self.send_header(name, value)
         self.end_headers()

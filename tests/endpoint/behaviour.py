@@ -42,6 +42,8 @@ class Behaviour:
         cached: cached tokens, stated within the prompt's.
         name: the model name that is returned; None returns what was asked for.
         routes: the kinds of request that work.
+        clue: a key that its replies hold besides.
+        cookie: set by every reply.
         always_stream: streams whether asked to or not.
         faults: what goes wrong with the next requests; None in it is a request that goes well.
     """
@@ -71,5 +73,7 @@ class Behaviour:
     cached: int | None = None
     name: str | None = None
     routes: frozenset[str] = frozenset({"chat", "completions", "messages", "ollama"})
+    clue: str | None = None
+    cookie: str | None = None
     always_stream: bool = False
     faults: Sequence[Fault | None] = field(default_factory=list[Fault | None])

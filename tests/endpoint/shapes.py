@@ -23,6 +23,8 @@ def openai_reply(b: Behaviour, body: Mapping[str, Any], made: Generated, *, is_c
     if made.prompt is not None and "prompt_logprobs" in body:
         words = made.law.vocabulary
         choices[0]["prompt_logprobs"] = [None, *(_by_id(words, s) for s in made.prompt)]
+    if b.clue is not None:
+        reply[b.clue] = {}
     return reply if made.usage is None else {**reply, "usage": dict(made.usage)}
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from filiation.endpoint.budget import Budget
+from filiation.endpoint.capability import NOTES
 from filiation.endpoint.client import Endpoint
 from filiation.endpoint.model import Answer, Ask, Call, Capabilities, Support, chat
+from filiation.endpoint.replay import Replay
 from filiation.endpoint.session import Session, agreed
-from filiation.errors import BudgetError
+from filiation.errors import BudgetError, NetworkError
 from tests.endpoint import faults
 from tests.endpoint.adversary import Adversary
 from tests.endpoint.asking import patience, session
@@ -179,9 +183,27 @@ def test_chat_alone_and_completions_alone() -> None:
     assert (raw.chat, raw.completions, raw.top_logprobs) == (False, True, 20)
 
 
-def test_a_server_with_no_route_can_do_nothing() -> None:
-    nothing = found(replace(PLAIN, routes=frozenset()))
-    assert nothing == Capabilities(chat=False, completions=False, notes=("no_answer",))
+def test_a_server_that_answers_nothing_is_an_error_and_can_be_resumed(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with Adversary(replace(PLAIN, routes=frozenset())) as server:
+        with pytest.raises(NetworkError, match="no such route") as error, session({"a": server}, log=log):
+            pass
+        assert error.value.file == server.url
+        server.behaviour.routes = PLAIN.routes
+        with session({"a": server}, log=log, resume=True) as live:
+            assert live.records["a"].capabilities.chat
+            records = live.records
+    assert Replay(log).records == records
+
+
+def test_the_words_of_the_questions_are_drawn_from_the_seed() -> None:
+    said: list[set[str]] = []
+    for seed in (1, 1, 2):
+        with Adversary(replace(FULL)) as server, session({"a": server}, seed=seed):
+            pass
+        said.append({str(s.body.get("prompt", s.body.get("messages"))) for s in server.seen})
+    assert said[0] == said[1]
+    assert not said[0] & said[2]
 
 
 def test_anthropic_and_ollama() -> None:
@@ -195,6 +217,21 @@ def test_anthropic_and_ollama() -> None:
 
 def test_a_stream_that_nobody_asked_for() -> None:
     assert found(replace(FULL, always_stream=True)).top_logprobs == -1
+
+
+def test_a_server_that_gives_itself_away_is_spoken_to_in_its_dialect(tmp_path: Path) -> None:
+    llama = replace(PLAIN, clue="timings", whole=True, ids=True)
+    with Adversary(llama) as server, session({"a": server}, log=tmp_path / "log") as live:
+        live.ask([Call("a", chat("Hm?"), "t")])
+        records = live.records
+        assert records["a"].dialect == "llama-server"
+        assert server.seen[-1].body["cache_prompt"] is False
+    assert Replay(tmp_path / "log").records == records
+    passed_on = replace(PLAIN, clue="timings", refuses=frozenset({"cache_prompt"}))
+    with Adversary(passed_on) as server, session({"a": server}) as live:
+        (answer,) = live.ask([Call("a", chat("Hm?"), "t")])
+        assert isinstance(answer, Answer)
+        assert live.records["a"].dialect == "openai"
 
 
 def test_faults_while_finding_out_are_not_taken_for_refusals() -> None:
@@ -215,3 +252,15 @@ def test_a_budget_that_does_not_reach_says_so() -> None:
     ):
         pass
     assert server.seen == []
+
+
+def test_every_note_can_be_found_and_has_its_words_in_both_languages() -> None:
+    root = Path(__file__).parents[2] / "src" / "filiation"
+    code = "".join(
+        p.read_text("utf-8") for p in (root / "endpoint").glob("*.py") if p.name != "capability.py"
+    )
+    code += (root / "endpoint" / "capability.py").read_text("utf-8").partition("_COUNTS")[2]
+    for language in ("en", "zh-CN"):
+        phrases = tomllib.loads((root / "report" / "phrases" / language / "probe.toml").read_text("utf-8"))
+        assert sorted(phrases["probe"]["note"]) == sorted(NOTES)
+    assert [n for n in NOTES if f'"{n}"' not in code] == []

@@ -93,8 +93,8 @@ def test_throttling_without_end_is_a_failure(server: Adversary) -> None:
     server.behaviour.faults = [faults.throttled("1")] * 50
     found = failure(server)
     assert (found.code, found.status) == ("throttled", 429)
-    assert "5 tries" in found.reason
-    assert len(server.seen) == 5
+    assert "10 tries" in found.reason
+    assert len(server.seen) == 10
 
 
 def test_a_wait_beyond_all_patience_is_not_begun(server: Adversary) -> None:
@@ -266,11 +266,11 @@ def test_a_reply_larger_than_allowed_is_not_taken(server: Adversary) -> None:
 @pytest.mark.parametrize("key", [None, Key("a test", "sk-TestSecret123")])
 def test_a_redirect_is_not_followed(server: Adversary, key: Key | None) -> None:
     with Adversary(Behaviour(CategoricalLaw(2))) as elsewhere:
-        server.behaviour.faults = [faults.moved(f"{elsewhere.url}/chat/completions")] * 9
+        server.behaviour.faults = [faults.moved(f"{elsewhere.url}/chat/completions?token=s3cret")] * 9
         found = failure(server, key=key)
         assert elsewhere.seen == []
     assert (found.code, found.status) == ("refused", 307)
-    assert "not followed" in found.reason
+    assert f"redirects to {elsewhere.url}/chat/completions, which is not followed" in found.reason
 
 
 def test_retries_stay_within_the_budget(server: Adversary) -> None:
@@ -295,3 +295,13 @@ def test_the_time_that_runs_out_in_a_batch_fails_the_rest_of_it(server: Adversar
         "ok",
     ]
     assert len(server.seen) == 2
+
+
+def test_nothing_in_a_request_says_that_it_is_a_probe(server: Adversary) -> None:
+    """A proxy that knew it could answer such requests by the model that it only claims to serve."""
+    server.behaviour.cookie = "session=42"
+    asked(server, 3)
+    for seen in server.seen:
+        words = f"{seen.path} {seen.headers} {seen.body}".lower()
+        assert not [w for w in ("filiation", "probe", "audit", "suspect") if w in words]
+        assert "cookie" not in seen.headers

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filiation.endpoint.dialects import Dialect, build, dialect, names, read
+from filiation.endpoint.client import Endpoint
+from filiation.endpoint.dialects import Dialect, build, dialect, likely, names, read
 from filiation.endpoint.model import Answer, Ask, Failure, Message, Speaker, TokenChance, Usage, chat
 from filiation.errors import UsageError
 
@@ -40,6 +41,27 @@ def test_every_dialect_speaks(name: str) -> None:
 def test_an_unknown_dialect_is_an_error() -> None:
     with pytest.raises(UsageError, match="none of: anthropic"):
         dialect("latin")
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://api.anthropic.com", "anthropic"),
+        ("https://api.anthropic.com/v1", "anthropic"),
+        ("https://gateway.example/v1/messages", "anthropic"),
+        ("http://localhost:11434", "ollama"),
+        ("http://localhost:11434/v1", "openai"),
+        ("http://localhost:11434/api/chat", "ollama"),
+        ("https://api.openai.com/v1", "openai"),
+        ("https://api.anthropic.com.example.org/v1", "openai"),
+        ("nonsense", "openai"),
+        ("http://[", "openai"),
+    ],
+)
+def test_the_dialect_that_an_address_suggests(url: str, name: str) -> None:
+    assert likely(url) == name
+    assert Endpoint("a", url, "m").speaks == name
+    assert Endpoint("a", url, "m", "vllm").speaks == "vllm"
 
 
 def test_an_openai_request_holds_what_was_asked_and_nothing_else() -> None:

@@ -31,10 +31,13 @@ def test_an_interrupted_session_is_resumed_to_its_end(tmp_path: Path, fault: fau
         server.behaviour.faults = [*[None] * 12, fault, fault, *[fault] * 30]
         command = [sys.executable, "-m", "tests.endpoint.interrupted", server.url, str(log)]
         with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE) as process:
-            while len(server.seen) < 14 and process.poll() is None:
+            while len(server.seen) < 13 and process.poll() is None:
                 time.sleep(0.01)
             process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=60)
+            try:
+                _, said = process.communicate(timeout=60)
+            finally:
+                process.kill()
         assert b"KeyboardInterrupt" in said
         got = dict(Recorded.load(log).exchanges)
         assert 0 < len(got) <= 12

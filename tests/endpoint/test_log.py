@@ -43,6 +43,18 @@ def test_a_log_is_never_overwritten(tmp_path: Path) -> None:
     assert list(read_log(path)) == [RUN]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
+def test_two_sessions_cannot_write_to_one_log(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    first = ExchangeLog(path, Redactor())
+    with pytest.raises(StorageError, match="in use"):
+        ExchangeLog(path, Redactor(), resume=True)
+    first.append(RUN)
+    first.close()
+    ExchangeLog(path, Redactor(), resume=True).close()
+    assert list(read_log(path)) == [RUN]
+
+
 def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot be written"):
         ExchangeLog(tmp_path / "no" / "a", Redactor())

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from filiation.endpoint.budget import Budget
+from filiation.endpoint.client import Endpoint
 from filiation.endpoint.model import Answer, Asker, Call, chat
 from filiation.endpoint.replay import Replay
-from filiation.endpoint.session import Session
+from filiation.endpoint.session import Session, agreed
 from filiation.errors import AccessDeniedError, BudgetError, LogError, UsageError
 from filiation.evidence import plain
 from tests.endpoint import faults
@@ -212,6 +213,28 @@ def test_answers_of_a_replay_hold_every_bit(servers: Servers, tmp_path: Path) ->
         answers = live.ask(calls)
     assert Replay(log).ask(calls) == answers
     assert repr(Replay(log).ask(calls)) == repr(answers)
+
+
+def test_a_model_of_ones_own_may_be_served_on_another_port_when_resumed(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    calls = [Call("reference", chat("?"), "t")]
+    found: list[Any] = []
+    for resume in (False, True):
+        with Adversary(Behaviour(CategoricalLaw(1))) as server:
+            endpoint = Endpoint("reference", server.url, "m", known_as="local:m.gguf")
+            with Session(
+                [endpoint],
+                budget=Budget(),
+                seed=1,
+                consent=agreed,
+                log=log,
+                resume=resume,
+                patience=patience(),
+            ) as live:
+                found.append([live.ask(calls), live.records])
+    assert found[0] == found[1]
+    assert found[0][1]["reference"].locator == "local:m.gguf"
+    assert "127.0.0.1" not in log.read_text("utf-8")
 
 
 def test_patience_is_no_part_of_a_run(servers: Servers, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from filiation.origin import basis
+from filiation.origin import basis, polar
 from filiation.origin.basis import IDENTITY, column_correlation, rotation, signed_permutation
 from tests.origin.units import drawn
 
@@ -61,7 +61,8 @@ def test_a_wide_rotation_is_found_in_single_precision(monkeypatch: pytest.Monkey
     candidate = drawn(0, 900, 16)
     suspect = candidate @ np.linalg.qr(drawn(1, 16, 16))[0].T
     exact = rotation(suspect, candidate)
-    monkeypatch.setattr(basis, "PRECISE", 8)
+    for module in (basis, polar):
+        monkeypatch.setattr(module, "PRECISE", 8)
     found = rotation(suspect, candidate)
     assert found.matrix is not None
     assert exact.matrix is not None

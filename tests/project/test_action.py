@@ -83,6 +83,16 @@ def test_the_step_fails_with_the_exit_code_of_the_policy_and_still_reports(tmp_p
     assert step("audit", tmp_path, repository="nothing here").returncode == 4
 
 
+def test_the_step_takes_the_published_name_that_naming_rules_test(tmp_path: Path) -> None:
+    made.suspect(tmp_path)
+    words = {"parent": "meta-llama/Meta-Llama-3-8B", "derived_on": "2024-05-20", "name": "Llama-3-Yours"}
+    assert step("audit", tmp_path, repository="Yours-1B", **words).returncode == 0
+    report = json.loads(Path(outputs(tmp_path)["json"]).read_text(encoding="utf-8"))
+    assert [r["status"] for r in report["rules"] if r["id"] == "L4" and r["licence"] == "llama3"] == [
+        "satisfied"
+    ]
+
+
 def test_inputs_are_words_and_never_shell(tmp_path: Path) -> None:
     made.suspect(tmp_path)
     nasty = "$(touch RAN)`touch RAN`; touch RAN #"

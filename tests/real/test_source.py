@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import reconstructions
+from benchmarks import mutators, reconstructions
 from filiation.repository.model import Repository, RepositoryFile
 from filiation.source import CopyStatus, HeaderState, Level, examine, load
 from filiation.source.corpus import dump, load_file
@@ -68,6 +68,15 @@ def test_yi_is_llama_after_two_norms_were_renamed() -> None:
     assert (names["ln1"], names["ln2"]) == ("input_layernorm", "post_attention_layernorm")
     assert found.headers[0].state is HeaderState.KEPT
     assert found.headers[0].source_attributed
+
+
+@pytest.mark.parametrize("model", ["llama", "bigbird_pegasus", "mbart"])
+def test_a_copy_from_a_release_between_those_of_the_corpus(model: str) -> None:
+    """4.47.1 is not in the corpus; its siblings are near, and every name was replaced."""
+    text = mutators.rename(_model("4.47.1", model), 1)
+    found = examine(_repository("s", {"m.py": text}), (), load()).files[0]
+    assert found.level is Level.SAME_AFTER_RENAMING
+    assert (found.reference_file or "").endswith(f"modeling_{model}.py")
 
 
 def test_siblings_and_strangers() -> None:

@@ -23,7 +23,7 @@ from filiation import repository, tokenizer
 from filiation.repository import Repository
 from filiation.tokenizer import TokenizerFinding
 from filiation.tokenizer import TokenizerRelation as R
-from tests.real import fetch
+from tests.real import e5s1, fetch
 
 pytestmark = pytest.mark.real
 
@@ -186,6 +186,23 @@ def test_deepseek_and_qwen_share_common_words_only() -> None:
     assert round(found.numbers["jaccard"], 2) == 0.43
     assert found.numbers["order"] < 0.02
     assert not any(kind == "common_ancestor" for kind, _ in explained(found))
+
+
+def test_multilingual_e5_has_xlm_rs_tokenizer_and_its_pruned_copy_is_pruned(tmp_path: Path) -> None:
+    """The fingerprint of XLM-R was taken from another package (llama-cpp-python 0.3.16, another format)."""
+    made: dict[str, Repository] = {}
+    for name in fetch.ARTIFACTS["e5"].files:
+        (tmp_path / name).mkdir()
+        document = e5s1.tokenizer(e5s1.parse(fetch.path("e5", name)))
+        (tmp_path / name / "tokenizer.json").write_text(json.dumps(document), encoding="utf-8")
+        made[name] = repository.open(str(tmp_path / name))
+    whole, pruned = made["e5-small-q4.bin"], made["e5-small-enpt-q4.bin"]
+    assert tokenizer.recognise(whole) == ("XLM-R",)
+    assert tokenizer.recognise(pruned) == ()
+    found = tokenizer.compare(pruned, whole)
+    assert found.relation is R.PRUNED
+    assert found.numbers["order"] > 0.99
+    assert ("reference_is", "XLM-R") in explained(found)
 
 
 def test_a_gguf_file_tells_its_tokenizer() -> None:

@@ -161,18 +161,42 @@ def test_other_models_are_told_from_a_report_that_does_not_hold(
     assert not found.findings
 
 
-def test_a_digest_is_only_comparable_where_all_files_were_hashed() -> None:
-    found = difference(STORED, changed(lambda d: d["models"]["suspect"].update(digest="00" * 32)))
-    assert found.holds
-    assert "digest" in {c.field for c in found.circumstances}
+def other_digest(document: dict[str, Any]) -> None:
+    document["models"]["suspect"].update(digest="00" * 32)
 
+
+@pytest.mark.parametrize("moved", [(), ("suspect",)])
+def test_another_digest_is_another_model_wherever_it_lies(moved: tuple[str, ...]) -> None:
+    found = difference(STORED, changed(other_digest), moved=moved)
+    assert [c.field for c in found.inputs] == ["digest"]
+
+    def forged(document: dict[str, Any]) -> None:
+        other_digest(document)
+        document["models"]["suspect"].update(name="org/famous", locator="org/famous")
+        for file in document["models"]["suspect"]["files"]:
+            file.update(sha256=None, not_hashed=None)
+
+    assert not difference(changed(forged), STORED, moved=moved).holds
+
+
+def test_only_a_file_that_was_not_hashed_for_a_reason_and_is_hashed_now_changes_a_digest() -> None:
     def hashed(document: dict[str, Any]) -> None:
-        for number in (1, 2):
-            set_file(document, number, sha256="11" * 32)
+        other_digest(document)
+        set_file(document, 1, sha256="11" * 32, not_hashed=None)
 
-    old, new = changed(hashed), changed(hashed)
-    new["models"]["suspect"]["digest"] = "00" * 32
-    assert [c.field for c in difference(old, new).inputs] == ["digest"]
+    def reseeded(document: dict[str, Any]) -> None:
+        hashed(document)
+        document["seed"] = {"0": "22" * 32}
+
+    now = changed(reseeded)
+    assert not difference(STORED, now, moved={"suspect"}).inputs
+    # With other digests the seeds are others: equal ones say that the stored digest was written in by hand.
+    assert [c.field for c in difference(STORED, changed(hashed), moved={"suspect"}).inputs] == ["digest"]
+    # Without a reason, a missing hash was taken out.
+    old = changed(lambda d: set_file(d, 1, not_hashed=None))
+    assert [c.field for c in difference(old, now, moved={"suspect"}).inputs] == [
+        "files.model-00001-of-00002.safetensors.sha256"
+    ]
 
 
 def test_a_suspect_that_is_gone_is_another_input() -> None:

@@ -75,7 +75,7 @@ def test_a_name_known_by_its_hash_is_said_in_words(language: str) -> None:
     found = examine(repository("s", {"m.py": taken}), (), library)
     unknown = {r.suspect for r in found.rename_map.names if r.reference is None}
     assert unknown == {"wq", "eon"}
-    names = code._names(found.rename_map, said)
+    names = code._names(found.rename_map, said)  # pyright: ignore[reportPrivateUsage] - no whole audit needed
     assert names is not None
     assert said.say("audit", "ui", "renames_hashed", count="2") in names.text
     words = {row[0]: row[1] for row in names.rows}
@@ -87,6 +87,6 @@ def test_denied_sources_have_a_row_of_their_own() -> None:
     said = wording.phrases("en")
     text = "# The code is not based on Llama.\n" + YOURS
     found = examine(repository("s", {"m.py": text}), (), Library([corpus(example=MODEL)]))
-    rows = dict(code._head_facts(found.headers[0], said))
+    rows = dict(code._head_facts(found.headers[0], said))  # pyright: ignore[reportPrivateUsage] - as above
     assert rows["denied"] == "1: The code is not based on Llama."
     assert "attributions" not in rows

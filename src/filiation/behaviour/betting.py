@@ -55,13 +55,23 @@ class _Cell:
             return f"new/{min(n.bit_length(), 8)}"
         return str(round(2.0 * math.log2(r / n)))
 
-    def log_ratio(self, answer: str, smoothing: float) -> float:
-        """Return log(suspect's / reference's estimated chance of ``answer``), both shrunk to the pooled one."""
-        r, s = self.reference.get(answer, 0), self.suspect.get(answer, 0)
-        pooled = (r + s + 0.5) / (self.n_reference + self.n_suspect + 1.0)
-        above = (s + smoothing * pooled) / (self.n_suspect + smoothing)
-        below = (r + smoothing * pooled) / (self.n_reference + smoothing)
-        return math.log(above / below)
+    def odds(self, reference: str, suspect: str) -> list[float]:
+        """Return ``v`` in (-1, 1) by smoothing: how much likelier these answers are from these sides than turned round.
+
+        Both estimated laws are shrunk to the pooled one; changing the two answers changes the sign alone.
+        """
+        (r_x, s_x), (r_y, s_y) = self._counts(reference), self._counts(suspect)
+        total = self.n_reference + self.n_suspect + 1.0
+        pooled_x, pooled_y = (r_x + s_x + 0.5) / total, (r_y + s_y + 0.5) / total
+        found: list[float] = []
+        for smoothing in SMOOTHING:  # what both products share, the number of answers, cancels
+            as_is = (r_x + smoothing * pooled_x) * (s_y + smoothing * pooled_y)
+            turned = (r_y + smoothing * pooled_y) * (s_x + smoothing * pooled_x)
+            found.append((as_is - turned) / (as_is + turned))
+        return found
+
+    def _counts(self, answer: str) -> tuple[int, int]:
+        return self.reference.get(answer, 0), self.suspect.get(answer, 0)
 
 
 class Wealth:
@@ -70,7 +80,7 @@ class Wealth:
     def __init__(self) -> None:
         self._cells: defaultdict[str, _Cell] = defaultdict(_Cell)
         self._levels = _Cell()
-        self._logs = [0.0] * (2 * len(SMOOTHING) * len(STAKES))
+        self._held = [1.0 / (2 * len(SMOOTHING) * len(STAKES))] * (2 * len(SMOOTHING) * len(STAKES))
         self.pairs = 0
         self.log_wealth = 0.0
         self.log_best = 0.0
@@ -106,20 +116,21 @@ class Wealth:
         return self.log_wealth / _LOG10
 
     def _bet(self, seen: _Cell, answers: tuple[str, str], levels: tuple[str, str]) -> None:
-        index = 0
-        for histogram, (reference, suspect) in ((seen, answers), (self._levels, levels)):
-            for smoothing in SMOOTHING:
-                odds = histogram.log_ratio(suspect, smoothing) - histogram.log_ratio(reference, smoothing)
-                v = math.tanh(odds / 2.0)
-                for stake in STAKES:
-                    self._logs[index] += math.log1p(stake * v)
-                    index += 1
-        self.log_wealth = _log_mean(self._logs)
+        factors = [
+            1.0 + stake * v
+            for histogram, (reference, suspect) in ((seen, answers), (self._levels, levels))
+            for v in histogram.odds(reference, suspect)
+            for stake in STAKES
+        ]
+        self._held, gained = _grown(self._held, factors)
+        self.log_wealth += gained
 
 
-def _log_mean(logs: Sequence[float]) -> float:
-    top = max(logs)
-    return top + math.log(math.fsum(math.exp(each - top) for each in logs) / len(logs))
+def _grown(held: Sequence[float], factors: Sequence[float]) -> tuple[list[float], float]:
+    """Return each expert's share of the wealth after its factor, and the logarithm of the factor of the whole."""
+    grown = [share * factor for share, factor in zip(held, factors, strict=True)]
+    total = math.fsum(grown)
+    return [share / total for share in grown], math.log(total)
 
 
 class MeanBet:
@@ -139,7 +150,7 @@ class MeanBet:
         if low >= 0:
             raise ValueError("the smallest value must be negative")
         self._low = low
-        self._logs = [0.0] * len(self.GRID)
+        self._held = [1.0 / len(self.GRID)] * len(self.GRID)
         self.count = 0
         self.log_wealth = 0.0
 
@@ -151,9 +162,8 @@ class MeanBet:
         """
         if value < self._low - 1e-12:
             raise ValueError(f"{value} is below {self._low}")
-        for n, share in enumerate(self.GRID):
-            self._logs[n] += math.log1p(share * value / -self._low)
-        self.log_wealth = _log_mean(self._logs)
+        self._held, gained = _grown(self._held, [1.0 + stake * value / -self._low for stake in self.GRID])
+        self.log_wealth += gained
         self.count += 1
         return self.log_wealth
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 from filiation import repository, vocabulary
@@ -39,6 +40,15 @@ class Candidate:
     digest: str | None = None
     vendor: str | None = None
     is_shipped: bool = False
+
+    @cached_property
+    def where(self) -> Mapping[bytes, tuple[int, ...]]:
+        """The ids of each token."""
+        ids: dict[bytes, tuple[int, ...]] = {}
+        for number, token in enumerate(self.vocabulary.tokens):
+            if token is not None:
+                ids[token] = (*ids.get(token, ()), number)
+        return ids
 
     def encode(self, texts: Sequence[str]) -> tuple[Ids, ...]:
         """Return the ids of each text, without special tokens.

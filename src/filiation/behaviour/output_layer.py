@@ -28,6 +28,11 @@ from filiation.vocabulary import shared_rows
 
 NAME = "output_layer"
 _CANNOT = ("body_of_model", "direction", "copied_head")
+_SHOWS = {
+    Outcome.SUPPORTED: "layer_alike",
+    Outcome.CONTRADICTED: "layer_unlike",
+    Outcome.UNDECIDED: "layer_unclear",
+}
 _MARGIN = 1e3
 _LIKE_CONTROLS = 10.0
 
@@ -225,7 +230,7 @@ def _judged(
         n=test_rows,
         effect=effects,
         places=places(replies),
-        shows="output_layer",
+        shows=_SHOWS[outcome],
         cannot_show=_CANNOT,
     )
     smallest = Effect("relative_change_of_head", own.relative) if outcome is Outcome.UNDECIDED else None
@@ -290,6 +295,8 @@ def _figures(
     listed = [(setting.head.name, "candidate", setting.head.width, own)]
     listed += [(c.head.name, c.kind, c.head.width, o) for c, o in zip(controls, others, strict=True)]
     return {
+        "candidate": setting.head.name,
+        "held_out": own.held_out,
         "way": observed.way,
         "tokens_fitted": rows[0],
         "tokens_predicted": rows[1],

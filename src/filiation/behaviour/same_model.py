@@ -50,7 +50,8 @@ class Setting:
         settle: stop once the bet for the same model has won after the fixed part. Otherwise the search for a small
             swapped fraction goes on up to ``most``.
         alpha: level of either side of the test.
-        temperature: of every request; 1 samples the model's own law.
+        temperature: of every request. Below 1 a model agrees with itself more often, so that one answer tells more; any
+            value is valid, as both sides get the same.
         tokens: how many tokens are generated; the first word of them is counted.
         permutations: how many relabellings are drawn.
         languages: of the prompts.
@@ -68,7 +69,7 @@ class Setting:
     batch: int = 50
     settle: bool = True
     alpha: float = 0.01
-    temperature: float = 1.0
+    temperature: float = 0.3
     tokens: int = 3
     permutations: int = 9999
     languages: tuple[str, ...] = ("en", "zh", "es", "fr")

@@ -169,7 +169,7 @@ def _judged(setting: Setting, heard: _Heard, held: Sequence[_Held]) -> Found:
         n=len(heard.counts.stated),
         effect=effects,
         places=places(heard.replies),
-        shows="tokenizer_counts",
+        shows=_shows(outcome, reason, one and bool(fitting)),
         cannot_show=_CANNOT,
     )
     test = ProbeTest(
@@ -203,6 +203,14 @@ def _outcome(
     return Outcome.SUPPORTED, None
 
 
+def _shows(outcome: Outcome, reason: str | None, one: bool) -> str:
+    if outcome is Outcome.CONTRADICTED:
+        return "tokenizer_ruled_out"
+    if not one:
+        return "tokenizer_several"
+    return "tokenizer_counts" if reason == "usage_alone" else "tokenizer_spelt"
+
+
 def _effects(setting: Setting, fitting: Sequence[_Held], one: bool) -> tuple[Effect, ...]:
     if not fitting or not one or fitting[0].fit is None:
         return ()
@@ -219,6 +227,8 @@ def _figures(
     counts = heard.counts
     alone = fitting[0].candidate if fitting and one else None
     return {
+        "named": None if alone is None else setting.expected or alone.name,
+        "probes_counted": len(counts.stated),
         "identified": None if alone is None else [h.candidate.name for h in fitting],
         "vendor": None
         if alone is None

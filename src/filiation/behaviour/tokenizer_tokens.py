@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -116,10 +116,9 @@ def spelling(candidate: Candidate, replies: Iterable[Answer | Failure]) -> Spell
         InputError: the candidate's tokenizer failed.
     """
     answers = [r for r in replies if isinstance(r, Answer) and r.steps]
-    where: dict[bytes, set[int]] = {}
-    for number, token in enumerate(candidate.vocabulary.tokens):
-        if token is not None:
-            where.setdefault(token, set()).add(number)
+    if not answers:
+        return Spelling(0, 0, 0, 0, 0, 0)
+    where = candidate.where
     seen = _distinct(t for a in answers for step in a.steps or () for t in (step.chosen, *step.top))
     known = [(_found(t, where), t.id) for t in seen]
     held = [(ids, number) for ids, number in known if ids is not None]
@@ -131,7 +130,7 @@ def spelling(candidate: Candidate, replies: Iterable[Answer | Failure]) -> Spell
         len(compared),
         sum(number in ids for ids, number in compared),
         len(rows),
-        _cut_alike(candidate, rows, where),
+        _cut_alike(candidate, rows),
     )
 
 
@@ -161,14 +160,14 @@ def _spellings(token: TokenChance) -> tuple[bytes, ...]:
     return token.token.encode(), from_byte_level(token.token), from_sentencepiece(token.token)
 
 
-def _found(token: TokenChance, where: dict[bytes, set[int]]) -> set[int] | None:
+def _found(token: TokenChance, where: Mapping[bytes, tuple[int, ...]]) -> tuple[int, ...] | None:
     return next((where[spelt] for spelt in _spellings(token) if spelt in where), None)
 
 
-def _cut_alike(candidate: Candidate, rows: list[list[TokenChance]], where: dict[bytes, set[int]]) -> int:
+def _cut_alike(candidate: Candidate, rows: Sequence[Sequence[TokenChance]]) -> int:
     """Count the answers that the candidate cuts as the endpoint did, a mark at the end left out."""
     told = [[_spellings(t) for t in row if not _is_special(t)] for row in rows]
-    plain = [[next((s for s in t if s in where), t[0]) for t in row] for row in told]
+    plain = [[next((s for s in t if s in candidate.where), t[0]) for t in row] for row in told]
     texts = [b"".join(row).decode("utf-8", "replace") for row in plain]
     # Sentencepiece puts a space before a text, and generated text may begin with the space that the model wrote.
     both = [*candidate.encode(texts), *candidate.encode([text.removeprefix(" ") for text in texts])]

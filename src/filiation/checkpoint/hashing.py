@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from filiation.checkpoint.sidefiles import MODEL_FILES
 from filiation.checkpoint.sources.base import Source
 from filiation.evidence import FileRecord
 
@@ -37,6 +38,11 @@ def hash_files(
         else replace(record, sha256=_sha256(source, record, progress), not_hashed=None)
         for record in records
     )
+
+
+def pinned(records: Sequence[FileRecord]) -> bool:
+    """Return whether the SHA-256 of every weight file is known: then a digest over the records pins the weights."""
+    return all(r.sha256 for r in records if r.name.rpartition("/")[2] not in MODEL_FILES)
 
 
 def without_hash(records: Sequence[FileRecord]) -> tuple[FileRecord, ...]:

@@ -149,7 +149,7 @@ class Checkpoint:
         """SHA-256 of the canonical header: every tensor's name, shape and dtype, and every file's size and hash.
 
         It pins what was opened without reading the weights; two checkpoints with one digest may still hold
-        different weights when the files were not hashed.
+        different weights when the files were not hashed (:func:`~filiation.checkpoint.hashing.pinned` tells).
         """
         header = {
             "tensors": [[t.name, list(t.shape), t.dtype] for t in self.tensors.values()],

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from filiation.checkpoint.hashing import pinned
 from filiation.checkpoint.model import Checkpoint
 from filiation.evidence import ModelRecord
 
@@ -21,6 +22,7 @@ def model_record(
         name=checkpoint.name,
         format=checkpoint.format,
         digest=checkpoint.digest,
+        digest_covers="contents" if pinned(checkpoint.files) else "names_sizes_headers",
         files=checkpoint.files,
         revision=checkpoint.revision,
         family=family,

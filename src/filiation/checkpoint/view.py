@@ -79,8 +79,9 @@ class SourceView:
 
     @property
     def left(self) -> int | None:
-        """Bytes that may still be read; None without a bound. What is kept in memory costs nothing more."""
-        return None if self._budget is None or self.kept else max(0, self._budget - self.bytes_read)
+        """Bytes that the opening may still read; None where it is not bound, or reads whole files and keeps them."""
+        bound = self._budget if self._only_opening and not self.kept else None
+        return None if bound is None else max(0, bound - self.bytes_read)
 
     def opened(self) -> None:
         """Lift the bound of the opening: from here on the caller holds its reads to what it means to read."""

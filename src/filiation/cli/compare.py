@@ -44,6 +44,11 @@ _RELATIONS = (
 )
 @click.option("--base", metavar="B", help="The base model, where the suspect is an adapter.")
 @click.option(
+    "--seed",
+    metavar="TEXT",
+    help="A word drawn after both files were fixed: nobody could know before which rows are read.",
+)
+@click.option(
     "--fail-if",
     type=click.Choice(_RELATIONS),
     multiple=True,
@@ -69,6 +74,7 @@ def command(
     full: bool,
     budget: int | None,
     base: str | None,
+    seed: str | None,
     fail_if: tuple[str, ...],
     policy: Path | None,
     quiet: bool,
@@ -92,7 +98,9 @@ def command(
     required = _required(policy, fail_if)
     started = datetime.now(UTC)
     with progress(wanted.sink) as tell:
-        report = compare_models(suspect, candidates, full=full, budget=budget, base=base, progress=tell)
+        report = compare_models(
+            suspect, candidates, full=full, budget=budget, base=base, seed=seed, progress=tell
+        )
     deliver(report, wanted, started)
     code = 0 if required is None else _judged(report, required, wanted)
     _hint(wanted, str(report.verdict.relation), full=full)

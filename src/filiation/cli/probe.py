@@ -37,7 +37,17 @@ TESTS = (
     "shared-mistakes",
     "identity",
 )
-DIALECTS = ("openai", "vllm", "llama-server", "ollama", "sglang", "anthropic")
+DIALECTS = (
+    "openai",
+    "openai-reasoning",
+    "vllm",
+    "llama-server",
+    "ollama",
+    "sglang",
+    "gateway",
+    "anthropic",
+    "local",
+)
 _MODEL = "URL#MODEL, a local model, or a hub id"
 
 

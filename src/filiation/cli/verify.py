@@ -174,6 +174,7 @@ def _relocated(
         "full": command.full,
         "budget": command.budget,
         "base": base or command.base,
+        "seed": command.seed,
     }
 
 

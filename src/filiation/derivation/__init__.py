@@ -13,10 +13,11 @@ from filiation.derivation.records import (
     order_and_signs_gone,
     without_components,
 )
-from filiation.derivation.walk import derive
+from filiation.derivation.walk import NO_PART, derive
 
 __all__ = [
     "KINDS",
+    "NO_PART",
     "Delta",
     "Derived",
     "Difference",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -60,7 +60,8 @@ class Measured:
     ``zeros`` and ``zeros_before`` are shares of elements; ``kept_equal`` the share of non-zero elements that are
     equal, ``cut`` the mean magnitude of what was zeroed over that of the rest; ``pairs`` the share of groups of
     four consecutive inputs with at least two zeros. ``lattice`` is the suspect's, ``undone`` the one that the
-    candidate's file names, with the suspect's values as what was rounded.
+    candidate's file names, with the suspect's values as what was rounded. ``row_cosine`` is the mean cosine of its rows
+    with their counterparts, where every row was read for it: a few long rows make the other cosine, not this one.
     """
 
     match: Matched
@@ -78,6 +79,7 @@ class Measured:
     spectrum: Spectrum | None
     lattice: Lattice | None
     undone: Lattice | None
+    row_cosine: float | None = None
 
     @property
     def role(self) -> str:
@@ -173,6 +175,25 @@ class _Sums:
         self.kept += _dot(b[kept], b[kept])
 
 
+@dataclass
+class _Rows:
+    """The cosine of each row with its counterpart, added up; zero rows agree with nothing."""
+
+    total: float = 0.0
+    count: int = 0
+
+    def add(self, s: Floats, p: Floats) -> None:
+        """Add a block of whole rows."""
+        lengths = np.sqrt(np.vecdot(s, s).astype(np.float64) * np.vecdot(p, p))
+        self.total += float((np.vecdot(s, p) / np.where(lengths > 0, lengths, 1.0)).sum())
+        self.count += len(s)
+
+    @property
+    def mean(self) -> float | None:
+        """The mean over all rows; None where there was none."""
+        return self.total / self.count if self.count else None
+
+
 _PIECE = 1 << 16
 #: Terms of one product sum: so few that no BLAS splits them over threads, which would make sums depend on the load.
 _TERMS = 1 << 13
@@ -198,18 +219,20 @@ def measure(
     rows: int | None = None,
     window: tuple[int, int] | None = None,
     lattices: bool = True,
+    by_row: bool = False,
 ) -> Measured:
     """Measure a match: all of it, or ``rows`` rows at a seeded offset.
 
     Args:
         window: the rows to measure instead of a seeded run (rows that were read already).
         lattices: look whether the suspect lies on a quantisation lattice (a stored one is always looked at).
+        by_row: measure the cosine of every row too.
     """
     large = int(np.prod(match.mine.shape)) > SMALL
     sample = SAMPLE_ROWS // 2 if large else SAMPLE_ROWS
     chosen = window or _sample_window(_row_count(match), rng, rows or sample)
     block = _Block(chosen, SAMPLE_COLUMNS // (2 if large else 1))
-    sums = _Sums()
+    sums, alike = _Sums(), _Rows()
     if rows is not None or window is not None:
         start, stop = block.window
         s, p = match.window(start, stop)
@@ -219,7 +242,10 @@ def measure(
         for start, s, p in match.blocks():
             sums.add(s, p)
             block.take(start, s, p)
-    return _finish(match, sums, *block.arrays(), lattices=lattices)
+            if by_row:
+                alike.add(s, p)
+    found = _finish(match, sums, *block.arrays(), lattices=lattices)
+    return replace(found, row_cosine=alike.mean)
 
 
 def _row_count(match: Matched) -> int:

@@ -45,7 +45,10 @@ def _measure_some(
     def one(match: Matched) -> Measured | None:
         rng = case.rng(f"rows/{match.mine.tensor}/{match.mine.role}")
         window = case.pairing.window if case.frugal else None
-        return ledger.attempt(lambda: measure(match, rng, rows=rows, window=window, lattices=lattices), None)
+        by_row = rows is None and not case.plan.whole and match.mine.role in READ_ALREADY
+        return ledger.attempt(
+            lambda: measure(match, rng, rows=rows, window=window, lattices=lattices, by_row=by_row), None
+        )
 
     if not case.whole or case.plan.whole or ledger.budget is not None:
         return [m for m in map(one, matches) if m is not None]

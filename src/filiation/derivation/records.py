@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from filiation.evidence import Derivation, Effect, Evidence, Location, Scale, Wing
+from filiation.origin.infull import Alike
 
 #: Every kind a step can have, in the order in which steps are told: what the model is made of, how its units lie,
 #: what happened to the values, how it is stored.
@@ -67,12 +68,17 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """How the suspect came from the candidate, as far as the weights tell."""
+    """How the suspect came from the candidate, as far as the weights tell.
+
+    ``contents``: of each layer whose feed-forward units were read whole in a full reading of large models, how alike
+    they are.
+    """
 
     steps: tuple[Derivation, ...]
     deltas: tuple[Delta, ...]
     evidence: tuple[Evidence, ...]
     notes: tuple[str, ...] = ()
+    contents: Mapping[int, Alike] = field(default_factory=dict[int, Alike])
 
     @property
     def kinds(self) -> frozenset[str]:

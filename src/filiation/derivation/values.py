@@ -24,6 +24,9 @@ FINE_TUNED, CONTINUED = 0.2, 0.4
 #: Median cosine below which a shared initialisation explains the agreement as well as further training does
 #: (evidence contract, section 4).
 SAME_TRAINING = 0.5
+#: Relative change beyond which nothing of a matrix was kept, and the share of matrices that may have changed so
+#: (a new head, a layer begun anew) in what is called training.
+OWN_SIZE, FEW_TENSORS = 1.0, 0.1
 #: Share of the changed matrices whose change must be of low rank.
 LOW_RANK_SHARE = 0.8
 #: White noise: the spectrum ends at the noise edge, elements are Gaussian, rows are even, levels are equal.
@@ -227,6 +230,11 @@ def _update(matrices: Sequence[Measured], vectors: Sequence[Measured], *, comple
             Derivation(
                 "cannot_tell", {"candidates": ["continued_pretraining", "shared_initialisation"], **numbers}
             )
+        ]
+    if float((sizes > OWN_SIZE).mean()) > FEW_TENSORS:
+        # No training goes on from weights by moving them that far: somebody scaled or exchanged tensors.
+        return [
+            Derivation("cannot_tell", {"candidates": ["continued_pretraining", "rescaled", "merged"], **numbers})
         ]
     return [_by_size(float(np.median(sizes)), numbers)]
 

@@ -37,6 +37,7 @@ from filiation.origin.basis import IDENTITY
 from filiation.origin.evalues import LOG10
 from filiation.origin.examine import LAYER_CARRIES, Examination, Stage
 from filiation.origin.gather import Side
+from filiation.origin.infull import Alike
 from filiation.origin.labelset import Tested, combine
 from filiation.origin.pairing import Pairing, Plan, TokenRows
 
@@ -288,8 +289,9 @@ def _sampled_pairs(path: Pairs, guessed: Pairs, plan: Plan) -> Pairs:
 def _tell(work: _Work, suspect: Anatomy, candidate: Anatomy, number: int) -> Derived:
     case = work.case
     layers = agreements(work.inner, work.unmatched)
+    contents = _contents(work)
     if not _any_inherited(layers, work.outer):
-        return Derived((), (), (), (NO_PART,))
+        return Derived((), (), (), (NO_PART,), contents)
     inserted = silent_copies(case, work.path)
     foreign = frozenset(i for i, a in layers.items() if a.wholly_foreign)
     pairs = tuple(sorted((*work.path, *work.guessed)))
@@ -317,7 +319,23 @@ def _tell(work: _Work, suspect: Anatomy, candidate: Anatomy, number: int) -> Der
     notes = () if case.whole else ("derivation.sampled",)
     notes += ("derivation.reversed",) if any(s.numbers.get("reversed") for s in final) else ()
     deltas = tuple(m.delta() for m in (*work.outer, *work.inner))
-    return Derived(final, deltas, evidence_for(final, case.component), notes)
+    return Derived(final, deltas, evidence_for(final, case.component), notes, contents)
+
+
+def _contents(work: _Work) -> dict[int, Alike]:
+    """Return how alike the units of each layer are that was read whole, by their gate and up rows.
+
+    Layers whose units were not looked for where they went are left out.
+    """
+    unknown = {f.pair[0] for f in work.frames for b in f.ffn.frames if b.agreement is None and not b.whole}
+    found: dict[int, list[Alike]] = {}
+    for m in work.inner:
+        if m.layer is not None and m.row_cosine is not None and m.layer not in unknown:
+            found.setdefault(m.layer, []).append(Alike(m.row_cosine, m.match.mine.shape[0]))
+    return {
+        layer: Alike(float(np.mean([a.cosine for a in rows])), max(a.units for a in rows))
+        for layer, rows in sorted(found.items())
+    }
 
 
 def _all_equal(work: _Work) -> bool:
@@ -382,8 +400,13 @@ def _turned_round(
     work = _prepare(turned, frozenset(), plan, swapped_tokens, ledger, full=full, number=number)
     found = _tell(work, candidate, suspect, number)
     steps = tuple(Derivation(s.kind, {**s.numbers, "reversed": True}, number) for s in found.steps)
+    mine = dict(work.pairs)  # the candidate's layers with the suspect's
     return Derived(
-        steps, found.deltas, evidence_for(steps, examination.component), (*found.notes, "derivation.reversed")
+        steps,
+        found.deltas,
+        evidence_for(steps, examination.component),
+        (*found.notes, "derivation.reversed"),
+        {mine[layer]: alike for layer, alike in found.contents.items() if layer in mine},
     )
 
 

@@ -5,7 +5,8 @@ Nothing here is legal advice. An unknown licence is never read as permissive; wh
 
 from filiation.disclosure.check import NOT_LEGAL_ADVICE, check, duties, evidence
 from filiation.disclosure.claims import claims
-from filiation.disclosure.fix import Left, Patch, fix, patched
+from filiation.disclosure.desk import Left, Patch
+from filiation.disclosure.fix import fix, patched
 from filiation.disclosure.model import (
     Basis,
     Beside,

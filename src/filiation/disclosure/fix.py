@@ -5,11 +5,10 @@ What files cannot do is left, and said: another name, a licence text that is not
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 
@@ -17,7 +16,7 @@ from filiation.disclosure import context as contexts
 from filiation.disclosure import names
 from filiation.disclosure.claims import claims as read_claims
 from filiation.disclosure.context import Context
-from filiation.disclosure.frontedit import set_key
+from filiation.disclosure.desk import Desk, Left, Patch
 from filiation.disclosure.headers import is_copyright_line, read_head
 from filiation.disclosure.model import Basis, Beside, Licence, Parent, RuleResult
 from filiation.disclosure.papers import read_papers
@@ -26,35 +25,6 @@ from filiation.disclosure.registry import known, licences
 from filiation.disclosure.rules import RULES
 from filiation.evidence import Claim
 from filiation.repository import Repository, RepositoryFile, git_id
-
-CARD = "README.md"
-NOTICE = "NOTICE"
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """Something owed that a patch of files cannot give: the rule, a phrase key, its values."""
-
-    rule: str
-    reason: str
-    values: Mapping[str, str] = field(default_factory=dict[str, str])
-
-
-@dataclass(frozen=True, eq=False)
-class Patch:
-    """What would be changed.
-
-    Attributes:
-        files: new text by path.
-        name: a name that would meet the naming rules, or None where the present one does.
-        left: what the patch cannot do.
-        diff: the same as a unified diff.
-    """
-
-    files: Mapping[str, str]
-    name: str | None
-    left: tuple[Left, ...]
-    diff: str
 
 
 def fix(
@@ -76,7 +46,7 @@ def fix(
     said = read_claims(repository) if claims is None else tuple(claims)
     made = contexts.make(repository, said, parents, findings, beside)
     owed = [r for rule in RULES.values() for r in rule(made) if r.owed]
-    desk = _Desk(made, _sentences()[language])
+    desk = Desk(made, _sentences()[language])
     for result in owed:
         _EDITS.get(result.id, _cannot)(desk, result)
     return desk.patch()
@@ -101,88 +71,10 @@ def _sentences() -> Mapping[str, Mapping[str, str]]:
     return tomllib.loads(text)
 
 
-class _Desk:
-    """The files as they are being edited."""
-
-    def __init__(self, context: Context, words: Mapping[str, str]) -> None:
-        self.context = context
-        self.words = words
-        self.left: list[Left] = []
-        self.name: str | None = None
-        self._new: dict[str, str] = {}
-        self.card = context.papers.card.path if context.papers.card else CARD
-
-    def text(self, path: str) -> str:
-        """Return a file as edited so far; an empty one where there is none."""
-        if path not in self._new and self.context.repository.readable(path):
-            return self.context.repository.text(path)
-        return self._new.get(path, "")
-
-    def put(self, path: str, text: str) -> None:
-        """Replace a file's text."""
-        self._new[path] = text
-
-    def has(self, path: str) -> bool:
-        """Return whether a path is taken."""
-        return path in self._new or path in self.context.repository.files
-
-    def front(self, key: str, values: Sequence[str]) -> None:
-        """Set a key of the card's front matter."""
-        self.put(self.card, set_key(self.text(self.card), key, list(values)))
-
-    def say(self, sentence: str) -> None:
-        """Add a sentence below the attribution heading, once."""
-        text = self.text(self.card)
-        if sentence in text:
-            return
-        heading = self.words["heading"]
-        if heading not in text.splitlines():
-            text = f"{text.rstrip()}\n\n{heading}\n" if text.strip() else f"{heading}\n"
-        self.put(self.card, f"{text.rstrip()}\n\n{sentence}\n")
-
-    def notice(self, line: str) -> None:
-        """Add a line to the notice file, once."""
-        notices = self.context.papers.notices
-        path = notices[0].path if notices else NOTICE
-        text = self.text(path)
-        if line not in text:
-            self.put(path, f"{text.rstrip()}\n\n{line}\n" if text.strip() else f"{line}\n")
-
-    def parent(self, result: RuleResult) -> Parent | None:
-        """Return the parent that a result speaks of."""
-        return next((p for p in self.context.parents if p.name == result.parent), None)
-
-    def patch(self) -> Patch:
-        """Return what was edited."""
-        changed = {p: t for p, t in sorted(self._new.items()) if not self._as_before(p, t)}
-        diff = "".join(self._difference(path, text) for path, text in changed.items())
-        return Patch(changed, self.name, _once(self.left), diff)
-
-    def _as_before(self, path: str, text: str) -> bool:
-        repository = self.context.repository
-        return repository.readable(path) and repository.text(path) == text
-
-    def _difference(self, path: str, text: str) -> str:
-        repository = self.context.repository
-        there = repository.readable(path)
-        old = repository.text(path).splitlines(keepends=True) if there else []
-        lines = difflib.unified_diff(
-            old, text.splitlines(keepends=True), f"a/{path}" if there else "/dev/null", f"b/{path}"
-        )
-        return "".join(x if x.endswith("\n") else f"{x}\n\\ No newline at end of file\n" for x in lines)
-
-
-def _once(left: Sequence[Left]) -> tuple[Left, ...]:
-    """Say the same thing once: two rules may both want a licence text."""
-    seen: dict[tuple[str, str], Left] = {}
-    for entry in left:
-        seen[(entry.reason, str(sorted(entry.values.items())))] = entry
-    return tuple(seen.values())
-
-
 _TWO_VOICES = frozenset(
     {
         "key_twice",
+        "base_model_disagrees",
         "tag_and_name_differ",
         "tag_and_gguf_differ",
         "tag_and_prose_differ",
@@ -191,7 +83,7 @@ _TWO_VOICES = frozenset(
 )
 
 
-def _base_model(desk: _Desk, result: RuleResult) -> None:
+def _base_model(desk: Desk, result: RuleResult) -> None:
     if result.reason in _TWO_VOICES:
         _cannot(desk, result)
         return
@@ -221,7 +113,7 @@ def _relation(context: Context) -> str | None:
     return said if said in {"adapter", "merge", "quantized", "finetune"} else None
 
 
-def _fix_relation(desk: _Desk, result: RuleResult) -> None:
+def _fix_relation(desk: Desk, result: RuleResult) -> None:
     said = {c.text.strip().lower() for c in desk.context.said("base_model_relation")}
     relation = _relation(desk.context)
     if relation is None or relation in said:
@@ -230,7 +122,7 @@ def _fix_relation(desk: _Desk, result: RuleResult) -> None:
         desk.front("base_model_relation", [relation])
 
 
-def _prose(desk: _Desk, result: RuleResult) -> None:
+def _prose(desk: Desk, result: RuleResult) -> None:
     parent = desk.parent(result)
     if result.reason.startswith("origin_"):
         _cannot(desk, result)
@@ -253,7 +145,7 @@ def _linked(name: str) -> str:
     return f"[{name}](https://huggingface.co/{name})" if names.publisher(name) else name
 
 
-def _licence(desk: _Desk, result: RuleResult) -> None:
+def _licence(desk: Desk, result: RuleResult) -> None:
     """L1 and L2: the tag becomes the licence that the parents' terms ask for, else the one whose text is there."""
     target = _target(desk.context)
     if result.reason in _TWO_VOICES:  # which of the two is meant only people know
@@ -293,7 +185,7 @@ def _target(context: Context) -> Licence | None:
     return next(iter([*declared[:1], *shown, *asked]), None)
 
 
-def _copy(desk: _Desk, licence: Licence, rule: str) -> None:
+def _copy(desk: Desk, licence: Licence, rule: str) -> None:
     """Ship the licence's text where a parent's repository holds it; the registry keeps no texts."""
     if desk.context.papers.licence_with([licence.id]):
         return
@@ -314,7 +206,7 @@ def _licence_of(result: RuleResult) -> tuple[Licence, ...]:
     return (max(every, key=lambda x: str(x.valid_from or "")),) if every else ()
 
 
-def _ship(desk: _Desk, result: RuleResult) -> None:
+def _ship(desk: Desk, result: RuleResult) -> None:
     for licence in _licence_of(result):
         if result.reason == "licence_not_linked":
             desk.say(
@@ -326,7 +218,7 @@ def _ship(desk: _Desk, result: RuleResult) -> None:
             _copy(desk, licence, "L6")
 
 
-def _notice(desk: _Desk, result: RuleResult) -> None:
+def _notice(desk: Desk, result: RuleResult) -> None:
     line = str(result.values.get("line", ""))
     if result.reason == "credit_missing":
         _prose(desk, result)
@@ -334,13 +226,13 @@ def _notice(desk: _Desk, result: RuleResult) -> None:
         desk.notice(line)
 
 
-def _name(desk: _Desk, result: RuleResult) -> None:
+def _name(desk: Desk, result: RuleResult) -> None:
     part, rule = str(result.values["part"]), str(result.values["how"])
     desk.name = names.suggestion(desk.name or desk.context.repository.name, part, rule)
     desk.left.append(Left("L4", "disclosure.left.rename", {"name": desk.name, "part": part}))
 
 
-def _display(desk: _Desk, result: RuleResult) -> None:
+def _display(desk: Desk, result: RuleResult) -> None:
     parent = str(result.parent)
     phrase = str(result.values["phrase"])
     if result.licence == "yi-notice-2024":
@@ -350,7 +242,7 @@ def _display(desk: _Desk, result: RuleResult) -> None:
     desk.say(f"{phrase}.")
 
 
-def _changes(desk: _Desk, result: RuleResult) -> None:
+def _changes(desk: Desk, result: RuleResult) -> None:
     parent, file = desk.parent(result), str(result.values.get("file", ""))
     if parent is None:
         return
@@ -362,7 +254,7 @@ def _changes(desk: _Desk, result: RuleResult) -> None:
     _into_head(desk, file, [desk.words["changed"].format(file=source, parent=parent.name)])
 
 
-def _holders(desk: _Desk, result: RuleResult) -> None:
+def _holders(desk: Desk, result: RuleResult) -> None:
     lost = [line for line in str(result.values.get("holders", "")).split("; ") if line]
     lost = [line for line in lost if is_copyright_line(line)]
     if lost:
@@ -371,7 +263,7 @@ def _holders(desk: _Desk, result: RuleResult) -> None:
         _cannot(desk, result)
 
 
-def _into_head(desk: _Desk, path: str, sentences: Sequence[str]) -> None:
+def _into_head(desk: Desk, path: str, sentences: Sequence[str]) -> None:
     """Add comment lines to a code file: behind an interpreter or encoding line, before all else."""
     if not desk.context.repository.readable(path):
         desk.left.append(Left("L7", "disclosure.left.file", {"file": path}))
@@ -387,25 +279,25 @@ def _into_head(desk: _Desk, path: str, sentences: Sequence[str]) -> None:
     desk.put(path, "\n".join([*lines[:at], *added, *lines[at:]]) + "\n")
 
 
-def _use(desk: _Desk, result: RuleResult) -> None:
+def _use(desk: Desk, result: RuleResult) -> None:
     for licence in _licence_of(result):
         asked = next((o for o in licence.asks("use") if o.link), None)
         link = (asked.link if asked else None) or (licence.links[0] if licence.links else "LICENSE")
         desk.say(desk.words["use"].format(licence=licence.name, link=link))
 
 
-def _cannot(desk: _Desk, result: RuleResult) -> None:
+def _cannot(desk: Desk, result: RuleResult) -> None:
     desk.left.append(Left(result.id, f"disclosure.reason.{result.reason}", result.said()))
 
 
-def _leftover(desk: _Desk, result: RuleResult) -> None:
+def _leftover(desk: Desk, result: RuleResult) -> None:
     """A reference to an undeclared model that is a parent is settled by D1; any other is for people."""
     if result.reason == "reference_undeclared" and desk.context.is_parent(str(result.values["said"])):
         return
     _cannot(desk, result)
 
 
-_EDITS: Mapping[str, Callable[[_Desk, RuleResult], None]] = {
+_EDITS: Mapping[str, Callable[[Desk, RuleResult], None]] = {
     "D1": _base_model,
     "D2": _fix_relation,
     "D3": _prose,

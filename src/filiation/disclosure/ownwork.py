@@ -166,8 +166,8 @@ def _others(sentence: str, start: int, end: int, own: Collection[str]) -> bool:
 
 def _of_scratch(low: str, start: int, end: int, verb: str) -> str:
     w = _words()["en"]
-    subject = low[max(0, start - _NEAR) : start]
-    whole = low[max(0, start - _NEAR) : end]
+    subject = re.split(r"[,;:]|\band\b", low[max(0, start - _NEAR) : start])[-1]
+    whole = subject + low[start:end]
     if _has(whole, w["tokenizer"]):
         return "own_tokenizer"
     if _has(whole, w["code"]) or (verb in w["codes"] and not _has(subject, ("model",))):

@@ -6,6 +6,7 @@ with values that contradict each other: where both answers look alike, the param
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -20,18 +21,56 @@ T = TypeVar("T")
 Reply = tuple[Answer | Failure, str]
 """An answer, and the body it was read from."""
 Asking = Callable[[Sequence[Sending]], Sequence[Reply]]
+NOTES = (
+    "answers_do_not_vary",
+    "filled_by_hand",
+    "logprobs_after_temperature",
+    "logprobs_degenerate_at_zero",
+    "logprobs_ignored",
+    "logprobs_not_normalised",
+    "logprobs_refused",
+    "logprobs_rounded",
+    "logprobs_unsorted",
+    "max_tokens_ignored",
+    "top_logprobs_capped",
+    "top_logprobs_ignored",
+)
+"""Phrase keys of all that can stand in :attr:`Capabilities.notes`."""
 _COUNTS = (1, 5, 20, 100, -1)
 _LARGE = 1_000_000  # more than any vocabulary holds
-_OPEN = "Write thirty random digits, one after the other."  # many answers are about equally likely
-_PLAIN = "The river flows into"
+_WHO = (
+    "The river",
+    "My neighbour",
+    "The old bakery",
+    "A small boat",
+    "Her brother",
+    "The station",
+    "Our garden",
+)
+_WHAT = (
+    "is known for",
+    "was built",
+    "stands next to",
+    "needs",
+    "often smells of",
+    "belongs to",
+    "reminds me of",
+)
+_VERBS = ("Write", "Give me", "List", "Make up")
+_MANY = ("twenty", "twenty-five", "thirty", "forty")
+_THINGS = ("random digits", "random letters", "random first names", "colours in random order")
 
 
 @dataclass(frozen=True, slots=True)
 class Discovered:
-    """What an endpoint can do, and the dialect with the spellings that it understood."""
+    """What an endpoint can do, and the dialect with the spellings that it understood.
+
+    ``silence`` says why there was not a single answer, where there was none.
+    """
 
     capabilities: Capabilities
     dialect: Dialect
+    silence: str | None = None
 
 
 @dataclass(slots=True)
@@ -39,10 +78,19 @@ class _Discovery:
     ask: Asking
     role: str
     dialect: Dialect
+    rng: random.Random
     chat: bool = False
     completions: bool = False
     answers: list[Answer] = field(default_factory=list[Answer])
     notes: list[str] = field(default_factory=list[str])
+
+    def start(self) -> str:
+        """Return the beginning of an ordinary sentence."""
+        return f"{self.rng.choice(_WHO)} {self.rng.choice(_WHAT)}"
+
+    def open(self) -> str:
+        """Return a question to which many answers are about equally likely."""
+        return f"{self.rng.choice(_VERBS)} {self.rng.choice(_MANY)} {self.rng.choice(_THINGS)}."
 
     def say(self, text: str, **options: Any) -> Ask:
         """Return a request of the kind that works."""
@@ -57,20 +105,24 @@ class _Discovery:
         return replies
 
 
-def discover(ask: Asking, role: str, dialect: Dialect) -> Discovered:
+def discover(ask: Asking, role: str, dialect: Dialect, seed: int) -> Discovered:
     """Ask the endpoint of this role, some 25 times, what it can do.
 
     Args:
         ask: sends a batch; raises what a session raises.
+        seed: of the words it is asked in, so that nobody can know these requests beforehand.
 
     Raises:
         BudgetError: the budget does not reach for it. AccessDeniedError: the key is refused.
     """
-    probe = _Discovery(ask, role, dialect)
-    talk, raw = probe.hear(chat(_PLAIN, max_tokens=8), Ask(prompt=_PLAIN, max_tokens=8))
+    probe = _Discovery(ask, role, dialect, random.Random(f"{seed}/{role}/capability"))
+    first = probe.start()
+    talk, raw = probe.hear(chat(first, max_tokens=8), Ask(prompt=first, max_tokens=8))
     probe.chat, probe.completions = isinstance(talk[0], Answer), isinstance(raw[0], Answer)
     if not probe.answers:
-        return Discovered(Capabilities(chat=False, completions=False, notes=("no_answer",)), dialect)
+        why = talk[0] if isinstance(talk[0], Failure) else raw[0]
+        silence = why.reason if isinstance(why, Failure) else "no answer"
+        return Discovered(Capabilities(chat=False, completions=False), dialect, silence)
     _recognise(probe, raw[1] if probe.completions else talk[1])
     too_long = any(a.usage and (a.usage.completion or 0) > 8 and not _thinks(a) for a in probe.answers)
     top = _top_logprobs(probe)
@@ -100,7 +152,7 @@ def _recognise(probe: _Discovery, text: str) -> None:
     if spoken is None:
         return
     merged = replace(spoken, extra={**spoken.extra, **probe.dialect.extra})
-    ((answer, _),) = probe.hear(probe.say(_PLAIN), extra=[merged.extra])
+    ((answer, _),) = probe.hear(probe.say(probe.start()), extra=[merged.extra])
     if isinstance(answer, Answer):
         probe.dialect = merged
 
@@ -111,8 +163,9 @@ def _thinks(answer: Answer) -> bool:
 
 def _top_logprobs(probe: _Discovery) -> int | None:
     """Return the largest number of alternatives that was honoured; see :class:`Capabilities`."""
-    hot = [probe.say(_PLAIN, temperature=t, top_logprobs=5) for t in (0.0, 1.0, 2.0)]
-    replies = probe.hear(*(probe.say(_PLAIN, top_logprobs=k) for k in _COUNTS), *hot)
+    text = probe.start()
+    hot = [probe.say(text, temperature=t, top_logprobs=5) for t in (0.0, 1.0, 2.0)]
+    replies = probe.hear(*(probe.say(text, top_logprobs=k) for k in _COUNTS), *hot)
     widths = {k: widest(a) for k, (a, _) in zip(_COUNTS, replies, strict=False)}
     if all(w is None for w in widths.values()):
         answered = any(isinstance(a, Answer) for a, _ in replies)
@@ -140,7 +193,7 @@ def _is_whole(probe: _Discovery, widths: Mapping[int, int | None]) -> bool:
         return True
     if widths[100] != 100 or probe.dialect.everything is None:
         return False
-    ((answer, _),) = probe.hear(probe.say(_PLAIN, top_logprobs=_LARGE))
+    ((answer, _),) = probe.hear(probe.say(probe.start(), top_logprobs=_LARGE))
     if is_more(widest(answer)):
         probe.dialect = replace(probe.dialect, everything=_LARGE)
         return True
@@ -148,8 +201,10 @@ def _is_whole(probe: _Discovery, widths: Mapping[int, int | None]) -> bool:
 
 
 def _token_ids(probe: _Discovery) -> Support:
-    wanted = ((20, 21, 22), (40, 41, 42))
-    replies = probe.hear(*(probe.say(_PLAIN, token_ids=ids) for ids in wanted))
+    drawn = probe.rng.sample(range(20, 250), 6)
+    wanted = (tuple(drawn[:3]), tuple(drawn[3:]))
+    text = probe.start()
+    replies = probe.hear(*(probe.say(text, token_ids=ids) for ids in wanted))
 
     def shown(answer: Answer) -> set[int]:
         steps = answer.steps or ()
@@ -163,13 +218,12 @@ def _token_ids(probe: _Discovery) -> Support:
 
 def _prompt_logprobs(probe: _Discovery) -> Support:
     """Ask in the dialect's spelling, then by the ``echo`` of the classic completions."""
-    ask = (
-        Ask(prompt=_PLAIN, prompt_logprobs=True) if probe.completions else chat(_PLAIN, prompt_logprobs=True)
-    )
+    text = probe.start()
+    ask = Ask(prompt=text, prompt_logprobs=True) if probe.completions else chat(text, prompt_logprobs=True)
     first = _support(probe.hear(ask), _shows_prompt)
     if first is Support.SUPPORTED or not probe.completions or probe.dialect.protocol != "openai":
         return first
-    echo = probe.hear(Ask(prompt=_PLAIN), extra=[{"echo": True, "logprobs": 1}])
+    echo = probe.hear(Ask(prompt=text), extra=[{"echo": True, "logprobs": 1}])
     if _support(echo, _shows_prompt) is Support.SUPPORTED:
         probe.dialect = replace(probe.dialect, prompt_logprobs={"echo": True})
         return Support.SUPPORTED
@@ -184,7 +238,8 @@ def _prompt_ids(probe: _Discovery) -> Support:
     """Two prompts of ids that differ by four must differ by four tokens."""
     if not probe.completions:
         return Support.UNKNOWN
-    replies = probe.hear(*(Ask(prompt=tuple(range(20, 20 + k))) for k in (4, 8)))
+    ids = probe.rng.sample(range(20, 250), 8)
+    replies = probe.hear(*(Ask(prompt=tuple(ids[:k])) for k in (4, 8)))
     answers = [a for a, _ in replies if isinstance(a, Answer)]
     counts = [a.usage.prompt for a in answers if a.usage is not None and a.usage.prompt is not None]
     if len(answers) == 2 and len(counts) < 2:
@@ -194,7 +249,8 @@ def _prompt_ids(probe: _Discovery) -> Support:
 
 def _seed(probe: _Discovery) -> Support:
     """The same seed twice, another seed twice, at a temperature at which answers vary."""
-    asks = [probe.say(_OPEN, max_tokens=24, temperature=1.0, seed=s) for s in (11, 11, 97, 97)]
+    text, one, other = probe.open(), probe.rng.randrange(1 << 31), probe.rng.randrange(1 << 31)
+    asks = [probe.say(text, max_tokens=24, temperature=1.0, seed=s) for s in (one, one, other, other)]
     replies = probe.hear(*asks)
     texts = [a.text for a, _ in replies if isinstance(a, Answer)]
     if len(texts) == 4 and len(set(texts)) == 1:
@@ -205,7 +261,8 @@ def _seed(probe: _Discovery) -> Support:
 
 
 def _several(probe: _Discovery) -> Support:
-    replies = probe.hear(*(probe.say(_PLAIN, n=n, temperature=1.0) for n in (2, 3)))
+    text = probe.start()
+    replies = probe.hear(*(probe.say(text, n=n, temperature=1.0) for n in (2, 3)))
     found = _support(replies, lambda answers: [len(a.texts) for a in answers] == [2, 3])
     two = replies[0][0]
     if found is Support.REFUSED and isinstance(two, Answer) and len(two.texts) == 2:
@@ -217,7 +274,7 @@ def _usage_in_streams(probe: _Discovery) -> Support:
     if probe.dialect.usage_in_streams is None:
         return Support.UNKNOWN
     extra = {"stream": True, **probe.dialect.usage_in_streams}
-    replies = probe.hear(probe.say(_PLAIN, max_tokens=2), extra=[extra])
+    replies = probe.hear(probe.say(probe.start(), max_tokens=2), extra=[extra])
     return _support(replies, lambda answers: answers[0].usage is not None)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from filiation.endpoint.address import Address, parse_address
-from filiation.endpoint.dialects import Dialect, Request, dialect, read
+from filiation.endpoint.dialects import Dialect, Request, dialect, likely, read
 from filiation.endpoint.dialects.speaking import said_of
 from filiation.endpoint.keys import Key, Redactor
 from filiation.endpoint.model import Answer, Failure
@@ -26,25 +26,36 @@ class Endpoint:
     Attributes:
         url: as the user gave it; never logged. See :attr:`address`.
         model: the name to ask for.
-        speaks: name of the dialect.
+        speaks: name of the dialect; empty for what the address suggests.
         key: sent to this address alone.
         stream: ask for streams, for gateways that answer in no other way.
         extra: body fields of every request, such as a gateway's routing.
+        known_as: what log and report call it in place of its address: a port that was free means nothing later.
     """
 
     role: str
     url: str = field(repr=False)
     model: str
-    speaks: str = "openai"
+    speaks: str = ""
     key: Key | None = None
     stream: bool = False
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
+    known_as: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.speaks:
+            object.__setattr__(self, "speaks", likely(self.url))
 
     @property
     def dialect(self) -> Dialect:
         """The dialect, with the fields of :attr:`extra`."""
         spoken = dialect(self.speaks)
         return replace(spoken, extra={**spoken.extra, **self.extra}) if self.extra else spoken
+
+    @property
+    def locator(self) -> str:
+        """How log and report name it; no secret."""
+        return self.known_as or str(self.address)
 
     @property
     def address(self) -> Address:
@@ -137,7 +148,7 @@ class Client:
         with self._lock:
             busy = list(self._busy)
         for wire in busy:
-            wire.cut()
+            wire.stop()
 
     def close(self) -> None:
         """Close every connection that is not in use."""
@@ -264,6 +275,8 @@ class _Sending:
             self._loading += 1
             return True
         counted = len(self._tries) - self._loading + 1
+        if refused.code == "throttled":
+            return counted < self._patience.throttled
         senseless = refused.code in ("unreadable", "empty")
         return counted < (UNREADABLE_TRIES if senseless else self._patience.attempts)
 

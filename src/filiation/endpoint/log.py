@@ -20,6 +20,11 @@ from typing import Any
 from filiation.endpoint.keys import Redactor
 from filiation.errors import LogError, StorageError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 LOG_SCHEMA = "filiation-exchange-log/1"
 _PACKED_FROM = 32 * 1024  # characters; a reply with a whole vocabulary has millions
 _LONGEST = 1 << 30
@@ -42,7 +47,9 @@ class ExchangeLog:
         self.path = path
         self._redact = redact
         self._lock = threading.Lock()
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | (0 if resume else os.O_EXCL)
+        flags = (
+            os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0) | (0 if resume else os.O_EXCL)
+        )
         try:
             # What an endpoint answers is nobody else's business until the user publishes it.
             self._fd = os.open(path, flags, 0o600)
@@ -55,8 +62,24 @@ class ExchangeLog:
             ) from error
         except OSError as error:
             raise _unwritable(path, error) from error
+        self._claim()
         if resume and _is_torn(path):
             self._write(b"\n")
+
+    def _claim(self) -> None:
+        """Let no second session write to the same log, where the system can tell."""
+        if fcntl is None:
+            return
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._fd)
+            raise StorageError(
+                "The log is in use.",
+                file=str(self.path),
+                reason="Another session writes to it.",
+                next_step="Wait until that session ends, or stop it.",
+            ) from error
 
     def append(self, record: Record) -> None:
         """Write one line and wait until it is on disk.

@@ -17,6 +17,7 @@ class Patience:
 
     Attributes:
         attempts: tries of one request.
+        throttled: tries where the endpoint says that there were too many requests (429).
         loading: more tries while the endpoint says that it is loading (503).
         seconds: for one request with all its tries and waits.
         deadline: for one try, from its first byte sent to its last received.
@@ -27,6 +28,7 @@ class Patience:
     """
 
     attempts: int = 5
+    throttled: int = 10
     loading: int = 60
     seconds: float = 600.0
     deadline: float = 300.0
@@ -62,7 +64,8 @@ def refusal(status: int, headers: Mapping[str, str], said: str) -> Refusal | Non
         return None
     reason = f"HTTP {status}" + (f": {said}" if said else "")
     if 300 <= status < 400:
-        return Refusal("refused", f"HTTP {status}: it sends the request elsewhere, which is not followed")
+        where = headers.get("location") or "nowhere"
+        return Refusal("refused", f"HTTP {status}: it redirects to {where}, which is not followed")
     if status == 429 and _used_up(said):
         return Refusal("denied", reason)
     if status in _DENIED:

@@ -70,7 +70,7 @@ class Replay:
                 raise self._lacks(f"what {role} can do: the session ended before that was known")
             models = tuple(sorted(self._models[role]))
             records[role] = EndpointRecord(
-                role, stated["locator"], stated["model"], stated["dialect"], capabilities_of(line), models
+                role, stated["locator"], stated["model"], line["dialect"], capabilities_of(line), models
             )
         return records
 

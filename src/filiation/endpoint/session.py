@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
@@ -12,13 +11,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from filiation._version import __version__
+from filiation.endpoint.announcing import Announcement, agreed, commitment, resumed_log, run_record
 from filiation.endpoint.budget import Budget, Ledger
 from filiation.endpoint.capability import discover
 from filiation.endpoint.client import Client, Endpoint, Exchange
 from filiation.endpoint.dialects import Request, build
 from filiation.endpoint.keys import LogGuard, Redactor
-from filiation.endpoint.log import LOG_SCHEMA, ExchangeLog
+from filiation.endpoint.log import ExchangeLog
 from filiation.endpoint.model import (
     Allowance,
     Answer,
@@ -30,35 +29,21 @@ from filiation.endpoint.model import (
 )
 from filiation.endpoint.order import sending_order
 from filiation.endpoint.patience import Patience
-from filiation.endpoint.recorded import Recorded, Sending, answer_of, capabilities_of, exchange_record
-from filiation.errors import AccessDeniedError, BudgetError, ConsentError, LogError, UsageError
+from filiation.endpoint.recorded import (
+    CAPABILITY,
+    Sending,
+    answer_of,
+    capabilities_of,
+    exchange_record,
+)
+from filiation.errors import (
+    AccessDeniedError,
+    BudgetError,
+    ConsentError,
+    NetworkError,
+    UsageError,
+)
 from filiation.evidence import plain
-
-
-@dataclass(frozen=True, slots=True)
-class Announcement:
-    """What the user is asked to agree to before anything is sent.
-
-    Attributes:
-        endpoints: role, address and model of each; ``keys`` names the source of each key that will be sent.
-        budget: the most that will be used.
-        log: where everything is written down.
-    """
-
-    endpoints: tuple[tuple[str, str, str], ...]
-    keys: tuple[tuple[str, str], ...]
-    budget: Budget
-    log: Path | None
-
-
-def agreed(_: Announcement) -> bool:
-    """Return True: for a user who has agreed beforehand (``--yes``)."""
-    return True
-
-
-def commitment(seed: int) -> str:
-    """Return the SHA-256 that commits to a seed: published before the requests, with the seed after them."""
-    return hashlib.sha256(f"filiation probe seed {seed}".encode()).hexdigest()
 
 
 @dataclass(slots=True)
@@ -109,7 +94,6 @@ class Session:
         self._ledger = Ledger(budget, (patience or Patience()).clock)
         redact = Redactor(e.key for e in endpoints)
         self._guard = LogGuard(redact)
-        self._guard.install()
         self._known = {
             e.role: _Known(Client(e, patience or Patience(), self._ledger.try_once, redact))
             for e in endpoints
@@ -119,9 +103,10 @@ class Session:
         self._lock = threading.Lock()
         self._batch = 0
         self._allowances = 0
-        run = _run_record(endpoints, budget, seed, about or {})
-        self._recorded = _resumed(log, run) if resume else None
+        run = run_record(endpoints, budget, seed, about or {})
+        self._recorded = resumed_log(log, run) if resume else None
         self._log = None if log is None else ExchangeLog(log, redact, resume=resume)
+        self._guard.install()
         if self._recorded is not None:
             self._ledger.continue_from(self._recorded.seconds)
             self._write({"kind": "resumed"})
@@ -161,9 +146,9 @@ class Session:
         return {
             role: EndpointRecord(
                 role,
-                str(known.client.address),
+                known.client.endpoint.locator,
                 known.client.endpoint.model,
-                known.client.endpoint.speaks,
+                known.client.dialect.name,
                 known.capabilities,
                 tuple(sorted(known.models)),
             )
@@ -200,14 +185,20 @@ class Session:
             # The requests are asked for again, and answered from the log, so that the account is the same.
             known.capabilities = capabilities_of(recorded)
         if role not in self._given:
-            found = discover(self._ask, role, known.client.dialect)
+            found = discover(self._ask, role, known.client.dialect, self._seed)
+            if found.silence is not None:
+                raise NetworkError(
+                    "The endpoint does not answer.",
+                    file=known.client.endpoint.locator,
+                    reason=f"{found.silence}.",
+                    next_step="Check the address, the model's name and the dialect; then resume from the log.",
+                )
             known.capabilities = found.capabilities if recorded is None else known.capabilities
             known.client.dialect = found.dialect
         if recorded is None:
             stated = plain(known.capabilities)
-            self._write(
-                {"kind": "capabilities", "role": role, "capabilities": stated, "batches": self._batch}
-            )
+            line = {"role": role, "capabilities": stated, "dialect": known.client.dialect.name}
+            self._write({"kind": "capabilities", **line, "batches": self._batch})
 
     def _ask(self, sendings: Sequence[Sending]) -> tuple[tuple[Answer | Failure, str], ...]:
         for sending in sendings:
@@ -249,11 +240,17 @@ class Session:
         return sending_order([s.call for _, s in missing], self._seed, batch)
 
     def _stored(self, name: str, sending: Sending) -> Exchange | None:
-        """Return what the interrupted session got, and put it on the account. A denied request is asked again."""
-        exchange = None if self._recorded is None else self._recorded.find(name, sending)
-        if exchange is None or (exchange.failure is not None and exchange.failure.code == "denied"):
-            return None
+        """Return what the interrupted session got, and put it on the account.
+
+        Asked again is what may have ended it: a denied request, and a failure before anything was known.
+        """
         role = sending.call.role
+        exchange = None if self._recorded is None else self._recorded.find(name, sending)
+        if exchange is None or self._recorded is None:
+            return None
+        is_early = sending.call.test == CAPABILITY and role not in self._recorded.capabilities
+        if exchange.failure is not None and (exchange.failure.code == "denied" or is_early):
+            return None
         self._ledger.book(role, exchange.sent)
         self._settle(name, sending, exchange)
         return exchange
@@ -262,7 +259,7 @@ class Session:
         if not self._has_consent:
             clients = [k.client for k in self._known.values()]
             announcement = Announcement(
-                tuple((c.endpoint.role, str(c.address), c.endpoint.model) for c in clients),
+                tuple((c.endpoint.role, c.endpoint.locator, c.endpoint.model) for c in clients),
                 tuple((c.endpoint.role, str(c.endpoint.key)) for c in clients if c.endpoint.key is not None),
                 self._ledger.budget,
                 None if self._log is None else self._log.path,
@@ -302,7 +299,7 @@ class Session:
         request = build(client.dialect, sending.call.ask, client.endpoint.model)
         if request.lacking is None:
             streamed: dict[str, Any] = {}
-            if client.endpoint.stream:
+            if client.endpoint.stream and client.dialect.protocol == "openai":
                 streamed = {"stream": True, **(client.dialect.usage_in_streams or {})}
             request = Request(request.route, {**request.body, **streamed, **sending.extra})
         started = datetime.now(UTC)
@@ -316,7 +313,7 @@ class Session:
         if exchange.failure is not None and exchange.failure.code == "denied":
             raise AccessDeniedError(
                 "The endpoint refuses the request.",
-                file=str(client.address),
+                file=client.endpoint.locator,
                 reason=f"{exchange.failure.reason}.",
                 next_step="Check the key, the account and the model's name; then resume from the log.",
             )
@@ -339,44 +336,4 @@ class Session:
             self._log.append({**record, "elapsed": round(self._ledger.elapsed(), 3)})
 
 
-def _run_record(
-    endpoints: Sequence[Endpoint], budget: Budget, seed: int, about: Mapping[str, Any]
-) -> dict[str, Any]:
-    described = [
-        {
-            "role": e.role,
-            "locator": str(e.address),
-            "model": e.model,
-            "dialect": e.speaks,
-            "stream": e.stream,
-            "extra": dict(e.extra),
-            "key": None if e.key is None else str(e.key),
-        }
-        for e in endpoints
-    ]
-    return {
-        "kind": "run",
-        "schema": LOG_SCHEMA,
-        "tool": {"name": "filiation", "version": __version__},
-        "seed": seed,
-        "commitment": commitment(seed),
-        "budget": plain(budget),
-        "endpoints": described,
-        "about": plain(about),
-    }
-
-
-def _resumed(log: Path | None, run: Mapping[str, Any]) -> Recorded:
-    """Return the log of the interrupted session, if it is of this run."""
-    if log is None:
-        raise UsageError("A session is resumed from its log.", next_step="Name the log.")
-    recorded = Recorded.load(log)
-    differs = sorted(k for k in run if recorded.run.get(k) != run[k])
-    if differs:
-        raise LogError(
-            "The log is of another run.",
-            file=str(log),
-            reason=f"It was written with another: {', '.join(differs)}.",
-            next_step="Give the options of the run that wrote it; another budget needs a new log.",
-        )
-    return recorded
+__all__ = ["Announcement", "Session", "agreed", "commitment"]

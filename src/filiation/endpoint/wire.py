@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
 
-from filiation._version import __version__
 from filiation.endpoint.patience import Patience
 
 if TYPE_CHECKING:
@@ -56,10 +56,13 @@ class Wire:
 
     def __init__(self, patience: Patience, headers: Mapping[str, str], *, loopback: bool) -> None:
         self._patience = patience
-        self._headers = {"user-agent": f"filiation/{__version__}", **headers}
+        # No name of ours: a proxy that knew a probe by its header could send it to the model that it only claims to be.
+        self._headers = {"accept": "application/json", **headers}
         self._loopback = loopback
         self._client: httpx2.Client | None = None
         self._streams: list[Any] = []
+        self._is_cut = False
+        self._is_stopped = False
 
     def post(self, url: str, content: bytes, deadline: float) -> Reply:
         """Send a JSON body and return the reply, whatever its status.
@@ -72,6 +75,7 @@ class Wire:
         """
         import httpx2
 
+        self._is_cut = False
         watchdog = _Watchdog(deadline, self.cut)
         try:
             with watchdog:
@@ -96,7 +100,8 @@ class Wire:
 
     def _exchange(self, url: str, content: bytes, watchdog: _Watchdog) -> Reply:
         client = self._client = self._client or self._open()
-        headers = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
+        client.cookies.clear()  # an endpoint is not to know one request from the next
+        headers = {"content-type": "application/json"}
         options = {"trace": self._trace}
         with client.stream("POST", url, content=content, headers=headers, extensions=options) as response:
             body = bytearray()
@@ -108,6 +113,8 @@ class Wire:
                 if watchdog.barked:
                     raise BrokenError("the reply came too slowly")
             told = {k.lower(): v for k, v in response.headers.items() if _is_told(k.lower())}
+            if "location" in response.headers:
+                told["location"] = _without_query(response.headers["location"])
             return Reply(response.status_code, dict(sorted(told.items())), bytes(body))
 
     def _open(self) -> httpx2.Client:
@@ -127,9 +134,20 @@ class Wire:
         """Remember the sockets that are opened, so that the watchdog can reach them."""
         if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
             self._streams.append(info.get("return_value"))
+            if self._is_cut or self._is_stopped:  # the order came while this connection was being made
+                self._shut()
+
+    def stop(self) -> None:
+        """Shut the connection down for good; from any thread."""
+        self._is_stopped = True
+        self._shut()
 
     def cut(self) -> None:
-        """Shut the connection down under whoever waits for it; from any thread."""
+        """Shut the connection down under whoever waits for it now; from any thread."""
+        self._is_cut = True
+        self._shut()
+
+    def _shut(self) -> None:
         for stream in list(self._streams):
             sock = None if stream is None else stream.get_extra_info("socket")
             if sock is not None:
@@ -179,6 +197,15 @@ class _Watchdog:
 
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
+
+
+def _without_query(location: str) -> str:
+    """Return where a redirect leads, without what may be a secret."""
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        return ""
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def _is_told(name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from filiation.origin.counted import marked
 from filiation.origin.diagonal import Diagonal
+from filiation.origin.infull import after_reading
 from filiation.origin.maps import inheritance_table, layer_map_tables, pairing_tables, stage_tables
 from filiation.origin.order import FixedPoints
 from filiation.origin.overall import history_evidence, over_components, strength, word_verdict
@@ -26,6 +27,7 @@ __all__ = [
     "ExactTest",
     "Outcome",
     "Units",
+    "after_reading",
     "history_evidence",
     "inheritance_table",
     "layer_map_tables",

@@ -75,6 +75,8 @@ class CompactRows:
 
     def _widen(self) -> None:
         """Turn to the next kind that holds all rows so far."""
+        if not self._filled:
+            self._held = self._held[:0].copy()  # nothing is in it: make room before more is taken
         known, back = self._held, _KINDS[self._kind][2]
         for kind in range(self._kind + 1, len(_KINDS)):
             dtype, put, _ = _KINDS[kind]

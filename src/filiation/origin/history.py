@@ -73,7 +73,8 @@ class History:
     ``contents``: the cosine of each layer's matched FFN units, ``values`` that of its value channels where only those
     carry labels; ``channels_stand_out``: how far embedding columns stand out as partners, measured where the
     embeddings agree and the blocks do not settle the question. None where it could not be measured. ``layers``: those
-    that all this was measured in, where they are not all that were paired.
+    that all this was measured in, where they are not all that were paired. ``everywhere``: the cosine of all units of
+    every layer that was read whole, where a large model was.
     """
 
     shared: Shared
@@ -89,6 +90,7 @@ class History:
     contents: Mapping[int, float] = field(default_factory=dict[int, float])
     values: Mapping[int, float] = field(default_factory=dict[int, float])
     layers: tuple[int, ...] = ()
+    everywhere: Mapping[int, float] = field(default_factory=dict[int, float])
 
     def alike(self, layer: int) -> bool:
         """Return whether a layer's contents agree as only copied weights do; True where nothing was measured."""

@@ -176,12 +176,20 @@ def _channel_window(pairing: Pairing, plan: Plan) -> Window | None:
     return gather.seeded_windows(width, CHANNELS, 1, plan.rng("channels"))[0] if same else None
 
 
-def paired_gains(pairing: Pairing) -> tuple[Floats, Floats]:
-    """Return the gains both models have, norm by norm, ``(norms, d_s)`` and ``(norms, d_c)``; constant ones dropped."""
+def paired_gains(
+    pairing: Pairing, counts: Callable[[tuple[int, int], str], bool] | None = None
+) -> tuple[Floats, Floats]:
+    """Return the gains both models have, norm by norm, ``(norms, d_s)`` and ``(norms, d_c)``; constant ones dropped.
+
+    Args:
+        counts: says of a layer pair and a role whether that norm is to be looked at; None for all.
+    """
     mine, theirs = [], []
-    pairs: list[tuple[int | None, int | None]] = [*pairing.layers, (None, None)]
-    for i, j in pairs:
-        for role in ("final_norm",) if i is None else pairing.norm_roles:
+    for pair in (*pairing.layers, None):
+        for role in ("final_norm",) if pair is None else pairing.norm_roles:
+            if pair is not None and counts is not None and not counts(pair, role):
+                continue
+            i, j = (None, None) if pair is None else pair
             a, b = pairing.suspect.gain(role, i), pairing.candidate.gain(role, j)
             if a is None or b is None or a.ndim != 1 or b.ndim != 1 or a.std() == 0 or b.std() == 0:
                 continue

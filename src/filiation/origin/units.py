@@ -89,6 +89,10 @@ class Units:
         """
         return self.take(self._living)
 
+    def filled(self) -> Units:
+        """Return the units that hold anything, copies of one another as well."""
+        return self.take(np.flatnonzero(np.ptp(self.content, axis=1) > 0)) if self.content.size else self
+
     @cached_property
     def signs_normed(self) -> tuple[Floats, ...]:
         """Signed contents scaled to unit length; several tests of a label set read them."""

@@ -20,6 +20,8 @@ EMBEDDINGS, RESIDUAL, GAINS = "token embeddings", "residual", "norm gains"
 IN_VALUES = "value channels of layers"
 #: Why contents that agree in a recovered basis are no more than suggestive: no label is left to bound chance by.
 WITHOUT_LABELS = "basis_without_labels"
+#: Why only attention is spoken of: the feed-forward networks were not shown to hold the same, or not measured.
+ATTENTION_ONLY = ("attention_only", "attention_only_unmeasured")
 #: Why agreeing labels are no finding: somebody may have arranged them.
 SUSPENDED = {Shared.LABELS_ONLY: DENIED, Shared.UNCHECKED: UNCHECKED}
 
@@ -63,12 +65,14 @@ def judge(examination: Examination, history: History | None) -> Finding:
     if log10_e < DECIDE_AT:
         agree = len(stage.carrying())
         return Finding(Relation.SUGGESTIVE, log10_e, (), ("below_decision_line",), agree, tested)
-    parts = _agreeing(examination.component, stage, history)
+    parts = replace(_agreeing(examination.component, stage, history), columns=_columns(examination, stage))
     finding = replace(_related(parts, history), log10_e=log10_e, tested=tested)
     if finding.relation is not Relation.SUGGESTIVE:
         finding = _counting(finding, examination, parts)
-    if "attention_only" in finding.reasons:
+    if any(reason in ATTENTION_ONLY for reason in finding.reasons):
         return replace(finding, inherited=0, tested=0)  # no share of layers: half of each is somebody else's
+    if history is not None and history.everywhere:
+        return replace(finding, inherited=_alike_in_full(history), tested=len(history.everywhere))
     return finding
 
 
@@ -78,7 +82,8 @@ class _Parts:
 
     ``carrying``: layers whose labels agree; ``held``: those of them whose contents do too; ``in_values``: those of
     them in which only the value channels do; ``views``: of the residual channels, those that pass the line. All in
-    the order of the layers. ``doubt``: why embeddings may not be named. ``spread``: the blocks agree only together.
+    the order of the layers. ``columns``: what the residual channels were seen in. ``doubt``: why embeddings may not be named. ``spread``: the blocks agree only together.
+    ``in_full``: no full reading says that most layers do not agree.
     """
 
     component: str
@@ -92,11 +97,13 @@ class _Parts:
     spread: bool
     doubt: str | None
     unseen: frozenset[int]
+    columns: str = EMBEDDINGS
+    in_full: bool = True
 
     @property
     def covers(self) -> bool:
-        """Whether at least half of the layers that were looked at are held."""
-        return self.stage.considered > 0 and 2 * len(self.held) >= self.stage.considered
+        """Whether at least half of the layers that were looked at are held, and half of those that were read whole."""
+        return self.in_full and self.stage.considered > 0 and 2 * len(self.held) >= self.stage.considered
 
     @property
     def layers(self) -> list[int]:
@@ -114,9 +121,18 @@ class _Parts:
         """Return the names of the parts; of ``gains`` only where nothing is concluded from them."""
         scope = [f"layers {ranges(self.layers)}"] if self.layers else []
         scope += [f"{IN_VALUES} {ranges(self.in_values)}"] if self.in_values else []
-        scope += [GAINS if v == "gains" else EMBEDDINGS for v in sorted(self.views) if gains or v != "gains"]
+        scope += [GAINS if v == "gains" else self.columns for v in sorted(self.views) if gains or v != "gains"]
         scope += [RESIDUAL] if self.undivided else []
         return tuple(f"{self.component}: {part}" for part in scope)
+
+
+def _columns(examination: Examination, stage: Stage) -> str:
+    """Return what embeddings are called: those of the shared tokens, where they are not most of the suspect's."""
+    part = stage.pairing.suspect.anatomy.part("embedding", component=examination.component)
+    if examination.tokens is None or part is None:
+        return EMBEDDINGS
+    shared = len(examination.tokens.suspect)
+    return EMBEDDINGS if 2 * shared > part.shape[0] else f"embeddings of {shared} shared tokens"
 
 
 def _agreeing(component: str, stage: Stage, history: History | None) -> _Parts:
@@ -136,6 +152,7 @@ def _agreeing(component: str, stage: Stage, history: History | None) -> _Parts:
         views=frozenset(views if residual >= DECIDE_AT else ()),
         spread=blocks >= DECIDE_AT and not carrying,
         doubt=None,
+        in_full=history is None or _mostly_alike(history),
         unseen=frozenset() if history is None else frozenset(carrying) - {*history.contents, *history.values},
     )
     names_columns = residual >= DECIDE_AT and views != {"gains"}
@@ -192,6 +209,15 @@ def _contents_agree(history: History) -> bool:
     """Return whether units hold alike contents in a recovered basis, as strangers' never do; their labels are gone."""
     partners, cosine = history.partners_agree or 0.0, history.weight_cosine or 0.0
     return partners >= PARTNERS_AGREE and cosine >= WEIGHT_COSINE
+
+
+def _mostly_alike(history: History) -> bool:
+    """Return whether the contents of at least half of the layers agree, as far as a full reading tells."""
+    return 2 * _alike_in_full(history) >= len(history.everywhere)
+
+
+def _alike_in_full(history: History) -> int:
+    return sum(cosine >= WEIGHT_COSINE for cosine in history.everywhere.values())
 
 
 def held_layers(carrying: Sequence[int], history: History) -> list[int]:
@@ -252,8 +278,14 @@ def _of_parts(reasons: tuple[str, ...], scope: tuple[str, ...], history: History
 
 
 def _attention_alone(history: History) -> Told | None:
-    """Return the relation where value channels hold the same and feed-forward networks do not; None elsewhere."""
-    return (Relation.SHARED_PARTS, ("attention_only",)) if history.attention_only else None
+    """Return the relation where value channels hold the same and feed-forward networks do not; None elsewhere.
+
+    What was never measured is not said to differ.
+    """
+    if not history.attention_only:
+        return None
+    measured = any(i in history.contents for i in history.values if history.alike(i))
+    return Relation.SHARED_PARTS, (ATTENTION_ONLY[not measured],)
 
 
 def _unless_trained(history: History) -> Told | None:

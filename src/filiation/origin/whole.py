@@ -192,6 +192,6 @@ def traits(layer: WholeLayer) -> Traits:
         rows, scaled = (rows, scaled) if kept.all() else (rows[kept], scaled[kept])
         sketch.append(sketched(scaled))
         sizes.append(lengths(rows))
-        likeness.append((scaled @ some.T).mean(axis=1))
+        likeness.append((scaled @ some.T).sum(axis=1) / np.float32(max(1, len(some))))
     size = (np.concatenate(sizes),)
     return Traits(live.position, live.block, np.concatenate(sketch), size, np.concatenate(likeness))

@@ -170,6 +170,8 @@ def _scope_entry(phrases: Phrases, what: str) -> str:
         return layers_text(phrases, layers[1])
     if layers := re.fullmatch(r"value channels of layers ([\d,\s–-]+)", what):
         return phrases.say("scope", "value_channels", layers=layers_text(phrases, layers[1]))
+    if tokens := re.fullmatch(r"embeddings of (\d+) shared tokens", what):
+        return phrases.say("scope", "shared_tokens", tokens=f"{int(tokens[1]):,d}")
     if ":" in what:  # a further tower of a kind, named by its prefix, which may hold any word
         return phrases.name("component", what)
     return phrases.resolve(what.replace(" ", "_"), "scope", "role", "component") or clean(what).replace(

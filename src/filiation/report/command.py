@@ -16,7 +16,7 @@ def command_line(report: Report) -> str:
     command = cast("Mapping[str, Any]", plain(report.command))
     models = [str(m) for m in (command.get("suspect") or "", *(command.get("candidates") or ())) if m]
     options = ["--full"] if command.get("full") else []
-    for option in ("budget", "base"):
+    for option in ("budget", "base", "seed"):
         if command.get(option) is not None:
             value = str(command[option])
             options += [f"--{option}={value}"] if value.startswith("-") else [f"--{option}", value]

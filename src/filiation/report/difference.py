@@ -180,13 +180,18 @@ def _models(document: Record) -> dict[str, Record]:
 
 
 def _inputs(old: Record, new: Record, *, exact: bool) -> tuple[list[Change], list[Change]]:
-    """Compare what pins the models: files by name, size and hash; the digest where files do not contradict it.
+    """Compare what pins the models: files by name, size and hash, and the digest over them.
+
+    A model that lies elsewhere may have another name, never another digest. Only a file that the report says was not
+    hashed, and that is hashed now, changes the digest without being another file; then the seeds, which follow from
+    the digests, differ as well.
 
     ``exact``: the same local place was read by the same version, so that the whole record must come out again.
     """
     differ: list[Change] = []
     unpinned: list[Change] = []
     before, now = _parts(old), _parts(new)
+    reseeded = old.get("seed") != new.get("seed")
     for name in [*before, *(name for name in now if name not in before)]:
         model, other = before.get(name, {}), now.get(name, {})
         record = f"models.{name}"
@@ -195,7 +200,7 @@ def _inputs(old: Record, new: Record, *, exact: bool) -> tuple[list[Change], lis
         if files:
             continue
         if model.get("digest") != other.get("digest"):
-            pinned = exact or all(_all_hashed(m) for m in (model, other))
+            pinned = exact or not (reseeded and _hashed_since(model, other))
             change = Change(record, "digest", model.get("digest"), other.get("digest"))
             (differ if pinned else unpinned).append(change)
         for change in _changes("files", model.get("files"), other.get("files"), record):
@@ -203,8 +208,13 @@ def _inputs(old: Record, new: Record, *, exact: bool) -> tuple[list[Change], lis
     return differ, unpinned
 
 
-def _all_hashed(model: Record) -> bool:
-    return all(_record(f).get("sha256") for f in _list(model.get("files")))
+def _hashed_since(old: Record, new: Record) -> bool:
+    """Return whether a file is hashed now that was not, for a reason, when the report was made."""
+    known = {_record(f).get("name") for f in _list(new.get("files")) if _record(f).get("sha256")}
+    return any(
+        _record(f).get("not_hashed") and not _record(f).get("sha256") and _record(f).get("name") in known
+        for f in _list(old.get("files"))
+    )
 
 
 def _files_differ(record: str, old: Record, new: Record) -> list[Change]:
@@ -218,8 +228,8 @@ def _files_differ(record: str, old: Record, new: Record) -> list[Change]:
             found.append(Change(record, f"files.{name}", file.get("size"), other.get("size")))
         elif file.get("size") != other.get("size"):
             found.append(Change(record, f"files.{name}.size", file.get("size"), other.get("size")))
-        elif file.get("sha256") and other.get("sha256") and file["sha256"] != other["sha256"]:
-            found.append(Change(record, f"files.{name}.sha256", file["sha256"], other["sha256"]))
+        elif file.get("sha256") != other.get("sha256") and (file.get("sha256") or not file.get("not_hashed")):
+            found.append(Change(record, f"files.{name}.sha256", file.get("sha256"), other.get("sha256")))
     return found
 
 

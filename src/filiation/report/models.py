@@ -43,7 +43,7 @@ def model_view(
     facts = [
         (label("name"), name),
         (label("locator"), clean(model.get("locator") or MISSING)),
-        (label("digest"), clean(model.get("digest") or MISSING)),
+        (digest_label(phrases, model), clean(model.get("digest") or MISSING)),
         *(((label("same_files"), phrases.say("ui", "list_comma").join(same_files)),) if same_files else ()),
         (label("revision"), clean(model.get("revision") or "")),
         (label("format"), clean(model.get("format") or MISSING)),
@@ -57,6 +57,12 @@ def model_view(
     ]
     files = tuple(_file(phrases, f) for f in model.get("files") or ())
     return ModelView(heading, name, tuple((k, v or MISSING) for k, v in facts), files)
+
+
+def digest_label(phrases: Phrases, model: Mapping[str, Any]) -> str:
+    """Return what a model's digest is called: where it pins nothing of the contents, its label says so."""
+    unpinned = model.get("digest_covers") == "names_sizes_headers"
+    return phrases.say("ui", "digest_headers" if unpinned else "digest")
 
 
 def _file(phrases: Phrases, file: Mapping[str, Any]) -> FileView:

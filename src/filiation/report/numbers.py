@@ -8,7 +8,7 @@ import unicodedata
 
 MISSING = "–"
 # Control characters, and the marks that reverse the reading direction: a model's name may hold both.
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _DECIMAL = ("B", "kB", "MB", "GB", "TB")
 
 

@@ -31,6 +31,7 @@ class Command:
     full: bool = False
     budget: Annotated[int, Field(ge=1)] | None = None
     base: Named | None = None
+    seed: Named | None = None
 
 
 @dataclass(frozen=True)

@@ -242,7 +242,8 @@ def _architecture(report: Report, phrases: Phrases) -> Mapping[str, tuple[str, .
 
 def _seeds(report: Report, phrases: Phrases) -> str:
     seeds = report.extra.get("seeds") or report.extra.get("seed")
-    note = phrases.say("ui", "seeds_note")
+    word = report.command.get("seed")
+    note = phrases.say("ui", "seeds_note" if word is None else "seeds_note_word", word=clean(word or ""))
     if seeds is None:
         return note
     if isinstance(seeds, Mapping):

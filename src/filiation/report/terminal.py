@@ -40,7 +40,18 @@ _COLOURS = {
 }
 _SHADES, _PLAIN_SHADES = " ·░▒▓█", " .:+#@"
 _MAX_MAP = 36
-_MODEL_KEYS = ("name", "digest", "same_files", "revision", "format", "family", "geometry", "read", "inferred")
+_MODEL_KEYS = (
+    "name",
+    "digest",
+    "digest_headers",
+    "same_files",
+    "revision",
+    "format",
+    "family",
+    "geometry",
+    "read",
+    "inferred",
+)
 
 
 def columns() -> int:

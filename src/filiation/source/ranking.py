@@ -8,14 +8,14 @@ and what unrelated files of the corpus score are kept with it.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from filiation.source.corpus.release import Entry, Release
-from filiation.source.features import features
+from filiation.source.features import Features, features
 from filiation.source.prints import Counts, Hashes, Print
 
 RARE = 2  # works of the corpus that may have a rare structure
@@ -24,7 +24,6 @@ _FEW_GIVEN = 4  # given documents that may all be versions of one work
 _FEW = 10  # works below which nothing is called boilerplate
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-Features = tuple[Hashes, Counts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +69,10 @@ class Index:
         ] = {}  # filled by filiation.source.siblings
         hashes: list[npt.NDArray[np.uint64]] = []
         weights: list[npt.NDArray[np.int32]] = []
-        known: dict[Hashable, Features] = {}
         for each in releases:
             for number, entry in enumerate(each.entries):
                 self.documents.append(_document(each, number, entry))
-                h, w = _features(each, number, known)
+                h, w = (each.features_of or _whole(each))(number)
                 hashes.append(h)
                 weights.append(w)
         self._fill(hashes, weights)
@@ -190,14 +188,8 @@ class Index:
         return float(weights[left].sum() / max(float(weights[shared].sum()), 1e-12))
 
 
-def _features(release: Release, number: int, known: dict[Hashable, Features]) -> Features:
-    """Return a file's features; those of a file that did not change from one release to the next are made once."""
-    key = release.key_of(number) if release.key_of is not None else None
-    if key is None:
-        return features(release.print_of(number))
-    if key not in known:
-        known[key] = features(release.print_of(number))
-    return known[key]
+def _whole(release: Release) -> Callable[[int], Features]:
+    return lambda number: features(release.print_of(number))
 
 
 def _common(every: Sequence[Hashes]) -> Hashes:

@@ -34,6 +34,10 @@ def test_sarif_fits_the_published_schema(audited: Audited, hostile: Audited, lan
     validator = jsonschema.validators.validator_for(schema)(schema)
     for found in (audited, hostile):
         validator.validate(log(found, language))
+        kept = custody(to_json(found.report), now(), now())
+        dated = json.loads(sarif.render(found.report, phrases(language), kept))
+        validator.validate(dated)
+        assert dated["runs"][0]["invocations"][0]["properties"]["reportSha256"] == kept.report_sha256
 
 
 def test_sarif_fails_what_is_owed_and_nothing_else(audited: Audited) -> None:

@@ -42,10 +42,10 @@ def test_each_file_stands_in_the_report_with_its_reason(unread: AuditReport) -> 
 
 
 def test_a_file_of_a_reference_is_told_with_its_reference(tmp_path: Path) -> None:
-    suspect, reference = made.suspect(tmp_path), made.reference(tmp_path, broken__json="{")
+    suspect, reference = made.suspect(tmp_path), made.reference(tmp_path, params__json="{")
     report = examine(Request(str(suspect), (str(reference),), corpus=False)).report
-    assert ("broken.json", 0) in {(n.path, n.reference) for n in report.not_examined}
-    assert "Example-1B: broken.json" in terminal.render(report, phrases("en"), width=200)
+    assert ("params.json", 0) in {(n.path, n.reference) for n in report.not_examined}
+    assert "Example-1B: params.json" in terminal.render(report, phrases("en"), width=200)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -11,7 +11,7 @@ from filiation.disclosure import expression, registry, spelled
 from filiation.disclosure.context import Context
 from filiation.disclosure.model import Licence, RuleResult
 from filiation.disclosure.own import lookup
-from filiation.disclosure.rules.answers import CANNOT_TELL, CONTRADICTED, answer
+from filiation.disclosure.rules.answers import CANNOT_TELL, CONTRADICTED, answer, spot
 from filiation.evidence import Claim
 
 _VAGUE = frozenset({"other", "unknown"})
@@ -36,7 +36,7 @@ def licences(context: Context) -> Iterator[RuleResult]:
         if subject == "prose_license":
             tags = tags or list(context.said("license_name"))
         if tags and said and _apart(tags, said):
-            values = {"written": _listed(tags), "said": _listed(said), "where": _where(tags[0])}
+            values = {"written": _listed(tags), "said": _listed(said), "where": spot(tags[0].place)}
             yield answer("L1", CONTRADICTED, reason, said[0].place, **values)
     yield from _text(context, tags)
     yield from _prose(context, tags)
@@ -60,7 +60,7 @@ def _prose(context: Context, tags: Sequence[Claim]) -> Iterator[RuleResult]:
         (c for c in said if first and c.place.line != first.place.line and _apart([first], [c])), None
     )
     if first is not None and other is not None and not (tags and _apart(tags, said)):
-        values = {"said": first.text, "other": other.text, "where": _where(other)}
+        values = {"said": first.text, "other": other.text, "where": spot(other.place)}
         yield answer("L1", CANNOT_TELL, "prose_says_two", first.place, **values)
 
 
@@ -95,8 +95,3 @@ def _meant(claims: Sequence[Claim]) -> tuple[Licence, ...]:
 
 def _listed(claims: Sequence[Claim]) -> str:
     return ", ".join(dict.fromkeys(c.text for c in claims))
-
-
-def _where(claim: Claim) -> str:
-    place = claim.place
-    return f"{place.file}:{place.line}" if place.line is not None else str(place.file or "-")

@@ -32,6 +32,13 @@ def answer(
     )
 
 
+def spot(place: Place | None) -> str:
+    """Return a place as it stands in a sentence: file and line."""
+    if place is None or place.file is None:
+        return "-"
+    return place.file if place.line is None else f"{place.file}:{place.line}"
+
+
 def of_debt(
     rule: str, debt: Debt, status: RuleStatus, reason: str, place: Place | None, **values: Any
 ) -> RuleResult:

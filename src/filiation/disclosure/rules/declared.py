@@ -17,6 +17,7 @@ from filiation.disclosure.rules.answers import (
     NOT_APPLICABLE,
     SATISFIED,
     answer,
+    spot,
 )
 from filiation.disclosure.rules.shipped import holders
 from filiation.evidence import Claim, Place
@@ -70,7 +71,20 @@ def _declared(context: Context, parent: Parent, written: Sequence[Claim]) -> Rul
     said = ", ".join(c.text for c in written)
     if partly:
         return answer("D1", MISSING, "base_model_partial", written[0].place, parent=parent.name, said=said)
-    return answer("D1", CONTRADICTED, "base_model_differs", written[0].place, parent=parent.name, said=said)
+    if parent.concluded or parent.place is None:
+        return answer(
+            "D1", CONTRADICTED, "base_model_differs", written[0].place, parent=parent.name, said=said
+        )
+    where = spot(parent.place)
+    return answer(
+        "D1",
+        CONTRADICTED,
+        "base_model_disagrees",
+        written[0].place,
+        parent=parent.name,
+        said=said,
+        where=where,
+    )
 
 
 def _elsewhere(context: Context, parent: Parent) -> Claim | None:
@@ -195,7 +209,7 @@ def _said(context: Context, parent: Parent) -> RuleResult:
     said = next((c for c in every if _meant(c, parent)), None)
     denied = next((c for c in context.said("prose_denial") if _meant(c, parent)), None)
     if said and denied and said.subject == "prose_parent":
-        where = f"{denied.place.file}:{denied.place.line}"
+        where = spot(denied.place)
         return answer("D3", CONTRADICTED, "prose_disagrees", said.place, parent=parent.name, where=where)
     if said:
         return answer("D3", SATISFIED, "prose_says_so", said.place, parent=parent.name)

@@ -13,7 +13,7 @@ from filiation.disclosure import names
 from filiation.disclosure.context import Context
 from filiation.disclosure.model import Basis, Parent, RuleResult
 from filiation.disclosure.ownwork import by_template
-from filiation.disclosure.rules.answers import CANNOT_TELL, CONTRADICTED, answer
+from filiation.disclosure.rules.answers import CANNOT_TELL, CONTRADICTED, answer, spot
 from filiation.disclosure.rules.declared import declared_or_inferred
 from filiation.evidence import Claim
 
@@ -78,18 +78,11 @@ def _weights(context: Context, claim: Claim) -> Iterator[RuleResult]:
                 status, reason = CANNOT_TELL, "origin_of_packed"
             elif by_template(claim.text):
                 status, reason = CANNOT_TELL, "origin_of_template"
-            yield _result(claim, status, reason, parent.name, where=_where(parent))
+            yield _result(claim, status, reason, parent.name, where=spot(parent.place))
 
 
 def _itself(context: Context, parent: Parent) -> bool:
     return names.same(parent.name, context.repository.name)
-
-
-def _where(parent: Parent) -> str:
-    place = parent.place
-    if place is None or place.file is None:
-        return "-"
-    return place.file if place.line is None else f"{place.file}:{place.line}"
 
 
 def _beside_whole(context: Context, claim: Claim) -> Iterator[RuleResult]:

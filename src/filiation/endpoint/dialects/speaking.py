@@ -43,6 +43,7 @@ def parse(text: str) -> dict[str, Any]:
     Raises:
         ValueError: it is none. BrokenStreamError: a stream broke off.
     """
+    text = text.removeprefix("\ufeff")
     if is_stream(text):
         return dict(assemble(text))
     value = json.loads(text)

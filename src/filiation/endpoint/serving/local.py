@@ -25,15 +25,21 @@ _TAIL = 600  # characters of what a child said before it died
 
 @dataclass(frozen=True, slots=True)
 class LocalModel:
-    """A model that is being served: its address on loopback, its name, and the dialect of its server."""
+    """A model that is being served.
+
+    Attributes:
+        url, name, speaks: its address on loopback, the name to ask for, and the dialect of its server.
+        known_as: its file, for log and report.
+    """
 
     url: str
     name: str
     speaks: str
+    known_as: str
 
     def endpoint(self, role: str) -> Endpoint:
         """Return it as an endpoint of a session."""
-        return Endpoint(role, self.url, self.name, self.speaks)
+        return Endpoint(role, self.url, self.name, self.speaks, known_as=self.known_as)
 
 
 @contextmanager
@@ -75,7 +81,7 @@ def serve(
     }
     module = "filiation.endpoint.serving.gguf" if gguf else "filiation.endpoint.serving.checkpoint"
     with child([sys.executable, "-m", module, json.dumps(settings)], str(path), patience, clock) as host:
-        yield LocalModel(f"{host}/v1", shown, "llama-server" if gguf else "local")
+        yield LocalModel(f"{host}/v1", shown, "llama-server" if gguf else "local", f"local:{path.name}")
 
 
 @contextmanager

@@ -31,7 +31,7 @@ Json = dict[str, Any]
 
 
 def render(report: AuditReport, phrases: Phrases, custody: Custody | None = None) -> str:
-    """Return the log; the same report gives the same bytes."""
+    """Return the log. Without a custody record it has no times, and the same report gives the same bytes."""
     results = [*_owed(report, phrases), *_code(report, phrases), *_traces(report, phrases)]
     rules = {result["ruleId"]: None for result in results}
     numbers = {name: n for n, name in enumerate(rules)}
@@ -48,7 +48,7 @@ def render(report: AuditReport, phrases: Phrases, custody: Custody | None = None
             }
         },
         "language": phrases.language,
-        "invocations": [_invocation(report, phrases)],
+        "invocations": [_invocation(report, phrases, custody)],
         "originalUriBaseIds": {_ROOT: {"description": {"text": clean(report.models.suspect.locator)}}},
         "automationDetails": {"id": f"filiation/audit/{clean(report.models.suspect.name)}/"},
         "columnKind": "unicodeCodePoints",
@@ -59,7 +59,7 @@ def render(report: AuditReport, phrases: Phrases, custody: Custody | None = None
     return json.dumps(log, sort_keys=True, ensure_ascii=False, indent=2) + "\n"
 
 
-def _invocation(report: AuditReport, phrases: Phrases) -> Json:
+def _invocation(report: AuditReport, phrases: Phrases, custody: Custody | None) -> Json:
     """How it was called, and what was not examined: a code host shows these apart from the results."""
     told: list[Json] = []
     for each in report.not_examined:
@@ -75,6 +75,10 @@ def _invocation(report: AuditReport, phrases: Phrases) -> Json:
         if each.reference is None and _is_here(report, each.path):
             told[-1]["locations"] = [{"physicalLocation": {"artifactLocation": _artifact(each.path)}}]
     called: Json = {"executionSuccessful": True, "commandLine": command_line(report)}
+    if custody is not None:
+        times = {"startTimeUtc": custody.started, "endTimeUtc": custody.finished}
+        called |= {key: value.replace("+00:00", "Z") for key, value in times.items()}
+        called["properties"] = {"reportSha256": custody.report_sha256, "lockSha256": custody.lock_sha256}
     return {**called, "toolExecutionNotifications": told} if told else called
 
 

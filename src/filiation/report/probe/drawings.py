@@ -150,18 +150,16 @@ def _differences(entry: Row, stated: Sequence[Any]) -> Row | None:
 
 def _vendors(entries: Sequence[Any], figures: Mapping[str, Any], phrases: Phrases) -> str:
     """How many answers name which vendor; no evidence of anything, and drawn without colour for that."""
-    rows = [
-        {"name": r.get("vendor"), "value": float(r.get("claimed", 0)), "control": True}
-        for r in (cast("Row", e) for e in entries[:_MOST_ROWS])
-    ]
-    most = max(1.0, float(figures.get("answers", 0)), *(row["value"] for row in rows))
+    rows: list[Row] = [{"name": cast("Row", e).get("vendor")} for e in entries[:_MOST_ROWS]]
+    values = [float(cast("Row", e).get("claimed", 0)) for e in entries[:_MOST_ROWS]]
+    most = max(1.0, float(figures.get("answers", 0)), *values)
     content = [svg.text(_NAMES, 14, phrases.say("probe", "ui", "vendors"), "axis")]
-    for n, row in enumerate(rows):
+    for n, (row, value) in enumerate(zip(rows, values, strict=True)):
         y = _TOP + n * _ROW + _ROW / 2
-        content += _label({"name": row["name"]}, y, phrases)
-        width = row["value"] / most * (_WIDTH - _NAMES - _RIGHT)
+        content += _label(row, y, phrases)
+        width = value / most * (_WIDTH - _NAMES - _RIGHT)
         content.append(svg.rect(_NAMES, y - 5, max(width, 1.0), 10, "b2"))
-        content.append(svg.text(_WIDTH - 4, y + 4, f"{row['value']:.0f} / {most:.0f}", "tick", "end"))
+        content.append(svg.text(_WIDTH - 4, y + 4, f"{value:.0f} / {most:.0f}", "tick", "end"))
     return _picture(rows, content, phrases.say("probe", "ui", "aria_vendors"))
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from filiation.source.features import Features
 from filiation.source.headers import Header
 from filiation.source.prints import Print
 
@@ -33,7 +34,7 @@ class Release:
         wheel_sha256: of the file that it was built from.
         entries: its files, sorted by path.
         print_of: the fingerprint of file n.
-        key_of: what equals that of another file with the same features; absent where that is not known.
+        features_of: what file n is ranked by, where that is quicker to have than its fingerprint.
     """
 
     package: str
@@ -43,7 +44,7 @@ class Release:
     entries: tuple[Entry, ...]
     print_of: Callable[[int], Print]
     at: Mapping[str, int] = field(default_factory=dict[str, int])
-    key_of: Callable[[int], Hashable] | None = None
+    features_of: Callable[[int], Features] | None = None
 
     @property
     def name(self) -> str:
@@ -62,8 +63,8 @@ def release(
     wheel_sha256: str,
     entries: Sequence[Entry],
     print_of: Callable[[int], Print],
-    key_of: Callable[[int], Hashable] | None = None,
+    features_of: Callable[[int], Features] | None = None,
 ) -> Release:
     """Return a release with its files by path."""
     at = {entry.path: n for n, entry in enumerate(entries)}
-    return Release(package, version, released, wheel_sha256, tuple(entries), print_of, at, key_of)
+    return Release(package, version, released, wheel_sha256, tuple(entries), print_of, at, features_of)

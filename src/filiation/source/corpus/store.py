@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import json
 import lzma
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from filiation.errors import CorruptCheckpointError
 from filiation.source.corpus.release import Entry, Release, release
+from filiation.source.features import Features, gathered
 from filiation.source.headers import Header
 from filiation.source.model import Notice
 from filiation.source.prints import Definition, Print, Statements
@@ -223,8 +224,8 @@ def _releases(arrays: dict[str, Array]) -> tuple[Release, ...]:
     return tuple(found)
 
 
-def _reading(reader: _Reader, first: int) -> tuple[Callable[[int], Print], Callable[[int], Hashable]]:
-    """Return what reads a release's file by its number, and its key.
+def _reading(reader: _Reader, first: int) -> tuple[Callable[[int], Print], Callable[[int], Features]]:
+    """Return what reads a release's file by its number, and what it is ranked by.
 
     One file is asked for again and again, then no more.
     """
@@ -233,7 +234,7 @@ def _reading(reader: _Reader, first: int) -> tuple[Callable[[int], Print], Calla
     def print_of(number: int) -> Print:
         return reader.print_of(first + number)
 
-    return print_of, lambda number: reader.key_of(first + number)
+    return print_of, lambda number: reader.features_of(first + number)
 
 
 class _Reader:
@@ -258,11 +259,22 @@ class _Reader:
         highest = np.maximum.reduceat(values, np.minimum(bounds[:-1], len(values) - 1))
         return np.where(bounds[1:] > bounds[:-1], highest, 0)
 
-    def key_of(self, number: int) -> Hashable:
-        """Return what equals that of another file of these tables with the same statements and subtrees."""
-        runs = self.arrays["run"][int(self.files[number]) : int(self.files[number + 1])]
-        subtrees = self.arrays["features"][int(self.features[number]) : int(self.features[number + 1])]
-        return id(self), runs.tobytes(), subtrees.tobytes()
+    def features_of(self, number: int) -> Features:
+        """Return what file ``number`` is ranked by: a part of its fingerprint that is quickly read."""
+        a = self.arrays
+        runs = a["run"][int(self.files[number]) : int(self.files[number + 1])]
+        lengths = self.runs[runs.astype(np.int64) + 1] - self.runs[runs]
+        begin = np.repeat(self.runs[runs] - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths)
+        ids = a["run_statements"][begin + np.arange(len(begin))]
+        steps = a["features"][int(self.features[number]) : int(self.features[number + 1])]
+        subtrees = np.cumsum(steps, dtype=np.int64)
+        return gathered(
+            a["subtree_digests"][subtrees],
+            a["subtree_sizes"][subtrees].astype(np.int32),
+            a["statement_digests"][ids],
+            a["statement_sizes"][ids].astype(np.int32),
+            lengths,
+        )
 
     def print_of(self, number: int) -> Print:
         """Return the fingerprint of file ``number``."""

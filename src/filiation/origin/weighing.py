@@ -1,0 +1,203 @@
+"""What the matched units of two layers count: by what they contribute in either model (ADR 0017).
+
+A model that is read whole is weighed by :mod:`filiation.origin.effects`. Of a sampled reading the rows that were read
+are weighed, by what they read, the spread of the token rows, and a few rows of the matrix that they write through.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from filiation.origin.effects import FFN_COUNTS, Effects, of_model, spread, usual
+from filiation.origin.gather import Side, Window, ffn_units
+from filiation.origin.pairing import Pairing, Plan, embedding_rows, experts_of
+from filiation.origin.units import Doubles, Floats, Integers, Units
+
+#: How many times weaker (beside what is usual) a unit may be in the other model and count as much.
+WEAKER = 2.0
+#: Channels by which a sampled reading sees how much neurons write.
+CHANNELS = 16
+
+
+def relative(effects: Doubles) -> Doubles:
+    """Return units' effects beside what is usual: their mean, weighed by themselves, which dead ones do not move."""
+    total = float(effects.sum())
+    return effects * (total / float(np.square(effects).sum())) if total > 0 else np.zeros(len(effects))
+
+
+@dataclass(frozen=True, eq=False)
+class Weighing:
+    """How the matched units of two layers are weighed.
+
+    Attributes:
+        moments: of what either layer is given, in the common basis: ``(d, d)``, or ``(d,)`` where only each
+            channel's is known.
+        suspect, candidate: each unit's effect beside what is usual in its layer, by its number; 0 for those that
+            were not read.
+        mean: the mean of the suspect's, of those that were read.
+        stride: how many units a block has, where there are blocks.
+    """
+
+    moments: tuple[Floats, Floats]
+    suspect: Doubles
+    candidate: Doubles
+    mean: float
+    stride: int = 0
+
+    def number(self, units: Units) -> Integers:
+        """Return each unit's number in its layer."""
+        return units.position + units.block * self.stride
+
+    def share(self, mine: Integers, theirs: Integers) -> Doubles:
+        """Return what each matched unit counts: sums to 1 at most over all of the ``mine`` that are looked at.
+
+        A unit that is far weaker in the other model counts no more than it does there. Where those that are looked
+        at do less than half of what as many units do, they do not speak for their layer.
+
+        Args:
+            mine, theirs: numbers of the suspect's units and of their partners, -1 for none.
+        """
+        own = self.suspect[mine]
+        other = np.where(theirs >= 0, self.candidate[np.maximum(theirs, 0)], 0.0)
+        least = 0.5 * len(mine) * self.mean
+        return np.minimum(own, WEAKER * other) / max(float(own.sum()), least, 1e-30)
+
+
+Experts = tuple[int | None, int | None]
+Views = tuple[Units, Units]
+
+
+def weighing(
+    pairing: Pairing, pair: tuple[int, int], experts: Experts, views: Views, plan: Plan
+) -> Weighing | None:
+    """Return how the neurons of a layer pair (of a pair of experts) are weighed; None where that is not measured."""
+    if not plan.whole:
+        return _of_what_was_read(pairing, pair, experts, views, plan)
+    mine, theirs = of_model(pairing.suspect, plan), of_model(pairing.candidate, plan)
+    if mine is None or theirs is None:
+        return None
+    units = mine.units.get((pair[0], experts[0])), theirs.units.get((pair[1], experts[1]))
+    return _of_wholes(pairing, pair, (mine, theirs), units)
+
+
+def weighing_of_values(pairing: Pairing, pair: tuple[int, int], plan: Plan) -> Weighing | None:
+    """Return how the value channels of a layer pair are weighed; None where that is not measured."""
+    mine, theirs = of_model(pairing.suspect, plan), of_model(pairing.candidate, plan)
+    if mine is None or theirs is None:
+        return None
+    found = _of_wholes(pairing, pair, (mine, theirs), (mine.values.get(pair[0]), theirs.values.get(pair[1])))
+    return None if found is None else replace(found, stride=pairing.suspect.geometry.d_head or 0)
+
+
+def _of_wholes(
+    pairing: Pairing,
+    pair: tuple[int, int],
+    effects: tuple[Effects, Effects],
+    units: tuple[Doubles | None, Doubles | None],
+) -> Weighing | None:
+    mine = _carried(pairing.suspect, effects[0], pair[0])
+    theirs = _carried(pairing.candidate, effects[1], pair[1])
+    if mine is None or theirs is None or mine.shape != theirs.shape or units[0] is None or units[1] is None:
+        return None
+    own = relative(units[0])
+    return Weighing((mine, theirs), own, relative(units[1]), float(own.mean()))
+
+
+def _carried(side: Side, effects: Effects, layer: int) -> Floats | None:
+    """Return the moment of what a layer is given in the common basis."""
+    moment = effects.moments.get(layer)
+    return None if moment is None else side.carry(np.ascontiguousarray(side.carry(moment).T))
+
+
+def _of_what_was_read(
+    pairing: Pairing, pair: tuple[int, int], experts: Experts, views: Views, plan: Plan
+) -> Weighing | None:
+    if plan.budget is not None:
+        return None
+    sides = pairing.suspect, pairing.candidate
+    moments = [_of_channels(side, plan) for side in sides]
+    if moments[0] is None or moments[1] is None or moments[0].shape != moments[1].shape:
+        return None
+    found: list[Doubles] = []
+    read: list[Doubles] = []
+    for side, layer, expert, units, moment in zip(sides, pair, experts, views, moments, strict=True):
+        effects = None if moment is None else _of_units(side, layer, expert, units, moment, plan)
+        if effects is None:
+            return None
+        own = relative(effects)
+        everyone = np.zeros(1 + int(units.position.max(initial=0)))
+        everyone[units.position] = own
+        found.append(everyone)
+        read.append(own)
+    return Weighing(
+        (moments[0], moments[1]), found[0], found[1], float(read[0].mean()) if len(read[0]) else 0.0
+    )
+
+
+def _of_channels(side: Side, plan: Plan) -> Floats | None:
+    """Return each channel's mean square over some token rows in the common basis, 1 on average."""
+    part = side.anatomy.part("embedding", component=side.component)
+    n = 0 if part is None else part.shape[0]
+    start = int(plan.rng("effects/tokens").integers(0, max(1, n - plan.tokens + 1)))
+    key = "effects/channels", side.is_suspect, side.component, start
+    rows = side.cache.once(key, lambda: embedding_rows(side, np.arange(start, min(n, start + plan.tokens))))
+    if rows is None or not len(rows):
+        return None
+    squares = np.square(side.carry(rows)).mean(axis=0)
+    return squares / np.maximum(squares.mean(), np.float32(1e-30))
+
+
+def _of_units(
+    side: Side, layer: int, expert: int | None, units: Units, moment: Floats, plan: Plan
+) -> Doubles | None:
+    """Return what the units that were read contribute, as far as a few channels tell."""
+    rows = side.geometry.d_model
+    start = int(plan.rng("effects/down").integers(0, max(1, rows - CHANNELS + 1)))
+    down = side.matrix("down", layer, expert, (start, min(rows, start + CHANNELS)))
+    if down is None or units.position.max(initial=0) >= down.shape[1]:
+        return None
+    written = np.sqrt(np.square(down[:, units.position], dtype=np.float64).sum(axis=0))
+    read = [units.content, *units.signed[:1]]
+    fires = np.prod([spread(x, moment) for x in read if x.shape[1] == len(moment)], axis=0)
+    return written * fires
+
+
+def both_count(pairing: Pairing, pair: tuple[int, int], plan: Plan, branch: str = "ffn") -> bool:
+    """Return whether a branch (``ffn``, ``attn``) of a layer pair does something in both models, as far as is known."""
+    for column, side in enumerate((pairing.suspect, pairing.candidate)):
+        effects = of_model(side, plan)
+        if effects is not None:
+            counts = effects.ffn_counts if branch == "ffn" else effects.attention_counts
+            if not counts(pair[column]):
+                return False
+        elif branch == "ffn" and plan.budget is None:
+            others = [*plan.sampled_layers(side.geometry.n_layers), *(p[column] for p in pairing.layers)]
+            if not _counts_among(side, pair[column], others, plan):
+                return False
+    return True
+
+
+def _counts_among(side: Side, layer: int, others: list[int], plan: Plan) -> bool:
+    """Return whether a layer's feed-forward network does anything to speak of beside those of other layers."""
+    effects = {i: _of_layer(side, i, plan) for i in dict.fromkeys((layer, *others))}
+    known = [e for e in effects.values() if e is not None]
+    own = effects[layer]
+    return own is None or (own > 0 and own >= FFN_COUNTS * usual(known))
+
+
+def _of_layer(side: Side, layer: int, plan: Plan) -> float | None:
+    width = min(side.ffn_width, plan.units)
+    first = int(plan.rng("effects/layers").integers(0, max(1, side.ffn_width - width + 1)))
+    window: Window = (first, first + width)
+
+    def measured() -> float | None:
+        moment = _of_channels(side, plan)
+        units = ffn_units(side, layer, experts_of(side, layer)[0], window, with_down=False)
+        if moment is None or units is None or not len(units):
+            return None
+        effects = _of_units(side, layer, experts_of(side, layer)[0], units, moment, plan)
+        return None if effects is None else float(np.sqrt(np.square(effects).mean()))
+
+    return side.cache.once(("effects/layer", side.is_suspect, side.component, layer), measured)

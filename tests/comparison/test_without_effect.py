@@ -1,0 +1,364 @@
+"""What has no effect on what a model computes must neither make nor break a verdict.
+
+Every change here leaves the function of the changed model as it is (or as good as): layers whose outputs are nearly
+zero, neurons that write next to nothing, channels that nobody writes, tokens that are never used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import filiation
+from filiation.evidence import Relation
+from filiation.lab.forward import logits
+from filiation.lab.layout import EMBEDDING, FINAL_NORM, Config, Tensors, gain_readers, is_gain
+from filiation.lab.save import load_model, save_model
+from filiation.origin.pairing import Plan
+from tests.comparison.test_arranged import named, traced
+from tests.derivation.models import Model
+from tests.derivation.test_architectures import gpt2
+
+MODELS = Path(__file__).parents[2] / "examples" / "models"
+LAYERS, WIDTH, FFN = 6, 64, 192
+FAINT = 1e-6
+
+
+def accused() -> Model:
+    return load_model(MODELS / "base")
+
+
+def stranger() -> Model:
+    return load_model(MODELS / "twin")
+
+
+def with_gains_of(tensors: Tensors, other: Tensors) -> Tensors:
+    """Take the other's gains in the blocks and divide what reads through them: the same function."""
+    out = dict(tensors)
+    for gain in [n for n in tensors if is_gain(n) and n != FINAL_NORM]:
+        for reader in gain_readers(out, gain):
+            out[reader] = out[reader] * (out[gain] / other[gain])
+        out[gain] = other[gain]
+    return out
+
+
+def same_function(a: Model, b: Model, within: float = 1e-3) -> None:
+    tokens = np.random.default_rng(0).integers(0, 1024, (2, 24))
+    one, other = (logits(*m, tokens, double=True)[..., :1024] for m in (a, b))
+    assert np.abs(one - other).max() < within * one.std()
+
+
+def compared(s: Model, c: Model, folder: Path) -> filiation.Comparison:
+    for name, model in (("suspect", s), ("candidate", c)):
+        save_model(folder / name, *model)
+    return filiation.compare(str(folder / "suspect"), str(folder / "candidate"))
+
+
+def with_idle_layers(model: Model, other: Tensors, scale: float = FAINT) -> Model:
+    """Append the other's layers with their outputs scaled to nearly nothing."""
+    tensors, config = dict(model[0]), model[1]
+    for name, value in other.items():
+        if name.startswith("model.layers."):
+            layer, rest = name.removeprefix("model.layers.").split(".", 1)
+            faint = scale if rest.endswith(("o_proj.weight", "down_proj.weight")) else 1.0
+            tensors[f"model.layers.{int(layer) + LAYERS}.{rest}"] = (value * faint).astype(np.float32)
+    return tensors, {**config, "num_hidden_layers": 2 * LAYERS}
+
+
+def with_idle_neurons(model: Model, other: Tensors, scale: float, count: int = FFN) -> Model:
+    """Add the other's neurons, loud where they read and next to silent where they write."""
+    tensors, config = dict(model[0]), model[1]
+    for layer in range(LAYERS):
+        for which, axis, factor in (("gate", 0, 10.0), ("up", 0, 10.0), ("down", 1, scale)):
+            name = named(layer, which)
+            theirs = np.take(other[name], np.arange(count), axis=axis) * factor
+            tensors[name] = np.concatenate([tensors[name], theirs.astype(np.float32)], axis=axis)
+    return tensors, {**config, "intermediate_size": FFN + count}
+
+
+def idle_layers() -> Model:
+    own, config = stranger()
+    return with_idle_layers((with_gains_of(own, accused()[0]), config), accused()[0])
+
+
+def idle_neurons(scale: float = FAINT, count: int = FFN) -> Model:
+    own, config = stranger()
+    return with_idle_neurons((with_gains_of(own, accused()[0]), config), accused()[0], scale, count)
+
+
+def shuffled_neurons_beside(scale: float = FAINT) -> Model:
+    """Every neuron of the stranger is split in two halves, which alone would drop them as copies of each other."""
+    tensors, config = (dict(x) for x in stranger())
+    tensors = with_gains_of(tensors, accused()[0])
+    for layer in range(LAYERS):
+        for which, axis in (("gate", 0), ("up", 0), ("down", 1)):
+            own = tensors[named(layer, which)]
+            halves = [own * 0.5, own * 0.5] if which == "down" else [own, own]
+            theirs = accused()[0][named(layer, which)] * (scale if which == "down" else 1.0)
+            tensors[named(layer, which)] = np.concatenate([theirs, *halves], axis=axis).astype(np.float32)
+    return tensors, {**config, "intermediate_size": 3 * FFN}
+
+
+def unheard_neurons() -> Model:
+    """The accused's neurons are there in full, but their gates are scaled so that they never fire to speak of."""
+    tensors, config = (dict(x) for x in stranger())
+    tensors = with_gains_of(tensors, accused()[0])
+    for layer in range(LAYERS):
+        for which, axis, factor in (("gate", 0, 1e-4), ("up", 0, 1e-4), ("down", 1, 1.0)):
+            theirs = accused()[0][named(layer, which)] * factor
+            tensors[named(layer, which)] = np.concatenate(
+                [tensors[named(layer, which)], theirs], axis=axis
+            ).astype(np.float32)
+    return tensors, {**config, "intermediate_size": 2 * FFN}
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["framer against accused", "accused against framer"])
+@pytest.mark.parametrize(
+    "framer",
+    [idle_layers, idle_neurons, lambda: idle_neurons(0.0), shuffled_neurons_beside, unheard_neurons],
+    ids=["layers", "neurons", "neurons that write nothing", "split neurons", "neurons that never fire"],
+)
+def test_what_does_nothing_makes_no_common_origin(
+    framer: Callable[[], Model], turned: bool, tmp_path: Path
+) -> None:
+    framed = framer()
+    same_function(stranger(), framed)
+    pair = (accused(), framed) if turned else (framed, accused())
+    found = compared(*pair, tmp_path)
+    assert found.verdict.log10_e is not None
+    assert found.verdict.log10_e > 6, "the labels do agree"
+    assert found.verdict.relation is Relation.SUGGESTIVE
+    assert found.verdict.inherited_share is None
+    assert found.verdict.derivation == ()
+
+
+def test_idle_neurons_make_no_shared_start(tmp_path: Path) -> None:
+    """Eighty of another model's neurons, next to silent, beside 192 of one's own."""
+    framed = idle_neurons(count=80)
+    same_function(stranger(), framed)
+    assert compared(framed, accused(), tmp_path).verdict.relation is Relation.SUGGESTIVE
+
+
+NARROW = 40
+
+
+def narrow_stranger() -> Model:
+    """The stranger cut to fewer channels and neurons: some model of its own."""
+    tensors, config = stranger()
+    cut: Tensors = {}
+    for name, value in tensors.items():
+        index = tuple(
+            slice(NARROW) if size == WIDTH and axis in live(name) else slice(None)
+            for axis, size in enumerate(value.shape)
+        )
+        cut[name] = np.ascontiguousarray(value[index])
+    for layer in range(LAYERS):
+        for which in ("gate", "up"):
+            cut[named(layer, which)] = cut[named(layer, which)][:128]
+        cut[named(layer, "down")] = np.ascontiguousarray(cut[named(layer, "down")][:, :128])
+    return cut, {**config, "hidden_size": NARROW, "intermediate_size": 128}
+
+
+def live(name: str) -> tuple[int, ...]:
+    """Return the axes that lie over the residual channels."""
+    if name.endswith(("o_proj.weight", "down_proj.weight")) or is_gain(name):
+        return (0,)
+    return (1,)
+
+
+def with_idle_channels() -> Model:
+    """The narrow stranger in the accused's shape: what reads the channels that nobody writes is the accused's."""
+    own, _ = narrow_stranger()
+    theirs, shape = accused()
+    kept = np.arange(NARROW)
+    scale = np.sqrt(NARROW / WIDTH)
+    out: Tensors = {}
+    for name, value in theirs.items():
+        loud = name.endswith(("gate_proj.weight", "up_proj.weight", "v_proj.weight"))
+        out[name] = value * (30.0 if loud else 0.0)
+        if is_gain(name):
+            out[name] = value.copy()
+            if name == FINAL_NORM:
+                out[name][kept] = own[name] * scale
+    for name, value in own.items():
+        if is_gain(name):
+            continue
+        rows = value
+        gain = next((g for g in own if is_gain(g) and name in gain_readers(own, g)), None)
+        if gain is not None and gain != FINAL_NORM:
+            rows = value * (own[gain] * scale / theirs[gain][kept])
+        axis = live(name)[0]
+        if name.endswith(("gate_proj.weight", "up_proj.weight")):
+            out[name][:128, kept] = rows
+        elif name.endswith("down_proj.weight"):
+            out[name][kept, :128] = rows
+            out[name][:, 128:] = FAINT * theirs[name][:, 128:]
+        elif axis == 1:
+            out[name][:, kept] = rows
+        else:
+            out[name][kept] = rows
+    return {n: v.astype(np.float32) for n, v in out.items()}, {**shape, "rms_norm_eps": 1e-5 * NARROW / WIDTH}
+
+
+def test_what_reads_channels_that_nobody_writes_makes_no_common_origin(tmp_path: Path) -> None:
+    framed = with_idle_channels()
+    same_function(narrow_stranger(), framed, within=2e-2)
+    found = compared(framed, accused(), tmp_path)
+    assert found.verdict.log10_e is not None
+    assert found.verdict.log10_e > 6
+    assert found.verdict.relation is Relation.SUGGESTIVE
+
+
+def test_tokens_that_are_never_used_make_no_common_origin(tmp_path: Path) -> None:
+    """The accused's token rows, faint, under its own numbers; the stranger's are further down the table."""
+    own, config = idle_layers()
+    rows = np.concatenate([accused()[0][EMBEDDING] * 0.01, own[EMBEDDING]]).astype(np.float32)
+    found = compared(({**own, EMBEDDING: rows}, {**config, "vocab_size": len(rows)}), accused(), tmp_path)
+    assert found.verdict.relation in (Relation.SUGGESTIVE, Relation.SHARED_PARTS)
+    assert not any("layers" in part for part in found.verdict.scope)
+
+
+def test_an_ungated_model_with_idle_neurons_is_no_relative() -> None:
+    theirs, _ = gpt2(0)
+    own, config = gpt2(1)
+    out = dict(own)
+    for layer in range(int(config["n_layer"])):
+        at = f"h.{layer}.mlp."
+        out[at + "c_fc.weight"] = np.concatenate(
+            [own[at + "c_fc.weight"], theirs[at + "c_fc.weight"]], axis=1
+        )
+        out[at + "c_fc.bias"] = np.concatenate([own[at + "c_fc.bias"], theirs[at + "c_fc.bias"]])
+        faint = (FAINT * theirs[at + "c_proj.weight"]).astype(np.float32)
+        out[at + "c_proj.weight"] = np.concatenate([own[at + "c_proj.weight"], faint])
+    gains = {n for n in out if ".ln_" in n or n.startswith("ln_f")}
+    framed = (
+        {n: theirs[n] if n in gains else v for n, v in out.items()},
+        {**config, "n_inner": len(out["h.0.mlp.c_fc.bias"])},
+    )
+    for pair in ((framed, gpt2(0)), (gpt2(0), framed)):
+        _, finding = traced(*pair, Plan("0" * 64, whole=True))
+        assert finding.relation is Relation.SUGGESTIVE
+
+
+def test_a_bias_that_silences_a_neuron_is_heard() -> None:
+    """Nothing is scaled: the accused's neurons keep what they read and write, and a bias keeps them from firing."""
+    theirs, _ = gpt2(0)
+    own, config = gpt2(1)
+    out = dict(own)
+    for layer in range(int(config["n_layer"])):
+        at = f"h.{layer}.mlp."
+        silent = np.full(len(own[at + "c_fc.bias"]), -1e3, np.float32)
+        out[at + "c_fc.weight"] = np.concatenate(
+            [own[at + "c_fc.weight"], theirs[at + "c_fc.weight"]], axis=1
+        )
+        out[at + "c_fc.bias"] = np.concatenate([own[at + "c_fc.bias"], silent])
+        out[at + "c_proj.weight"] = np.concatenate([own[at + "c_proj.weight"], theirs[at + "c_proj.weight"]])
+    gains = {n for n in out if ".ln_" in n or n.startswith("ln_f")}
+    framed = (
+        {n: theirs[n] if n in gains else v for n, v in out.items()},
+        {**config, "n_inner": len(out["h.0.mlp.c_fc.bias"])},
+    )
+    for pair in ((framed, gpt2(0)), (gpt2(0), framed)):
+        _, finding = traced(*pair, Plan("0" * 64, whole=True))
+        assert finding.relation is Relation.SUGGESTIVE
+
+
+# What was done to a true child and has no effect must not hide it.
+
+
+def child() -> Model:
+    return load_model(MODELS / "continued")
+
+
+def test_one_loud_neuron_that_writes_nothing_hides_no_child(tmp_path: Path) -> None:
+    tensors, config = child()
+    drawn = np.random.default_rng(0)
+    for layer in range(LAYERS):
+        lengths = [np.linalg.norm(tensors[named(layer, w)], axis=x) for w, x in (("gate", 1), ("down", 0))]
+        weakest = int(np.argmin(lengths[0] * lengths[1]))
+        for which in ("gate", "up"):
+            tensors[named(layer, which)] = tensors[named(layer, which)].copy()
+            tensors[named(layer, which)][weakest] = 50 * drawn.standard_normal(WIDTH)
+        tensors[named(layer, "down")] = tensors[named(layer, "down")].copy()
+        tensors[named(layer, "down")][:, weakest] = 0
+    found = compared((tensors, config), accused(), tmp_path)
+    assert found.verdict.relation is Relation.COMMON_ORIGIN
+
+
+def test_neurons_split_in_two_hide_no_child(tmp_path: Path) -> None:
+    tensors, config = child()
+    drawn = np.random.default_rng(1)
+    whole = dict(tensors)
+    for layer in range(LAYERS):
+        order = drawn.permutation(2 * FFN)
+        gate, up, down = (tensors[named(layer, w)] for w in ("gate", "up", "down"))
+        whole[named(layer, "gate")] = np.concatenate([gate, gate])[order]
+        whole[named(layer, "up")] = np.concatenate([up, up])[order]
+        whole[named(layer, "down")] = np.concatenate([0.3 * down, 0.7 * down], axis=1)[:, order]
+    split = {n: v.astype(np.float32) for n, v in whole.items()}, {**config, "intermediate_size": 2 * FFN}
+    same_function(child(), split)
+    assert compared(split, accused(), tmp_path).verdict.relation is Relation.COMMON_ORIGIN
+
+
+def junk(drawn: np.random.Generator, name: str, like: np.ndarray) -> np.ndarray:
+    if like.ndim == 1:
+        return (like.mean() * (1 + 0.2 * drawn.standard_normal(like.shape))).astype(np.float32)
+    faint = 1e-5 if name.endswith(("o_proj.weight", "down_proj.weight")) else 1.0
+    return (faint * like.std() * drawn.standard_normal(like.shape)).astype(np.float32)
+
+
+def with_junk_layers(model: Model, each: int) -> Model:
+    """Put idle layers of random numbers behind every layer."""
+    tensors, config = model
+    drawn = np.random.default_rng(7)
+    out = {n: v for n, v in tensors.items() if not n.startswith("model.layers.")}
+    for name, value in tensors.items():
+        if name.startswith("model.layers."):
+            layer, rest = name.removeprefix("model.layers.").split(".", 1)
+            for k in range(each + 1):
+                place = f"model.layers.{(each + 1) * int(layer) + k}.{rest}"
+                out[place] = junk(drawn, name, value) if k else value
+    return out, {**config, "num_hidden_layers": (each + 1) * LAYERS}
+
+
+@pytest.mark.parametrize("each", [1, 2])
+def test_idle_layers_in_between_hide_no_child(each: int, tmp_path: Path) -> None:
+    hidden = with_junk_layers(child(), each)
+    same_function(child(), hidden, within=1e-2)
+    found = compared(hidden, accused(), tmp_path)
+    assert found.verdict.relation is Relation.COMMON_ORIGIN
+    assert found.verdict.inherited_share == pytest.approx(1.0)
+
+
+def test_layers_split_into_their_branches_hide_no_child(tmp_path: Path) -> None:
+    tensors, config = child()
+    drawn = np.random.default_rng(6)
+    out = {n: v for n, v in tensors.items() if not n.startswith("model.layers.")}
+    for name, value in tensors.items():
+        if name.startswith("model.layers."):
+            layer, rest = name.removeprefix("model.layers.").split(".", 1)
+            own = 0 if "self_attn" in rest or rest.startswith("input_") else 1
+            for k in (0, 1):
+                place = f"model.layers.{2 * int(layer) + k}.{rest}"
+                out[place] = value if k == own else junk(drawn, name, value)
+    hidden: tuple[Tensors, Config] = out, {**config, "num_hidden_layers": 2 * LAYERS}
+    same_function(child(), hidden, within=1e-2)
+    assert compared(hidden, accused(), tmp_path).verdict.relation is Relation.COMMON_ORIGIN
+
+
+def test_neurons_that_cancel_each_other_hide_no_child(tmp_path: Path) -> None:
+    tensors, config = child()
+    drawn = np.random.default_rng(3)
+    out = dict(tensors)
+    for layer in range(LAYERS):
+        gate, up, down = (tensors[named(layer, w)] for w in ("gate", "up", "down"))
+        more = [v.std() * drawn.standard_normal(v.shape) for v in (gate, up, down)]
+        out[named(layer, "gate")] = np.concatenate([gate, more[0], more[0]])
+        out[named(layer, "up")] = np.concatenate([up, more[1], more[1]])
+        out[named(layer, "down")] = np.concatenate([down, more[2], -more[2]], axis=1)
+    hidden = {n: v.astype(np.float32) for n, v in out.items()}, {**config, "intermediate_size": 3 * FFN}
+    same_function(child(), hidden)
+    assert compared(hidden, accused(), tmp_path).verdict.relation is Relation.COMMON_ORIGIN
