@@ -1,6 +1,6 @@
 """Tokenizers identified by their counts: ``python -m benchmarks.probe_tokenizers [--trials 200]``.
 
-Eleven real tokenizers (six shipped, five of packages pinned by SHA-256, about 90 MB once) take turns behind a simulated
+Eleven real tokenizers (four shipped, seven of packages pinned by SHA-256, about 90 MB once) take turns behind a simulated
 endpoint with a random offset; every trial draws a fresh battery, and the test of ``filiation probe`` runs as it is.
 """
 
@@ -22,7 +22,16 @@ from tests.behaviour.scripted import PLAIN, TOP_20, Scripted, Speaking
 from tests.real import fetch, test_tokenizers
 
 GEMMA = test_tokenizers.lenml("gemma3", "4667f2089529e8e7657cfb6d1c19910ae71ff5f28aa7ab2ff2763330affad795")
-FETCHED = ("llama3", "gptoss", "deepseek_v3", "gemma3")
+MORE = {
+    "gemma3": GEMMA,
+    "p50k": test_tokenizers.ranks(
+        "p50k_base", "94b5ca7dff4d00767bc256fdd1b27e5b17361d7b8a5f968547f9f23eb70d2069"
+    ),
+    "r50k": test_tokenizers.ranks(
+        "r50k_base", "306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930"
+    ),
+}
+FETCHED = ("r50k", "p50k", "llama3", "gptoss", "deepseek_v3", "gemma3")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +48,8 @@ class InProcess:
 
 def candidates() -> tuple[Candidate, ...]:
     """Return the shipped tokenizers and those of the pinned packages."""
-    test_tokenizers.PACKAGES.setdefault("gemma3", GEMMA)
+    for key, package in MORE.items():
+        test_tokenizers.PACKAGES.setdefault(key, package)
     fetched = [open_file(test_tokenizers.opened(key).locator, key) for key in FETCHED]
     fetched.append(open_file(str(fetch.path("minilm", "tokenizer.json")), "BERT uncased"))
     return (*shipped_candidates(), *(_in_process(c) for c in fetched))

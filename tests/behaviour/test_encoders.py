@@ -32,9 +32,6 @@ TEXTS = [p.framed for seed in range(6) for p in battery(seed)]
     [
         ("cl100k", "hello world", (15339, 1917)),
         ("cl100k", "tiktoken is great!", (83, 1609, 5963, 374, 2294, 0)),
-        ("r50k", "hello world", (31373, 995)),
-        ("r50k", "Hello world", (15496, 995)),
-        ("p50k", "hello world", (31373, 995)),
         ("Mistral 7B v0.1", "Hello", (22557,)),
         ("Qwen 3", "hello world", (14990, 1879)),
     ],
@@ -59,12 +56,13 @@ def test_shipped_tables_name_licence_and_source() -> None:
         assert {"name", "vendor", "file"} <= set(entry)
 
 
-def test_p50k_is_r50k_with_runs_of_spaces() -> None:
-    r50k, p50k = SHIPPED["r50k"], SHIPPED["p50k"]
-    assert p50k.vocabulary.tokens[:50256] == r50k.vocabulary.tokens
-    assert {(token or b"").strip() for token in p50k.vocabulary.tokens[50257:]} == {b""}
-    assert alike(r50k, p50k, ["no runs here"])
-    assert not alike(r50k, p50k, ["a" + " " * 23 + "b"])
+def test_qwen_3_is_stored_as_what_it_adds_to_cl100k() -> None:
+    mine, theirs = SHIPPED["Qwen 3"], SHIPPED["cl100k"]
+    shared = set(mine.vocabulary.tokens) & set(theirs.vocabulary.tokens)
+    assert len(shared) == 99_156
+    assert len(mine.vocabulary) == 151_643
+    assert not alike(mine, theirs, ["12345"])  # one digit at a time, and three
+    assert alike(mine, theirs, ["hello world"])
 
 
 def test_merging_takes_the_lowest_rank_first_and_the_leftmost_of_equals() -> None:
@@ -150,7 +148,7 @@ def test_own_encoder_and_package_agree_on_random_texts(named: str, tmp_path: Pat
     ]
     last = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
     draw = random.Random(named)
-    encoder = SHIPPED["r50k"].encoder
+    encoder = SHIPPED["cl100k"].encoder
     assert isinstance(encoder, ByteEncoder)
     ids = {t: n for t, n in encoder.ids.items() if n < 3000}
     vocab = {byte_level(t): n for t, n in ids.items()}
@@ -209,10 +207,10 @@ def test_a_tokenizer_that_takes_too_long_or_breaks_is_an_error() -> None:
 
 
 def test_ranks_are_read_and_other_sizes_are_refused(tmp_path: Path) -> None:
-    tokens = sorted(SHIPPED["r50k"].encoder.ids.items(), key=lambda e: e[1])  # type: ignore[attr-defined]
+    tokens = sorted(SHIPPED["cl100k"].encoder.ids.items(), key=lambda e: e[1])  # type: ignore[attr-defined]
     lines = b"".join(base64.b64encode(t) + f" {n}\n".encode() for t, n in tokens)
-    found = open_file(written(tmp_path, "r50k_base.tiktoken", lines))
-    assert found.encode(TEXTS) == SHIPPED["r50k"].encode(TEXTS)
+    found = open_file(written(tmp_path, "cl100k_base.tiktoken", lines))
+    assert found.encode(TEXTS) == SHIPPED["cl100k"].encode(TEXTS)
     short = tables.from_ranks(Vocabulary(tuple(bytes([b]) for b in range(256)), "tiktoken", "x"))
     assert short == NoEncoder("pattern_not_told")
 

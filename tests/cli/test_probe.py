@@ -117,3 +117,22 @@ def test_a_log_that_is_none_is_refused(tmp_path: Path, run: Callable[..., Ran]) 
     done = run("probe", "--replay", odd)
     assert done.code == 4
     assert str(odd) in done.err
+
+
+def test_a_chat_site_is_asked_by_hand(tmp_path: Path, run: Callable[..., Ran]) -> None:
+    sheet = tmp_path / "sheet.txt"
+    assert run("probe", "--questions", sheet, "--model", "Nova Chat").code == 0
+    text = sheet.read_text(encoding="utf-8")
+    assert run("probe", "--questions", sheet, "--model", "Nova Chat").code == 4  # it may hold answers: kept
+    assert sheet.read_text(encoding="utf-8") == text
+    filled = [
+        line + "\nI am Claude, made by Anthropic." if line.startswith("[[answer") else line
+        for line in text.splitlines()
+    ]
+    sheet.write_text("\n".join(filled), encoding="utf-8")
+    done = run("probe", "--answers", sheet, "--model", "Nova Chat", "--json", tmp_path / "a.json")
+    assert done.code == 0, done.err
+    report = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    assert report["verdict"]["relation"] == "cannot_test"
+    (test,) = report["tests"]
+    assert test["figures"]["vendors"][0]["claimed"] == test["figures"]["answers"] > 30

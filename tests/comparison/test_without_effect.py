@@ -193,6 +193,7 @@ def with_idle_channels() -> Model:
         axis = live(name)[0]
         if name.endswith(("gate_proj.weight", "up_proj.weight")):
             out[name][:128, kept] = rows
+            out[name][128:] = theirs[name][128:]
         elif name.endswith("down_proj.weight"):
             out[name][kept, :128] = rows
             out[name][:, 128:] = FAINT * theirs[name][:, 128:]

@@ -25,7 +25,7 @@ INPUT = re.compile(r"\$\{\{ inputs\.([\w-]+)(?: \|\| [\w.]+)? \}\}")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the steps are written for bash")
 
 
-def step(name: str, folder: Path, **inputs: str) -> subprocess.CompletedProcess[str]:
+def step(name: str, folder: Path, /, **inputs: str) -> subprocess.CompletedProcess[str]:
     """Run one step with its inputs as a runner gives them: through the environment that action.yml maps."""
     defaults = {key: str(entry["default"]) for key, entry in ACTION["inputs"].items()}
     values = defaults | {key.replace("_", "-"): value for key, value in inputs.items()}

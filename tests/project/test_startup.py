@@ -94,6 +94,22 @@ def test_the_command_asks_for_one_thread_unless_told(told: dict[str, str], threa
     assert run(THREADS, told) == [False, threads]
 
 
+COLLECTOR = """
+import contextlib, gc, io, json, sys
+from filiation.cli import main
+sys.argv = ["filiation", *json.loads(sys.argv[1])]
+with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with contextlib.suppress(SystemExit):
+        main()
+print(json.dumps([gc.isenabled(), gc.get_freeze_count() > 0]))
+"""
+
+
+@pytest.mark.parametrize("command", [["schema"], ["compare", "no-such-a", "no-such-b"]])
+def test_the_collector_runs_again_once_a_command_is_imported(command: list[str]) -> None:
+    assert run(COLLECTOR, command) == [True, True]
+
+
 def test_import_loads_nothing_heavy() -> None:
     code = "import filiation, json, sys; print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
     modules = run(code, None)

@@ -5,6 +5,7 @@ This module imports next to nothing: what it imported before :func:`main` runs, 
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; every failure goes through one map."""
     if arguments is None:  # this process is the command's own
         _one_thread()
+        gc.disable()  # while modules are imported there is nothing to collect; see filiation.cli.lazy.imported
     given = list(sys.argv[1:] if arguments is None else arguments)
     return watched(lambda: _run(given), is_process=arguments is None)
 

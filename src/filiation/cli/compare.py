@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING
 import click
 
 from filiation.cli.deliver import Wanted, deliver
+from filiation.cli.lazy import imported
 from filiation.cli.options import Bytes, JsonCommand, file_option, json_option, language_option, quiet_option
 
 if TYPE_CHECKING:
     from filiation.cli.policy import Policy
     from filiation.evidence import Report
+
+#: See :class:`~filiation.cli.lazy.LazyGroup`.
+IMPORTS_LATER = True
 
 # The same list as policy.RELATIONS (a test compares them): importing that would cost --help the whole report.
 _RELATIONS = (
@@ -93,6 +97,7 @@ def command(
     from filiation.cli.progress import progress
     from filiation.comparison import compare_models
 
+    imported()
     wanted = Wanted(json_to, html, markdown, lang, quiet)
     wanted.check((suspect, *candidates))
     required = _required(policy, fail_if)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -25,11 +26,19 @@ def _telling_of_pipes() -> Generator[None]:
         raise
 
 
+def imported() -> None:
+    """Let the collector run, where :func:`filiation.cli.main` stopped it; what was imported it need never look through."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
+
+
 class LazyGroup(click.Group):
     """A group whose commands live in modules of their own, each offering ``command``.
 
     Args:
-        commands_at: name of each command, its module and its one-line help.
+        commands_at: name of each command, its module and its one-line help. A module that sets ``IMPORTS_LATER``
+            calls :func:`imported` itself, after what it imports when it is called.
     """
 
     def __init__(self, *args: Any, commands_at: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
@@ -44,7 +53,10 @@ class LazyGroup(click.Group):
         """Import and return one command."""
         if cmd_name not in self.commands_at:
             return None
-        found = import_module(self.commands_at[cmd_name][0]).command
+        module = import_module(self.commands_at[cmd_name][0])
+        if not getattr(module, "IMPORTS_LATER", False):
+            imported()
+        found = module.command
         assert isinstance(found, click.Command)
         return found
 

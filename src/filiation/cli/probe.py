@@ -186,6 +186,18 @@ _MODEL = "URL#MODEL, a local model, or a hub id"
     metavar="LOG",
     help="Compute the report again from a log; nothing is asked.",
 )
+@click.option(
+    "--questions",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="SHEET",
+    help="For a chat site without an API: write the questions to a sheet, to be asked by hand.",
+)
+@click.option(
+    "--answers",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="SHEET",
+    help="The sheet with the answers pasted in; needs --model and no URL.",
+)
 @click.option("--yes", is_flag=True, help="Agree beforehand to what will be sent.")
 @json_option
 @file_option("--html", "Write a self-contained HTML report.")
@@ -209,6 +221,8 @@ def command(
     quiet: bool,
     fail_if: tuple[str, ...],
     replay: Path | None,
+    questions: Path | None,
+    answers: Path | None,
     **given: Any,
 ) -> int:
     """Say what stands behind an API: which model, derived from which, trained on whose outputs.
@@ -229,9 +243,13 @@ def command(
     wanted = Wanted(json_to, html, markdown, lang, quiet)
     wanted.check(tuple(str(path) for path in (replay, given["log"]) if path is not None))
     started = now()
+    if questions is not None:
+        return _write_questions(questions, given, wanted.sink)
     with progress(wanted.sink) as tell:
         if replay is not None:
             report = walk.replay(replay, tell)
+        elif answers is not None:
+            report = _read_answers(answers, given)
         else:
             request = _request(url, given)
             report = walk.examine(request, _means(request, given, wanted), tell)
@@ -273,6 +291,21 @@ def _request(url: str | None, given: dict[str, Any]) -> Request:
         key_env=given["key_env"],
         stream=given["stream"],
     )
+
+
+def _write_questions(sheet: Path, given: dict[str, Any], sink: Sink) -> int:
+    from filiation.probing import byhand
+
+    count = byhand.write_questions(_request("by hand", given), sheet, given["max_requests"])
+    sink.talk(f"wrote {sheet}: {count} questions, each to be asked in a new chat")
+    sink.hint(f"paste the answers under their marks, then:  filiation probe --answers {sheet} --model NAME")
+    return 0
+
+
+def _read_answers(sheet: Path, given: dict[str, Any]) -> ProbeReport:
+    from filiation.probing import byhand
+
+    return byhand.read_answers(_request("by hand", {**given, "seed": given["seed"] or 0}), sheet)
 
 
 def _drawn(log: Path | None, resume: bool) -> int:

@@ -76,9 +76,9 @@ def examine(request: Request, means: Means, progress: Progress | None = None) ->
                 about=request.about(),
             )
         )
-        draft = _judged(session, request, materials, tell)
+        draft = judged(session, request, materials, tell)
         spent = session.spent()
-    return replace(draft, spent=spent, log_sha256=_sha256(means.log))
+    return replace(draft, spent=spent, log_sha256=sha256_of(means.log))
 
 
 def replay(log: Path, progress: Progress | None = None) -> ProbeReport:
@@ -100,11 +100,11 @@ def replay(log: Path, progress: Progress | None = None) -> ProbeReport:
     tell = _stage(progress)
     tell("opening")
     materials = open_materials(request)
-    draft = _judged(asker, request, materials, tell)
-    return replace(draft, spent=asker.spent(), log_sha256=_sha256(log))
+    draft = judged(asker, request, materials, tell)
+    return replace(draft, spent=asker.spent(), log_sha256=sha256_of(log))
 
 
-def _judged(asker: Asker, request: Request, materials: Materials, tell: Callable[[str], None]) -> ProbeReport:
+def judged(asker: Asker, request: Request, materials: Materials, tell: Callable[[str], None]) -> ProbeReport:
     """Run the tests and draw the conclusion; ``spent`` and the log's digest are filled in by the caller."""
     found = battery.run(asker, request, materials, tell)
     tests = [f.test for f in found]
@@ -180,7 +180,8 @@ def _stage(progress: Progress | None) -> Callable[[str], None]:
     return (lambda _: None) if progress is None else (lambda name: progress(name, 0, None))
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file."""
     whole = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
