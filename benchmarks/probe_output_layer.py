@@ -115,7 +115,7 @@ def served(head: Head, controls: Sequence[Head]) -> None:
                 print(f"  {row['name']}: against {row['against']}, {row['recounted']}, {row['spelt']}")
             report("served, true head", session, head, controls)
             report("served, another head", session, with_frequencies(head, 98), (head, *controls))
-            said = identity.run(session, identity.Setting())
+            said = identity.run(session, identity.Setting(languages=("en", "zh"), max_tokens=40))
             print(f"served, identity: {[(e.name, e.value, e.low, e.high) for e in said.test.effect]}")
             print(f"  attention: {identity.contradiction(said, found)}")
 

@@ -1,7 +1,8 @@
 """Tokenizers identified by their counts: ``python -m benchmarks.probe_tokenizers [--trials 200]``.
 
-Eleven real tokenizers (four shipped, seven of packages pinned by SHA-256, about 90 MB once) take turns behind a simulated
-endpoint with a random offset; every trial draws a fresh battery, and the test of ``filiation probe`` runs as it is.
+Eleven real tokenizers (four shipped, seven of packages pinned by SHA-256, about 90 MB once) take turns behind a
+simulated endpoint with a random offset; every trial draws a fresh battery, and the test of ``filiation probe`` runs as
+it is.
 """
 
 from __future__ import annotations

@@ -334,6 +334,15 @@ def test_replies_without_an_answer(text: str, code: str) -> None:
     assert found.code == code
 
 
+def test_what_an_error_says_is_one_printable_line() -> None:
+    found = read(
+        OPENAI, "a#1", json.dumps({"error": {"message": "no\n\x1b[31m\u202esuch model" + "x" * 999}})
+    )
+    assert isinstance(found, Failure)
+    assert found.reason.startswith("no [31msuch modelxxx")
+    assert len(found.reason) < 300
+
+
 KEYS = (
     "choices message content logprobs tokens token_logprobs top_logprobs usage text token logprob bytes "
     "prompt_logprobs index prompt_tokens error response type"

@@ -208,9 +208,12 @@ def test_resuming_needs_a_log(servers: Servers) -> None:
 def test_answers_of_a_replay_hold_every_bit(servers: Servers, tmp_path: Path) -> None:
     """Log-probabilities and bytes too, of the whole vocabulary."""
     log = tmp_path / "log"
-    calls = [Call("suspect", chat(f"{i}", top_logprobs=-1), "t") for i in range(3)]
+    calls = [
+        Call("suspect", chat(f"{i}", top_logprobs=-1, max_tokens=m), "t") for i, m in enumerate((1, 5, 9))
+    ]
     with session(servers, log=log) as live:
         answers = live.ask(calls)
+    assert "packed" in log.read_text("utf-8")
     assert Replay(log).ask(calls) == answers
     assert repr(Replay(log).ask(calls)) == repr(answers)
 

@@ -27,7 +27,7 @@ def _telling_of_pipes() -> Generator[None]:
 
 
 def imported() -> None:
-    """Let the collector run, where :func:`filiation.cli.main` stopped it; what was imported it need never look through."""
+    """Let the collector run again after :func:`filiation.cli.main` stopped it; it need not look through imports."""
     if not gc.isenabled():
         gc.freeze()
         gc.enable()

@@ -109,7 +109,26 @@ class ExchangeLog:
 
 
 def read_log(path: Path) -> Iterator[Record]:
-    """Yield the records of a log in order.
+    """Yield the records of a log in order; see :func:`placed_records`."""
+    return (record for _, record in placed_records(path))
+
+
+def record_at(path: Path, place: int) -> Record:
+    """Return the record that begins at a byte of a log.
+
+    Raises:
+        LogError: there is none.
+    """
+    with path.open("rb") as file:
+        file.seek(place)
+        record = _record(file.readline())
+    if record is None:
+        raise _damaged(path, None)
+    return record
+
+
+def placed_records(path: Path) -> Iterator[tuple[int, Record]]:
+    """Yield the records of a log in order, each with the byte at which it begins.
 
     A line that broke off when the session was killed is left out: the last one, or the one before a ``resumed`` record.
 
@@ -117,8 +136,9 @@ def read_log(path: Path) -> Iterator[Record]:
         LogError: the file is no log, or a line of it is damaged.
     """
     torn: int | None = None
-    seen = 0
+    seen = place = 0
     for number, line in enumerate(_lines(path), 1):
+        begins, place = place, place + len(line)
         record = _record(line)
         if torn is not None and (record is None or record.get("kind") != "resumed"):
             raise _damaged(path, torn)
@@ -133,7 +153,7 @@ def read_log(path: Path) -> Iterator[Record]:
                 next_step="Give a log that `filiation probe --log` wrote.",
             )
         seen += 1
-        yield record
+        yield begins, record
     if not seen:
         raise _damaged(path, 1)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from filiation.endpoint.client import Exchange, Try
 from filiation.endpoint.dialects import Dialect, read
-from filiation.endpoint.log import Record, pack, read_log, unpack
+from filiation.endpoint.log import Record, pack, placed_records, record_at, unpack
 from filiation.endpoint.model import Allowance, Answer, Call, Capabilities, Failure, Support
 from filiation.errors import BudgetError, LogError
 
@@ -65,6 +65,8 @@ def exchange_of(record: Record, path: Path) -> Exchange:
     Raises:
         LogError: the line is damaged.
     """
+    if "place" in record:
+        record = record_at(path, record["place"])
     try:
         failure = record["failure"]
         return Exchange(
@@ -115,18 +117,20 @@ class Recorded:
         Raises:
             LogError: it is none, or damaged.
         """
-        records = read_log(path)
-        found = cls(path, next(records))
-        for record in records:
-            found._add(record)
+        records = placed_records(path)
+        found = cls(path, next(records)[1])
+        for place, record in records:
+            found._add(place, record)
         return found
 
-    def _add(self, record: Record) -> None:
+    def _add(self, place: int, record: Record) -> None:
         kind = record.get("kind")
         self.seconds = max(self.seconds, float(record.get("elapsed", 0.0)))
         try:
             if kind == "exchange":
-                self.exchanges[record["request"]] = record
+                # A long body stays where it is: hundreds of whole vocabularies do not fit into memory.
+                kept = {k: v for k, v in record.items() if k != "packed"}
+                self.exchanges[record["request"]] = {**kept, "place": place} if "packed" in record else record
             elif kind == "allowance":
                 self.allowances.append(Allowance(**record["left"]))
             elif kind == "refused":

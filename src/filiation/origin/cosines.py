@@ -29,7 +29,7 @@ def ffn_cosines(pairing: Pairing, pair: tuple[int, int], plan: Plan) -> Doubles:
     unit's signed contents, so a flipped unit counts by what it holds. The mean is the figure of the layer pair.
     """
     bases = pairing.suspect.basis, pairing.candidate.basis
-    where = pairing.suspect.component, pair, pairing.window, pairing.match_anywhere
+    where = pairing.suspect.component, pair, pairing.rows_of(pair[0]), pairing.match_anywhere
     key = (bases, *where, plan.seed, plan.whole)
 
     def measured() -> Doubles:

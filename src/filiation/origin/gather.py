@@ -16,6 +16,8 @@ from filiation.origin.cache import ReadCache
 from filiation.origin.units import Floats, Units
 
 Window = tuple[int, int]
+#: Several windows of one matrix, ascending: units of each are a block of their own.
+Rows = tuple[Window, ...]
 AT_ONCE = 1 << 19  # values that are folded and carried at once
 SKETCH = 24  # probe directions of a head's Gram sketch
 
@@ -49,13 +51,18 @@ class Side:
         role: str,
         layer: int | None,
         expert: int | None = None,
-        window: Window | None = None,
+        window: Window | Rows | None = None,
         axis: int = 0,
     ) -> Floats | None:
-        """Return the canonical matrix of a part (or its window along ``axis``), None where there is none."""
+        """Return the canonical matrix of a part (or its windows along ``axis``), None where there is none."""
         part = self.anatomy.part(role, layer, expert, self.component)
         if part is None:
             return None
+        several = rows_of(window)
+        if several is not None and len(several) > 1:
+            found = [self.matrix(role, layer, expert, one, axis) for one in several]
+            return np.concatenate([x for x in found if x is not None], axis=axis)
+        window = None if several is None else several[0]
         start, stop = (None, None) if window is None else window
         key = (self.is_suspect, part.tensor, self.component, role, layer, expert, window, axis)
         return self.cache.get(key, lambda: self.anatomy.read(part, start, stop, axis))
@@ -70,7 +77,7 @@ class Side:
         return self.matrix(role, layer)
 
     def reader(
-        self, role: str, layer: int, expert: int | None = None, window: Window | None = None
+        self, role: str, layer: int, expert: int | None = None, window: Window | Rows | None = None
     ) -> Floats | None:
         """Return a reader's rows with the gain of the norm before it folded in, carried to the common basis."""
         rows = self.matrix(role, layer, expert, window)
@@ -103,7 +110,7 @@ class Side:
         return self.gain("attn_norm", layer)
 
     def writer(
-        self, role: str, layer: int, expert: int | None = None, window: Window | None = None
+        self, role: str, layer: int, expert: int | None = None, window: Window | Rows | None = None
     ) -> Floats | None:
         """Return a writer's columns as rows ``(units, d)``, carried to the common basis."""
         matrix = self.matrix(role, layer, expert, window, axis=1)
@@ -114,7 +121,7 @@ def ffn_units(
     side: Side,
     layer: int,
     expert: int | None = None,
-    window: Window | None = None,
+    window: Window | Rows | None = None,
     *,
     with_down: bool = True,
     with_signs: bool = True,
@@ -145,11 +152,24 @@ def ffn_units(
 
 
 def _in_place(
-    kind: str, content: Floats, window: Window | None, signed: tuple[Floats, ...], *, blocked: bool
+    kind: str, content: Floats, window: Window | Rows | None, signed: tuple[Floats, ...], *, blocked: bool
 ) -> Units:
-    first = 0 if window is None else window[0]
-    number = np.arange(first, first + len(content))
-    return Units(kind, content, number, np.zeros_like(number), signed, blocked=blocked)
+    several = rows_of(window)
+    if several is None or len(several) == 1:
+        first = 0 if several is None else several[0][0]
+        number = np.arange(first, first + len(content))
+        return Units(kind, content, number, np.zeros_like(number), signed, blocked=blocked)
+    number = np.concatenate([np.arange(first, last) for first, last in several])
+    block = np.repeat(np.arange(len(several)), [last - first for first, last in several])
+    return Units(kind, content, number, block, signed, blocked=blocked)
+
+
+def rows_of(window: Window | Rows | None) -> Rows | None:
+    """Return one window or several as several."""
+    if window is None:
+        return None
+    first, *rest = window
+    return ((first, rest[0]),) if isinstance(first, int) else window  # pyright: ignore[reportReturnType]
 
 
 def _scaled(rows: Floats) -> Floats:

@@ -264,7 +264,7 @@ def _reading(pairing: Pairing, plan: Plan) -> tuple[float, bool] | None:
     spreads: list[tuple[float, float]] = []
     for pair in pairing.layers:
         sides = tuple(zip((pairing.suspect, pairing.candidate), pair, strict=True))
-        columns = [_column_lengths(side, layer, pairing) for side, layer in sides]
+        columns = [_column_lengths(side, layer, pairing, pair[0]) for side, layer in sides]
         if columns[0] is None or columns[1] is None or len(columns[0]) != len(columns[1]):
             continue
         if min(c.std() for c in columns if c is not None) > 0:
@@ -284,10 +284,11 @@ def _reading(pairing: Pairing, plan: Plan) -> tuple[float, bool] | None:
     return float(np.mean(correlations)), bool(gain_spread > RESCALED and 2 * read_spread < gain_spread)
 
 
-def _column_lengths(side: Side, layer: int, pairing: Pairing) -> Doubles | None:
+def _column_lengths(side: Side, layer: int, pairing: Pairing, suspect_layer: int) -> Doubles | None:
     """Return the logarithms of the lengths of gate's and up's columns together, in the common basis."""
-    expert = experts_of(side, layer)[0]
-    rows = [side.reader(role, layer, expert, pairing.window) for role in ("gate", "up")]
+    expert, read = experts_of(side, layer)[0], pairing.rows_of(suspect_layer)
+    roles = ("gate",) if suspect_layer in pairing.unsigned else ("gate", "up")
+    rows = [side.reader(role, layer, expert, read) for role in roles]
     squares = [np.einsum("ij,ij->j", r, r, dtype=np.float64) for r in rows if r is not None]
     return 0.5 * _log(np.sum(np.stack(squares), axis=0)) if squares else None
 

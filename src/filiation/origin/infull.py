@@ -102,4 +102,5 @@ def _widely(pairing: Pairing, plan: Plan) -> Pairing:
     width = pairing.suspect.ffn_width
     if pairing.match_anywhere or width != pairing.candidate.ffn_width or not width:
         return pairing
-    return replace(pairing, window=seeded_windows(width, UNITS, 1, plan.rng("in full"))[0])
+    window = seeded_windows(width, UNITS, 1, plan.rng("in full"))[0]
+    return replace(pairing, window=window, rows={}, unsigned=frozenset())

@@ -24,6 +24,7 @@ class Plan:
     """How much to read. The same for both models; fixed before any weight is seen.
 
     ``whole``: every unit of every layer; otherwise ``units`` neurons of ``layers`` layers and ``tokens`` token rows.
+    These neurons are read in ``blocks`` blocks, one where every read is a request.
     ``budget`` is the most bytes to read from each model, None where reading costs nothing. Six layers found in six
     sampled at random put the share of inherited layers at 0.6 or more (one-sided 95 %); five in five, at 0.54.
     """
@@ -35,6 +36,7 @@ class Plan:
     tokens: int = 256
     map_units: int = 128
     budget: int | None = None
+    blocks: int = 4
 
     @property
     def frugal(self) -> bool:
@@ -61,8 +63,9 @@ class Plan:
 class Pairing:
     """Two components, layer against layer, in a common basis.
 
-    ``windows`` are the FFN positions to test (None: all of them); ``shares`` the exponent of each suspect layer
-    (below 1 where layers of the suspect are copies of one another).
+    ``window`` are the FFN positions to test (None: all of them), ``rows`` those of single suspect layers instead, and
+    ``unsigned`` the suspect layers of which only what units are matched by is read; ``shares`` the exponent of each
+    suspect layer (below 1 where layers of the suspect are copies of one another).
     """
 
     suspect: Side
@@ -74,6 +77,12 @@ class Pairing:
     match_anywhere: bool = False
     norm_roles: tuple[str, ...] = gather.NORM_ROLES
     shares: Mapping[int, float] = field(default_factory=dict[int, float])
+    rows: Mapping[int, gather.Rows] = field(default_factory=dict[int, gather.Rows])
+    unsigned: frozenset[int] = frozenset()
+
+    def rows_of(self, layer: int) -> gather.Rows | None:
+        """Return the FFN positions to test of a suspect layer, the same ones of its partner; None for all."""
+        return self.rows.get(layer) or gather.rows_of(self.window)
 
     @property
     def basis(self) -> str:
@@ -324,30 +333,41 @@ def _ffn_label_sets(
         subject = pairing.subject(Symmetry.EXPERT_ORDER, pair)
         results.append(guarded(pairing, subject, routers, tests, plan, "no_such_units", share=share))
     for symmetry in (Symmetry.FFN_ORDER, Symmetry.FFN_SIGN):
-        subject = pairing.subject(symmetry, pair, _window_word(pairing.window))
-        results.append(guarded(pairing, subject, views, tests, plan, "no_such_units", share=share))
+        subject = pairing.subject(symmetry, pair, _window_word(pairing.rows_of(pair[0])))
+        unread = symmetry is Symmetry.FFN_SIGN and pair[0] in pairing.unsigned
+        seen, missing = ([], "not_read") if unread else (views, "no_such_units")
+        results.append(guarded(pairing, subject, seen, tests, plan, missing, share=share))
     return results
 
 
-def _window_word(window: Window | None) -> str:
-    return "" if window is None else f"units={window[0]}-{window[1]}"
+def _window_word(rows: gather.Rows | None) -> str:
+    return "" if rows is None else "units=" + ",".join(f"{first}-{last}" for first, last in rows)
 
 
 def ffn_views(pairing: Pairing, pair: tuple[int, int], with_down: bool) -> list[tuple[Units, Units]]:
     """Return the FFN units of a layer pair: one view, or one for each pair of experts that is compared."""
     bases = pairing.suspect.basis, pairing.candidate.basis
-    key = (pairing.suspect.component, bases, pair, pairing.window, pairing.match_anywhere, with_down)
+    read = pairing.rows_of(pair[0]), pair[0] in pairing.unsigned, with_down
+    key = (pairing.suspect.component, bases, pair, pairing.match_anywhere, *read)
     return pairing.suspect.cache.views(key, lambda: _ffn_views(pairing, pair, with_down))
 
 
 def _ffn_views(pairing: Pairing, pair: tuple[int, int], with_down: bool) -> list[tuple[Units, Units]]:
-    theirs_window = None if pairing.match_anywhere else pairing.window
+    rows, signs = pairing.rows_of(pair[0]), pair[0] not in pairing.unsigned
+    theirs_rows = None if pairing.match_anywhere else rows
     views: list[tuple[Units, Units]] = []
     for mine, theirs in expert_pairs(pairing, pair):
-        s = gather.ffn_units(pairing.suspect, pair[0], mine, pairing.window, with_down=with_down)
-        c = gather.ffn_units(pairing.candidate, pair[1], theirs, theirs_window, with_down=with_down)
+        s, c = (
+            gather.ffn_units(side, layer, expert, read, with_down=with_down and signs, with_signs=signs)
+            for side, layer, expert, read in (
+                (pairing.suspect, pair[0], mine, rows),
+                (pairing.candidate, pair[1], theirs, theirs_rows),
+            )
+        )
         if s is None or c is None or s.content.shape[1] != c.content.shape[1]:
             continue
+        if pairing.match_anywhere and rows is not None and len(rows) > 1:
+            s = replace(s, block=np.zeros_like(s.block))  # their partners are in no block
         if len(s.signed) != len(c.signed) or not _same_widths(s, c):
             s, c = replace(s, signed=()), replace(c, signed=())
         views.append((s, c))

@@ -16,11 +16,14 @@ def prefetch(pairing: Pairing, plan: Plan, tokens: TokenRows | None) -> None:
     sample = None if tokens is None else tokens.sample(plan.tokens, plan.rng("tokens"))
     for side, column in ((pairing.suspect, 0), (pairing.candidate, 1)):
         ids = None if sample is None else (sample.suspect, sample.candidate)[column]
-        layers = [pair[column] for pair in pairing.layers]
+        layers = [(pair[column], pair[0]) for pair in pairing.layers]
         side.anatomy.checkpoint.prefetch(_wanted(side, layers, pairing, ids))
 
 
-def _wanted(side: Side, layers: list[int], pairing: Pairing, ids: Integers | None) -> list[tuple[str, Index]]:
+def _wanted(
+    side: Side, layers: list[tuple[int, int]], pairing: Pairing, ids: Integers | None
+) -> list[tuple[str, Index]]:
+    """Return the ranges of one model, of each of its layers and that layer's number in the suspect."""
     wanted: list[tuple[str, Index]] = []
 
     def add(role: str, layer: int | None, start: int | None = None, stop: int | None = None) -> None:
@@ -28,13 +31,14 @@ def _wanted(side: Side, layers: list[int], pairing: Pairing, ids: Integers | Non
         if part is not None and _plain(part):
             wanted.append((part.tensor, () if start is None else (slice(start, stop),)))
 
-    window = pairing.window or (None, None)
-    for layer in layers:
-        for role in ("gate", "up"):
-            add(role, layer, *window)
+    for layer, mine in layers:
+        for role in ("gate",) if mine in pairing.unsigned else ("gate", "up"):
+            for window in pairing.rows_of(mine) or ((None, None),):
+                add(role, layer, *window)
         for role in pairing.norm_roles:
             add(role, layer)
-    add("final_norm", None)
+    if FINAL_NORM in pairing.outer_norms:
+        add(FINAL_NORM, None)
     if ids is not None and len(ids) and int(ids.max()) - int(ids.min()) < 4 * len(ids):
         add("embedding", None, int(ids.min()), int(ids.max()) + 1)
     return wanted

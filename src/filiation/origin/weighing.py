@@ -121,19 +121,16 @@ def _of_what_was_read(
     if moments[0] is None or moments[1] is None or moments[0].shape != moments[1].shape:
         return None
     found: list[Doubles] = []
-    read: list[Doubles] = []
+    means: list[float] = []
     for side, layer, expert, units, moment in zip(sides, pair, experts, views, moments, strict=True):
-        effects = None if moment is None else _of_units(side, layer, expert, units, moment, plan)
-        if effects is None:
+        seen = None if moment is None else _of_units(side, layer, expert, units, moment, plan)
+        if seen is None:
             return None
-        own = relative(effects)
         everyone = np.zeros(1 + int(units.position.max(initial=0)))
-        everyone[units.position] = own
+        everyone[units.position] = seen.relative
         found.append(everyone)
-        read.append(own)
-    return Weighing(
-        (moments[0], moments[1]), found[0], found[1], float(read[0].mean()) if len(read[0]) else 0.0
-    )
+        means.append(seen.mean)
+    return Weighing((moments[0], moments[1]), found[0], found[1], means[0])
 
 
 def _of_channels(side: Side, plan: Plan) -> Floats | None:
@@ -149,19 +146,35 @@ def _of_channels(side: Side, plan: Plan) -> Floats | None:
     return squares / np.maximum(squares.mean(), np.float32(1e-30))
 
 
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """Effects of units that were read: ``(units,)``, the same beside what is usual, and the layer's mean of those."""
+
+    effects: Doubles
+    relative: Doubles
+    mean: float
+
+
 def _of_units(
     side: Side, layer: int, expert: int | None, units: Units, moment: Floats, plan: Plan
-) -> Doubles | None:
-    """Return what the units that were read contribute, as far as a few channels tell."""
+) -> _Seen | None:
+    """Return what the units that were read contribute, as far as a few channels tell.
+
+    How much all units of the layer write is known, so units that are silent together do not pass for usual ones.
+    """
     rows = side.geometry.d_model
     start = int(plan.rng("effects/down").integers(0, max(1, rows - CHANNELS + 1)))
     down = side.matrix("down", layer, expert, (start, min(rows, start + CHANNELS)))
-    if down is None or units.position.max(initial=0) >= down.shape[1]:
+    if down is None or not len(units) or units.position.max() >= down.shape[1]:
         return None
-    written = np.sqrt(np.square(down[:, units.position], dtype=np.float64).sum(axis=0))
+    written = np.sqrt(np.square(down, dtype=np.float64).sum(axis=0))
     read = [units.content, *units.signed[:1]]
-    fires = np.prod([spread(x, moment) for x in read if x.shape[1] == len(moment)], axis=0)
-    return written * fires
+    fires = np.ones(len(units))
+    for each in read:
+        fires = fires * spread(each, moment)
+    everywhere, firing = relative(written), relative(fires)
+    ratio = everywhere[units.position] * firing
+    return _Seen(written[units.position] * fires, ratio, float(everywhere.mean()) * float(firing.mean()))
 
 
 def both_count(pairing: Pairing, pair: tuple[int, int], plan: Plan, branch: str = "ffn") -> bool:
@@ -197,7 +210,7 @@ def _of_layer(side: Side, layer: int, plan: Plan) -> float | None:
         units = ffn_units(side, layer, experts_of(side, layer)[0], window, with_down=False)
         if moment is None or units is None or not len(units):
             return None
-        effects = _of_units(side, layer, experts_of(side, layer)[0], units, moment, plan)
-        return None if effects is None else float(np.sqrt(np.square(effects).mean()))
+        seen = _of_units(side, layer, experts_of(side, layer)[0], units, moment, plan)
+        return None if seen is None else float(np.sqrt(np.square(seen.effects).mean()))
 
     return side.cache.once(("effects/layer", side.is_suspect, side.component, layer), measured)

@@ -67,6 +67,7 @@ def read(dialect: Dialect, request: str, text: str) -> Answer | Failure:
 
 
 def said_of(error: Any) -> str:
-    """Return what an error object says, cut to a line."""
+    """Return what an error object says, cut to a line of printable characters."""
     words = mapping(error).get("message", error) if not isinstance(error, str) else error
-    return " ".join(str(words).split())[:300]
+    line = " ".join(str(words).split())[:300]
+    return "".join(c for c in line if c.isprintable())
