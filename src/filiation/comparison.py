@@ -177,7 +177,8 @@ def make_plan(suspect: Anatomy, candidate: Anatomy, budget: int | None, seed: st
     if suspect.checkpoint.kept and candidate.checkpoint.kept:
         limit = None  # all of both fits, and no byte is read twice
     fits = limit is None or limit >= WHOLE_UP_TO
-    return Plan(hashlib.sha256(digests.encode()).hexdigest(), whole=small and fits, budget=limit)
+    seed_of_both = hashlib.sha256(digests.encode()).hexdigest()
+    return Plan(seed_of_both, whole=small and fits, budget=limit, blocks=4 if local else 1)
 
 
 def examine_pair(

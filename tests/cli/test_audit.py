@@ -384,12 +384,13 @@ def wheel(folder: Path) -> Path:
 
 
 def test_a_corpus_is_built_and_used(run: Run, tmp_path: Path) -> None:
-    built = run("corpus", "build", wheel(tmp_path), "--out", tmp_path / "corpus")
+    packed = wheel(tmp_path)
+    built = run("corpus", "build", packed, "--out", tmp_path / "corpus")
     assert built.code == 0, built.err
     file = Path(built.out.strip())
     assert file == tmp_path / "corpus" / "transformers-0.1.npz.xz"
     assert b"ExampleNorm(nn" not in file.read_bytes()
-    again = run("corpus", "build", wheel(tmp_path), "--out", tmp_path / "twice")
+    again = run("corpus", "build", packed, "--out", tmp_path / "twice")
     assert Path(again.out.strip()).read_bytes() == file.read_bytes()
     done = run("audit", made.suspect(tmp_path), "--against", file, "--no-corpus", "--json")
     document = json.loads(done.out)

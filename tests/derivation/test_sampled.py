@@ -36,7 +36,7 @@ def told(child: Model, budget: int | None) -> Derived:
 
 @pytest.fixture(autouse=True)
 def every_layer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("filiation.derivation.walk.SAMPLED_LAYERS", 2 * LAYERS)
+    monkeypatch.setattr("filiation.derivation.path.SAMPLED_LAYERS", 2 * LAYERS)
 
 
 def test_units_that_are_not_in_place_are_looked_for() -> None:

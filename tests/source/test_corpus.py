@@ -133,7 +133,10 @@ def test_the_shipped_corpus_is_the_pinned_one_and_small() -> None:
 def test_what_a_later_release_no_longer_says_is_known_from_an_earlier_one() -> None:
     """MPT's file named BLOOM's as its source in 4.34.0; the comments went with the functions under them."""
     said = {
-        r.version: e.sources for r in load().releases for e in r.entries if e.path.endswith("/modeling_mpt.py")
+        r.version: e.sources
+        for r in load().releases
+        for e in r.entries
+        if e.path.endswith("/modeling_mpt.py")
     }
     assert "modeling_bloom" in said["4.34.0"]
     assert "modeling_bloom" not in said["4.40.0"]

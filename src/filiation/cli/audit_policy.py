@@ -25,6 +25,7 @@ TRACES = (
 RULES = ("D1", "D2", "D3", "D4", *(f"L{n}" for n in range(1, 12)), "T1")
 CONDITIONS = (*STATUSES, OPEN, *RULES, *LEVELS, NOTICES, *TOKENIZER, *TRACES)
 _KEYS = ("fail_if", "ignore", "max_owed")
+_ENDS = ".。?？"
 _EXAMPLE = '[audit]  fail_if = ["contradicted", "L4", "notices-removed"]'
 
 
@@ -33,7 +34,8 @@ class AuditPolicy:
     """What must not be found.
 
     Attributes:
-        fail_if: conditions that violate the policy; ``inconclusive`` asks for exit code 3 where a rule cannot tell.
+        fail_if: conditions that violate the policy; ``inconclusive`` asks for exit code 3 where a rule cannot tell, and
+            so does a rule that is named here and cannot tell.
         ignore: rules that are never counted.
         max_owed: how many results may be missing or contradicted; None where there is no such bound.
     """
@@ -74,15 +76,20 @@ def judge(report: AuditReport, policy: AuditPolicy, phrases: Phrases) -> Outcome
         *_shared(report, policy, phrases),
     ]
     if found:
-        said = (phrases.say("audit", "policy", "violated", what=what.rstrip(".。")) for what in found)
+        said = (phrases.say("audit", "policy", "violated", what=what.rstrip(_ENDS)) for what in found)
         return Outcome(VIOLATED, tuple(dict.fromkeys(said)))
-    asked = [r for r in report.rules if r.status == "cannot_tell" and r.id not in policy.ignore]
-    if OPEN in policy.fail_if and asked:
-        said = (_rule(r, phrases).rstrip(".。") for r in asked)
+    asked = [r for r in report.rules if r.status == "cannot_tell" and _is_asked(r.id, policy)]
+    if asked:
+        said = (_rule(r, phrases).rstrip(_ENDS) for r in asked)
         return Outcome(
             INCONCLUSIVE, tuple(phrases.say("audit", "policy", "open", what=what) for what in said)
         )
     return Outcome(MET, () if policy == AuditPolicy() else (phrases.say("audit", "policy", "met"),))
+
+
+def _is_asked(rule: str, policy: AuditPolicy) -> bool:
+    """Whether an open question about a rule is one that the policy asks: a rule that it names, or any."""
+    return rule not in policy.ignore and bool({OPEN, rule} & policy.fail_if)
 
 
 def _rules(report: AuditReport, policy: AuditPolicy, phrases: Phrases) -> Iterator[str]:

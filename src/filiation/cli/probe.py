@@ -61,7 +61,9 @@ _MODEL = "URL#MODEL, a local model, or a hub id"
     help="Environment variable with the key; of another role's endpoint with ROLE=. Repeatable.",
 )
 @click.option(
-    "--dialect", type=click.Choice(DIALECTS), default="openai", show_default=True, help="How to speak to it."
+    "--dialect",
+    type=click.Choice(DIALECTS),
+    help="How to speak to it. [guessed from the address and the replies]",
 )
 @click.option("--stream", is_flag=True, help="Ask for streams, for gateways that answer in no other way.")
 @click.option("--reference", metavar="M", help=f"A model that it might be: {_MODEL}.")
@@ -271,7 +273,7 @@ def _request(url: str | None, given: dict[str, Any]) -> Request:
     return Request(
         url=url,
         model=given["model"],
-        dialect=given["dialect"],
+        dialect=given["dialect"] or "",
         reference=given["reference"],
         second=given["second"],
         candidate=given["candidate"],

@@ -19,7 +19,7 @@ from filiation.derivation.reading import (
 )
 from filiation.derivation.scaling import paired_scaling
 from filiation.derivation.unitmap import STILL, UnitMap, inverse_factor
-from filiation.origin.gather import Window, seeded_windows
+from filiation.origin.gather import Rows, Window, seeded_windows
 from filiation.origin.matching import assign
 from filiation.origin.units import Doubles, Floats, Integers
 
@@ -88,7 +88,9 @@ def match_ffn(case: Case, pair: Pair, experts: Experts = (None, None), prefix: s
     n_s, n_c = mine.shape[0], theirs.shape[0]
     small = case.plan.whole and max(np.prod(mine.shape), np.prod(theirs.shape)) <= SMALL
     if n_s == n_c and not small:
-        window = case.pairing.window or seeded_windows(n_s, 64, 1, case.rng(f"ffn/{pair}/{experts}"))[0]
+        window = (
+            case.pairing.rows_of(pair[0]) or seeded_windows(n_s, 64, 1, case.rng(f"ffn/{pair}/{experts}"))[0]
+        )
         looked = _look(case, pair, experts, prefix, window, n_s)
         if looked is not None:
             return looked
@@ -111,7 +113,12 @@ class _Block:
 
     @staticmethod
     def read(
-        case: Case, layer: int, expert: int | None, prefix: str, mine: bool, window: Window | None = None
+        case: Case,
+        layer: int,
+        expert: int | None,
+        prefix: str,
+        mine: bool,
+        window: Window | Rows | None = None,
     ) -> _Block | None:
         """Read a block; a window leaves the down columns out, which no range of rows holds."""
         side = case.suspect if mine else case.candidate
@@ -139,7 +146,9 @@ class _Block:
         return [m for m in found if m is not None]
 
 
-def _look(case: Case, pair: Pair, experts: Experts, prefix: str, window: Window, n: int) -> FfnFrame | None:
+def _look(
+    case: Case, pair: Pair, experts: Experts, prefix: str, window: Window | Rows, n: int
+) -> FfnFrame | None:
     """Return the trivial frame if the units of a window are where and as they were."""
     s = _Block.read(case, pair[0], experts[0], prefix, True, window)
     c = _Block.read(case, pair[1], experts[1], prefix, False, window)

@@ -93,7 +93,7 @@ def _must_fold(case: Case, frame: LayerFrame, role: str) -> bool | None:
         return True
     if np.array_equal(match.fold.suspect, case.residual.carry(match.fold.candidate)):
         return False
-    window = case.pairing.window if case.frugal else None
+    window = case.window(frame.pair[0]) if case.frugal else None
     folded, plain = _distance(match, window), _distance(match.unfolded(), window)
     # Gains of one were folded or were reset: whichever explains the reader better. Others may just have been trained.
     flat = float(match.fold.suspect.std()) <= FLAT * float(np.abs(match.fold.suspect).mean())

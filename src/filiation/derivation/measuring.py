@@ -29,9 +29,8 @@ def measure_all(
     seen = any(m.lattice is not None for m in first)
     others = [m for n, matches in enumerate(wanted) if n not in probes for m in matches]
     rest = _measure_some(case, others, ledger, lattices=seen)
-    sampled = () if case.frugal else ("embedding",)
-    found = ledger.attempt(lambda: list(outer_matches(case)), [])
-    outer = [m for m in found if case.whole or m.mine.role in sampled]
+    found = [] if case.frugal else ledger.attempt(lambda: list(outer_matches(case)), [])
+    outer = [m for m in found if case.whole or m.mine.role == "embedding"]
     inner = sorted((*first, *rest), key=lambda m: m.layer or 0)
     return tuple(inner), tuple(_measure_some(case, outer, ledger, lattices=True))
 
@@ -44,7 +43,7 @@ def _measure_some(
 
     def one(match: Matched) -> Measured | None:
         rng = case.rng(f"rows/{match.mine.tensor}/{match.mine.role}")
-        window = case.pairing.window if case.frugal else None
+        window = case.window(match.mine.layer) if case.frugal else None
         by_row = rows is None and not case.plan.whole and match.mine.role in READ_ALREADY
         return ledger.attempt(
             lambda: measure(match, rng, rows=rows, window=window, lattices=lattices, by_row=by_row), None

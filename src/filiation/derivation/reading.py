@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from filiation.derivation.residual import IN_PLACE, Residual
-from filiation.origin.gather import Side, Window
+from filiation.origin.gather import Rows, Side, Window
 from filiation.origin.pairing import Pairing, Plan, TokenRows
 from filiation.origin.units import Doubles, Floats, unit_rows
 
@@ -50,6 +50,11 @@ class Case:
         """Whether parts are carried by a rotation that was fitted on token rows alone: blurred by its own error."""
         return self.residual.matrix is not None and not self.whole
 
+    def window(self, layer: int | None) -> Window | None:
+        """Return rows of a suspect layer that the exact tests read of its feed-forward units; None for no such rows."""
+        rows = self.pairing.rows_of(-1 if layer is None else layer)
+        return None if rows is None else rows[0]
+
     def rng(self, purpose: str) -> np.random.Generator:
         """Return the generator for one purpose."""
         return self.plan.rng(f"derivation/{self.component}/{self.number}/{purpose}")
@@ -90,7 +95,12 @@ def gain_before(side: Side, role: str, layer: int | None) -> Floats | None:
 
 
 def reader(
-    case: Case, side: Side, role: str, layer: int, expert: int | None = None, window: Window | None = None
+    case: Case,
+    side: Side,
+    role: str,
+    layer: int,
+    expert: int | None = None,
+    window: Window | Rows | None = None,
 ) -> Floats | None:
     """Return a reader's rows with the gain folded in, in the suspect's channels: ``(units, d_s)``."""
     rows = side.matrix(role, layer, expert, window)

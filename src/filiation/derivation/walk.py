@@ -14,6 +14,7 @@ from filiation.derivation.launder import launder_steps
 from filiation.derivation.measure import Measured
 from filiation.derivation.measuring import measure_all
 from filiation.derivation.mixtures import mixture_steps
+from filiation.derivation.path import Pairs, affordable, guessed, sampled_pairs, whole_path
 from filiation.derivation.reading import Case
 from filiation.derivation.records import Derived, evidence_for, ordered
 from filiation.derivation.refine import refine
@@ -36,19 +37,14 @@ from filiation.evidence import Derivation
 from filiation.origin.basis import IDENTITY
 from filiation.origin.evalues import LOG10
 from filiation.origin.examine import LAYER_CARRIES, Examination, Stage
-from filiation.origin.gather import Side
 from filiation.origin.infull import Alike
 from filiation.origin.labelset import Tested, combine
 from filiation.origin.pairing import Pairing, Plan, TokenRows
-
-#: Layers that a sampled reading looks at; half of that where every read is a request.
-SAMPLED_LAYERS = 3
 
 #: The half of a layer that a label set of this role speaks of.
 _HALF = {"ffn": "ffn", "values": "attention", "heads": "attention"}
 
 NO_PART = "derivation.no_part_agrees"
-Pairs = tuple[tuple[int, int], ...]
 
 
 def derive(
@@ -210,10 +206,10 @@ def _prepare(
         number,
         from_basis(pairing.suspect.basis),
     )
-    path = _whole_path(case)
-    guessed = _guessed(case, path, looked)
-    pairs = tuple(sorted((*path, *guessed))) if case.whole else _sampled_pairs(path, guessed, plan)
-    pairs, wanted = (pairs if case.whole else _affordable(case, pairs)), pairs
+    path = whole_path(case)
+    beyond = guessed(case, path, looked)
+    pairs = tuple(sorted((*path, *beyond))) if case.whole else sampled_pairs(path, beyond, plan)
+    pairs, wanted = (pairs if case.whole else affordable(case, pairs)), pairs
     ledger.spent |= len(pairs) < len(wanted)
     framed = [ledger.attempt(lambda p=p: frame_layer(case, p), None) for p in pairs]
     frames = [f for f in framed if f is not None]
@@ -221,7 +217,7 @@ def _prepare(
     case, frames = ledger.attempt(lambda: with_tokens(refined[0]), refined[0]), refined[1]
     pairs = tuple(f.pair for f in frames)
     inner, outer = measure_all(case, frames, ledger)
-    return _Work(case, path, guessed, pairs, tuple(frames), inner, outer, _carrying(stage))
+    return _Work(case, path, beyond, pairs, tuple(frames), inner, outer, _carrying(stage))
 
 
 def _carrying(stage: Stage) -> frozenset[Half]:
@@ -232,58 +228,6 @@ def _carrying(stage: Stage) -> frozenset[Half]:
         if tested.applied and layer is not None and half is not None:
             halves.setdefault((layer, half), []).append(tested)
     return frozenset(h for h, found in halves.items() if combine(found) >= LAYER_CARRIES * LOG10)
-
-
-def _whole_path(case: Case) -> Pairs:
-    """Return the path over all layers: one in place that sampled layers stands for all of them."""
-    pairing = case.pairing
-    depth = case.suspect.geometry.n_layers
-    in_place = all(i == j for i, j in pairing.layers) and depth == case.candidate.geometry.n_layers
-    sampled = pairing.stage == "direct" or pairing.match_anywhere
-    if case.whole and in_place and sampled and not case.plan.whole:
-        return tuple((i, i) for i in range(depth))
-    return pairing.layers
-
-
-def _guessed(case: Case, path: Pairs, looked: frozenset[int]) -> Pairs:
-    """Return layers that were looked for and not found, with the candidate's layer that would continue the path."""
-    partner = dict(path)
-    found: list[tuple[int, int]] = []
-    for i in sorted(looked - set(partner)):
-        before = next((partner[k] + i - k for k in range(i - 1, -1, -1) if k in partner), i)
-        found.append((i, min(max(before, 0), case.candidate.geometry.n_layers - 1)))
-    return tuple(found)
-
-
-def _affordable(case: Case, pairs: Pairs) -> Pairs:
-    """Return as many pairs as the budget allows, where units or channels moved and whole matrices must be read."""
-    budget = case.plan.budget
-    if budget is None or (case.residual.trivial and not case.pairing.match_anywhere):
-        return pairs
-    spent = max(s.anatomy.checkpoint.bytes_read for s in (case.suspect, case.candidate))
-    costs = [max(_layer_bytes(case.suspect, i), _layer_bytes(case.candidate, j)) for i, j in pairs]
-    total = np.cumsum([spent, *costs])[1:]
-    return tuple(p for p, cost in zip(pairs, total, strict=True) if cost <= budget)
-
-
-def _layer_bytes(side: Side, layer: int) -> int:
-    tensors = side.anatomy.checkpoint.tensors
-    names = {p.tensor for p in side.anatomy.parts if p.component == side.component and p.layer == layer}
-    return sum(tensors[name].nbytes for name in names)
-
-
-def _sampled(path: Pairs, plan: Plan) -> Pairs:
-    most = SAMPLED_LAYERS // 2 if plan.frugal else SAMPLED_LAYERS
-    if len(path) <= most:
-        return path
-    chosen = np.linspace(0, len(path) - 1, most + 2).round().astype(int)[1:-1]
-    return tuple(path[int(i)] for i in chosen)
-
-
-def _sampled_pairs(path: Pairs, guessed: Pairs, plan: Plan) -> Pairs:
-    """Return the pairs that a sampled reading looks at: of the path, and of the layers that have no partner in it."""
-    beyond = () if plan.frugal else _sampled(guessed, plan)
-    return tuple(sorted((*_sampled(path, plan), *beyond)))
 
 
 def _tell(work: _Work, suspect: Anatomy, candidate: Anatomy, number: int) -> Derived:
@@ -419,4 +363,5 @@ def _swapped(pairing: Pairing) -> Pairing:
         candidate=replace(pairing.suspect, basis=turned, is_suspect=False),
         layers=tuple((j, i) for i, j in pairing.layers),
         shares={},
+        rows={j: pairing.rows[i] for i, j in pairing.layers if i in pairing.rows},
     )

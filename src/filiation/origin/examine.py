@@ -44,6 +44,7 @@ from filiation.origin.recovered import (
 from filiation.origin.stages import LAYER_CARRIES, STAGES, Examination, Stage
 from filiation.origin.testing import ExactTest
 from filiation.origin.tokenrows import SharedRows, read_rows
+from filiation.origin.windows import places
 
 __all__ = ["CLEAR_BASIS", "LAYER_CARRIES", "RESIDUAL_AGREES", "STAGES", "Examination", "Stage", "examine"]
 
@@ -161,16 +162,19 @@ def _direct(walk: _Walk) -> bool:
     s, c = walk.sides(bases.IDENTITY)
     same_depth = s.geometry.n_layers == c.geometry.n_layers
     layers = walk.plan.sampled_layers(s.geometry.n_layers) if same_depth else []
-    window = _test_window(walk)
     rows = 2 * walk.plan.units * len(layers) + walk.plan.tokens
     if not walk.affordable(2 * rows * c.geometry.d_model):
         return False
     norms = gather.FRUGAL_NORM_ROLES if walk.plan.frugal else gather.NORM_ROLES
-    pairing = Pairing(s, c, tuple((i, i) for i in layers), "direct", walk.number, window, norm_roles=norms)
+    pairing = Pairing(s, c, tuple((i, i) for i in layers), "direct", walk.number, norm_roles=norms)
+    read = places(s, c, layers, walk.plan)
+    pairing = replace(pairing, rows=read.rows, unsigned=read.unsigned)
     prefetch(pairing, walk.plan, walk.tokens)
     walk.residual = tuple(residual_label_sets(_gain_pairing(pairing), walk.plan, walk.tokens, walk.tests))
     if layers:
-        walk.shares = layer_shares(s, layers, window, walk.plan.rng("self"))
+        # Layers of which other units are read share no label, whatever they are copies of.
+        if not read.disjoint:
+            walk.shares = layer_shares(s, layers, _self_window(walk), walk.plan.rng("self"))
         pairing = replace(pairing, shares=walk.shares)
     stage = walk.add("direct", "stage.direct", pairing, len(layers), heads=walk.plan.whole)
     if not layers or len(stage.carrying()) < len(layers):
@@ -187,15 +191,12 @@ def _gain_pairing(pairing: Pairing) -> Pairing:
     return replace(pairing, layers=tuple((i, i) for i in range(min(depth, 8))))
 
 
-def _test_window(walk: _Walk) -> Window | None:
-    if walk.plan.whole:
+def _self_window(walk: _Walk) -> Window | None:
+    """Return the units by which the suspect's layers are held against one another: the same ones of each."""
+    width = walk.sides(bases.IDENTITY)[0].ffn_width
+    if walk.plan.whole or not width:
         return None
-    s, _ = walk.sides(bases.IDENTITY)
-    width = s.ffn_width
-    if width and walk.plan.frugal:
-        # The last units: in most files the norm that reads before them follows, so one request brings both.
-        return max(0, width - walk.plan.units), width
-    return gather.seeded_windows(width, walk.plan.units, 1, walk.plan.rng("direct"))[0] if width else None
+    return gather.seeded_windows(width, walk.plan.units, 1, walk.plan.rng("self window"))[0]
 
 
 def _same_ffn_width(s: Side, c: Side) -> bool:

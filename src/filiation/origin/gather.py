@@ -7,6 +7,7 @@ sorted, no sign convention is imposed (evidence contract, section 2).
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import numpy as np
 
@@ -62,7 +63,7 @@ class Side:
         if several is not None and len(several) > 1:
             found = [self.matrix(role, layer, expert, one, axis) for one in several]
             return np.concatenate([x for x in found if x is not None], axis=axis)
-        window = None if several is None else several[0]
+        window = next(iter(several or ()), None)
         start, stop = (None, None) if window is None else window
         key = (self.is_suspect, part.tensor, self.component, role, layer, expert, window, axis)
         return self.cache.get(key, lambda: self.anatomy.read(part, start, stop, axis))
@@ -168,8 +169,8 @@ def rows_of(window: Window | Rows | None) -> Rows | None:
     """Return one window or several as several."""
     if window is None:
         return None
-    first, *rest = window
-    return ((first, rest[0]),) if isinstance(first, int) else window  # pyright: ignore[reportReturnType]
+    several = window if isinstance(window[0], tuple) else (window,)
+    return cast("Rows", several)
 
 
 def _scaled(rows: Floats) -> Floats:
@@ -251,7 +252,7 @@ def expert_units(side: Side, layer: int) -> Units | None:
     return Units("expert", rows, number, np.zeros_like(number))
 
 
-#: In safetensors files of llama-like models the norm before the FFN lies right behind the last rows of ``up``.
+#: The norm that what units are matched by reads through: folding reads it anyway.
 FRUGAL_NORM_ROLES = ("ffn_norm",)
 NORM_ROLES = ("attn_norm", "ffn_norm", "post_attn_norm", "post_ffn_norm")
 

@@ -85,6 +85,11 @@ class Pairing:
         return self.rows.get(layer) or gather.rows_of(self.window)
 
     @property
+    def outer_norms(self) -> tuple[str, ...]:
+        """The norms outside of the layers; none where every read is a request and signs were left unread for it."""
+        return () if self.unsigned else ("final_norm",)
+
+    @property
     def basis(self) -> str:
         """The kind of the common basis."""
         return self.suspect.basis.kind
@@ -195,7 +200,7 @@ def paired_gains(
     """
     mine, theirs = [], []
     for pair in (*pairing.layers, None):
-        for role in ("final_norm",) if pair is None else pairing.norm_roles:
+        for role in pairing.outer_norms if pair is None else pairing.norm_roles:
             if pair is not None and counts is not None and not counts(pair, role):
                 continue
             i, j = (None, None) if pair is None else pair

@@ -37,8 +37,8 @@ def _wanted(
                 add(role, layer, *window)
         for role in pairing.norm_roles:
             add(role, layer)
-    if FINAL_NORM in pairing.outer_norms:
-        add(FINAL_NORM, None)
+    for role in pairing.outer_norms:
+        add(role, None)
     if ids is not None and len(ids) and int(ids.max()) - int(ids.min()) < 4 * len(ids):
         add("embedding", None, int(ids.min()), int(ids.max()) + 1)
     return wanted

@@ -64,7 +64,7 @@ def _unsigned(side: Side, layers: Sequence[int], plan: Plan) -> frozenset[int]:
     """
     if plan.blocks > 1 or not plan.frugal or any(_part(side, "gate", i) is None for i in layers):
         return frozenset()
-    middle = layers[len(layers) // 2]
+    middle = layers[round((len(layers) - 1) / 2)]
     others = [i for i in layers if i != middle]
     drawn = int(plan.rng("signed").integers(0, len(others))) if others else 0
     return frozenset(others[:drawn] + others[drawn + 1 :])

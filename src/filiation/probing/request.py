@@ -37,7 +37,7 @@ class Request:
 
     Attributes:
         url, model: the endpoint in question, and the name to ask it for.
-        dialect: how it is spoken to.
+        dialect: how it is spoken to; guessed from the address where empty.
         reference: a model that it might be; ``second`` another deployment of the same weights.
         candidate: a checkpoint whose output layer is looked for; a local reference or parent where None.
         parents: models that it might derive from; ``controls`` models that it does not.
@@ -57,7 +57,7 @@ class Request:
 
     url: str
     model: str
-    dialect: str = "openai"
+    dialect: str = ""
     reference: str | None = None
     second: str | None = None
     candidate: str | None = None
@@ -108,7 +108,7 @@ class Request:
 
     def about(self) -> dict[str, Any]:
         """Return plain JSON of it, for the log and the report."""
-        return {key: value for key, value in plain(self).items() if value not in (None, [], False)}
+        return {key: value for key, value in plain(self).items() if value not in (None, [], False, "")}
 
     @classmethod
     def of(cls, about: Mapping[str, Any], file: str) -> Request:

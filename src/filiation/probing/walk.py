@@ -151,7 +151,7 @@ def _endpoint(
             yield served.endpoint(party.role)
         return
     is_suspect = party.role == "suspect"
-    speaks = request.dialect if is_suspect else "openai"
+    speaks = request.dialect if is_suspect else ""
     stream = request.stream and is_suspect
     yield Endpoint(party.role, party.locator, party.model, speaks, keys.get(party.role), stream)
 
