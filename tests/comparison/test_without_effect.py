@@ -40,7 +40,7 @@ def with_gains_of(tensors: Tensors, other: Tensors) -> Tensors:
     out = dict(tensors)
     for gain in [n for n in tensors if is_gain(n) and n != FINAL_NORM]:
         for reader in gain_readers(out, gain):
-            out[reader] = out[reader] * (out[gain] / other[gain])
+            out[reader] = (out[reader] * (out[gain] / other[gain])).astype(np.float32)
         out[gain] = other[gain]
     return out
 

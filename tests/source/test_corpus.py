@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from filiation.errors import CorruptCheckpointError, InputError, UnsupportedFormatError
 from filiation.source import headers, load
@@ -117,6 +118,22 @@ def test_a_wheel_is_read_and_its_digest_is_checked(tmp_path: Path) -> None:
     (tmp_path / "a-1-b-c-d.whl").write_text("no zip")
     with pytest.raises(UnsupportedFormatError):
         build_wheel(tmp_path / "a-1-b-c-d.whl")
+
+
+def test_the_command_writes_releases_together(tmp_path: Path) -> None:
+    from filiation.cli.corpus import command
+
+    path = "transformers/models/example/modeling_example.py"
+    wheels = [
+        _wheel(tmp_path / f"transformers-{v}-py3-none-any.whl", {path: f"{MODEL}\nX = {v}\n"})
+        for v in ("2.0", "1.0")
+    ]
+    out = ["--out", str(tmp_path / "corpus"), "--together"]
+    done = CliRunner().invoke(command, ["build", *map(str, wheels), *out])
+    assert done.exit_code == 0, done.output
+    made = load_file(tmp_path / "corpus" / "transformers.npz.xz")
+    assert {r.version for r in made} == {"1.0", "2.0"}
+    assert [len(r.entries) for r in made] == [1, 1]
 
 
 def test_the_shipped_corpus_is_the_pinned_one_and_small() -> None:

@@ -53,7 +53,7 @@ def value_contents(pairing: Pairing, plan: Plan, layers: Sequence[int]) -> dict[
     """Return the mean cosine of matched value channels (with their outputs) of these suspect layers."""
     found: dict[int, float] = {}
     for i, j in pairing.layers:
-        if i not in layers:
+        if i not in layers or not both_count(pairing, (i, j), plan, "attn"):
             continue
         s, c = value_units(pairing.suspect, i), value_units(pairing.candidate, j)
         if s is None or c is None or s.content.shape != c.content.shape:

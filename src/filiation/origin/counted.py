@@ -17,7 +17,7 @@ from filiation.origin.labelset import COUNTED_AS, KIND, Tested, combine, label_s
 from filiation.origin.stages import LAYER_CARRIES, STAGES, Examination
 
 #: Why a label set that agrees is not counted; phrase keys under ``shows``.
-DENIED, UNCHECKED = "labels_without_contents", "arrangement_not_checked"
+DENIED, UNCHECKED, IDLE = "labels_without_contents", "arrangement_not_checked", "labels_without_effect"
 COPYABLE, NOT_NAMED = "gains_can_be_copied", "part_not_named"
 #: Labels of the channels that heads carry, which can agree where the feed-forward networks do not.
 OF_VALUES = frozenset({Symmetry.VALUE_ORDER, Symmetry.VALUE_SIGN})

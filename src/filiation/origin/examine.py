@@ -174,7 +174,7 @@ def _direct(walk: _Walk) -> bool:
     if layers:
         # Layers of which other units are read share no label, whatever they are copies of.
         if not read.disjoint:
-            walk.shares = layer_shares(s, layers, _self_window(walk), walk.plan.rng("self"))
+            walk.shares = layer_shares(s, layers, next(iter(read.rows.values()), None), walk.plan.rng("self"))
         pairing = replace(pairing, shares=walk.shares)
     stage = walk.add("direct", "stage.direct", pairing, len(layers), heads=walk.plan.whole)
     if not layers or len(stage.carrying()) < len(layers):
@@ -189,14 +189,6 @@ def _gain_pairing(pairing: Pairing) -> Pairing:
         return pairing
     depth = min(pairing.suspect.geometry.n_layers, pairing.candidate.geometry.n_layers)
     return replace(pairing, layers=tuple((i, i) for i in range(min(depth, 8))))
-
-
-def _self_window(walk: _Walk) -> Window | None:
-    """Return the units by which the suspect's layers are held against one another: the same ones of each."""
-    width = walk.sides(bases.IDENTITY)[0].ffn_width
-    if walk.plan.whole or not width:
-        return None
-    return gather.seeded_windows(width, walk.plan.units, 1, walk.plan.rng("self window"))[0]
 
 
 def _same_ffn_width(s: Side, c: Side) -> bool:

@@ -29,15 +29,18 @@ from filiation.origin.pairing import (
     paired_gains,
 )
 from filiation.origin.partners import (
+    BY_EFFECT,
     MOST_CHANNELS,
     PARTNERS_AGREE,
     ROWS_PER_CHANNEL,
     affordable,
     channels_stand_out,
     partner_agreement,
+    partners_by_effect,
     profiles_agree,
 )
-from filiation.origin.units import Doubles, Floats, Units
+from filiation.origin.units import Doubles, Floats, Units, unit_rows
+from filiation.origin.weighing import both_count, counts, neurons_of
 
 #: Lines of the contract, provisional until measured by training length.
 GAIN_CORRELATION = 0.5
@@ -45,6 +48,8 @@ GAINS_IN_PLACE = 0.5
 #: Least cosine of matched weights that a shared initialisation leaves behind (measured: .26 and more; strangers and
 #: arranged strangers of 64 channels at most .26, of wider layers less).
 SOME_COSINE = 0.2
+#: Cosine of matched weights from which it is not said that nothing speaks for descent: it is, or was stopped early.
+CLOSE = 0.8
 #: Cosine of matched weights from which they are copies: a shared start of 25 training steps leaves .95.
 COPIED = 0.98
 #: Norms from which on a channel can be told by its gains.
@@ -59,6 +64,7 @@ class Shared(StrEnum):
     TRAINING = "training"
     LABELS_ONLY = "labels_only"
     UNCHECKED = "unchecked"
+    NO_EFFECT = "no_effect"
     INITIALISATION = "initialisation"
     UNKNOWN = "unknown"
 
@@ -73,7 +79,9 @@ class History:
     ``contents``: the cosine of each layer's matched FFN units, ``values`` that of its value channels where only those
     carry labels; ``channels_stand_out``: how far embedding columns stand out as partners, measured where the
     embeddings agree and the blocks do not settle the question. None where it could not be measured. ``layers``: those
-    that all this was measured in, where they are not all that were paired. ``everywhere``: the cosine of all units of
+    that all this was measured in, where they are not all that were paired. ``idle``: layers that carry labels and
+    whose feed-forward network does nothing to speak of in one of the models; ``of_suspect``: how many of the
+    suspect's layers do nothing at all to speak of. ``everywhere``: the cosine of all units of
     every layer that was read whole, where a large model was.
     """
 
@@ -90,6 +98,8 @@ class History:
     contents: Mapping[int, float] = field(default_factory=dict[int, float])
     values: Mapping[int, float] = field(default_factory=dict[int, float])
     layers: tuple[int, ...] = ()
+    idle: frozenset[int] = frozenset()
+    of_suspect: int = 0
     everywhere: Mapping[int, float] = field(default_factory=dict[int, float])
 
     def alike(self, layer: int) -> bool:
@@ -101,6 +111,15 @@ class History:
     def only_values(self, layer: int) -> bool:
         """Return whether a layer's value channels hold the same and its feed-forward network does not."""
         return self.contents.get(layer, 0.0) < WEIGHT_COSINE <= self.values.get(layer, 0.0)
+
+    @property
+    def divided(self) -> bool:
+        """Whether the weights agree closely, and of gains and what is read of channels only one disagrees."""
+        if self.shared is not Shared.INITIALISATION or (self.weight_cosine or 0.0) < CLOSE:
+            return False
+        gains, reading = self.gain_correlation, self.reading_correlation
+        seen = [x >= GAIN_CORRELATION for x in (gains, reading) if x is not None]
+        return sorted(seen) == [False, True]
 
     @property
     def attention_only(self) -> bool:
@@ -120,7 +139,7 @@ def of(examination: Examination, plan: Plan) -> History | None:
     if best is None:
         return None
     found = _of_layers(best, plan)
-    settled = best.covers_half() and not (found is not None and found.attention_only)
+    settled = best.covers_half() and not (found is not None and (found.attention_only or found.idle))
     standing = None if settled else _embeddings(best, plan, examination.tokens)
     if standing is None:
         return found
@@ -136,6 +155,11 @@ def _of_layers(best: Stage, plan: Plan) -> History | None:
         return None
     carrying = set(best.carrying())
     layers = tuple(pair for pair in best.pairing.layers if pair[0] in carrying) or best.pairing.layers
+    # What has no effect says nothing: anybody can add it to a model.
+    idle = frozenset(pair[0] for pair in layers if not both_count(best.pairing, pair, plan))
+    layers = tuple(pair for pair in layers if pair[0] not in idle)
+    if idle and not layers and best.name == "basis_free":
+        return replace(_nothing(), shared=Shared.NO_EFFECT, idle=idle)
     pairing = replace(best.pairing, layers=layers)
     if best.name == "basis_free" and combine(best.residual) < RESIDUAL_AGREES * LOG10:
         agree = profiles_agree(pairing, plan)
@@ -145,21 +169,35 @@ def _of_layers(best: Stage, plan: Plan) -> History | None:
         return replace(found, shared=Shared.LABELS_ONLY) if agree < PARTNERS_AGREE else found
     cosines = {pair[0]: ffn_cosines(pairing, pair, plan) for pair in layers}
     contents = {i: float(x.mean()) for i, x in cosines.items() if len(x)}
-    apart = [i for i in carrying if contents.get(i, 0.0) < WEIGHT_COSINE]
+    apart = [i for i in carrying - idle if contents.get(i, 0.0) < WEIGHT_COSINE]
     if apart and not plan.whole and not pairing.match_anywhere:
         # Units that were put in another order have their partners outside the window that was read of both.
         for pair in affordable(pairing, plan, ("gate", "up"), apart):
             cosines[pair[0]] = ffn_cosines(replace(pairing, match_anywhere=True), pair, plan)
             contents[pair[0]] = float(cosines[pair[0]].mean()) if len(cosines[pair[0]]) else 0.0
     values = value_contents(
-        pairing, plan, [i for i in _by_values(best) if contents.get(i, 0.0) < WEIGHT_COSINE]
+        best.pairing, plan, [i for i in _by_values(best) if contents.get(i, 0.0) < WEIGHT_COSINE]
     )
     # One layer that was copied must not vouch for others that were put in order.
     alike = {i for i in contents if contents[i] >= WEIGHT_COSINE} or set(contents)
     kept = tuple(pair for pair in layers if pair[0] in alike) or layers
-    found = measure(replace(pairing, layers=kept), plan, {i: cosines[i] for i, _ in kept})
+    found = (
+        measure(replace(pairing, layers=kept), plan, {i: cosines[i] for i, _ in kept})
+        if kept
+        else replace(_nothing(), shared=Shared.NO_EFFECT)
+    )
     measured = () if len(kept) == len(best.pairing.layers) else tuple(i for i, _ in kept)
-    return replace(found, contents=contents, values=values, layers=measured)
+    contents |= dict.fromkeys(idle, 0.0)
+    found = replace(found, contents=contents, values=values, layers=measured, idle=idle)
+    return replace(found, of_suspect=_doing_nothing(best, plan))
+
+
+def _doing_nothing(stage: Stage, plan: Plan) -> int:
+    """Return how many of the suspect's layers do nothing to speak of, where all of them were looked at."""
+    side = stage.pairing.suspect
+    if stage.considered < side.geometry.n_layers:
+        return 0
+    return sum(not counts(side, i, plan) for i in range(side.geometry.n_layers))
 
 
 def _by_values(stage: Stage) -> list[int]:
@@ -216,10 +254,20 @@ def measure(pairing: Pairing, plan: Plan, cosines: Cosines | None = None) -> His
         partner_agreement(pairing, plan),
         reading_correlation=None if reading is None else reading[0],
     )
+    found = _by_effect(found, pairing, plan)
     rescaled = reading is not None and reading[1]
     return replace(
         found, shared=_shared(found, rescaled=rescaled), basis="weights" if rescaled else found.basis
     )
+
+
+def _by_effect(found: History, pairing: Pairing, plan: Plan) -> History:
+    """Return the figures with the share of partners by effect, where those that find partners do nothing."""
+    apart = found.weight_cosine is not None and found.weight_cosine < WEIGHT_COSINE
+    if not apart or found.partners_agree is None or found.partners_agree < PARTNERS_AGREE:
+        return found
+    agree = partners_by_effect(pairing, plan)
+    return found if agree is None or agree >= BY_EFFECT else replace(found, partners_agree=agree)
 
 
 def _shared(found: History, *, rescaled: bool) -> Shared:
@@ -264,7 +312,7 @@ def _reading(pairing: Pairing, plan: Plan) -> tuple[float, bool] | None:
     spreads: list[tuple[float, float]] = []
     for pair in pairing.layers:
         sides = tuple(zip((pairing.suspect, pairing.candidate), pair, strict=True))
-        columns = [_column_lengths(side, layer, pairing, pair[0]) for side, layer in sides]
+        columns = [_column_lengths(side, layer, pairing, pair[0], plan) for side, layer in sides]
         if columns[0] is None or columns[1] is None or len(columns[0]) != len(columns[1]):
             continue
         if min(c.std() for c in columns if c is not None) > 0:
@@ -284,13 +332,25 @@ def _reading(pairing: Pairing, plan: Plan) -> tuple[float, bool] | None:
     return float(np.mean(correlations)), bool(gain_spread > RESCALED and 2 * read_spread < gain_spread)
 
 
-def _column_lengths(side: Side, layer: int, pairing: Pairing, suspect_layer: int) -> Doubles | None:
-    """Return the logarithms of the lengths of gate's and up's columns together, in the common basis."""
-    expert, read = experts_of(side, layer)[0], pairing.rows_of(suspect_layer)
+def _column_lengths(
+    side: Side, layer: int, pairing: Pairing, suspect_layer: int, plan: Plan
+) -> Doubles | None:
+    """Return the logarithms of the lengths of gate's and up's columns together, in the common basis.
+
+    Every row counts by its unit's effect, whatever its length: one loud row that does nothing would drown the rest.
+    """
+    expert = experts_of(side, layer)[0]
+    # Units that are looked for anywhere stand at no equal places: then every unit is read of both.
+    read = None if pairing.match_anywhere else pairing.rows_of(suspect_layer)
     roles = ("gate",) if suspect_layer in pairing.unsigned else ("gate", "up")
-    rows = [side.reader(role, layer, expert, read) for role in roles]
-    squares = [np.einsum("ij,ij->j", r, r, dtype=np.float64) for r in rows if r is not None]
-    return 0.5 * _log(np.sum(np.stack(squares), axis=0)) if squares else None
+    rows = [r for role in roles if (r := side.reader(role, layer, expert, read)) is not None]
+    if not rows or not len(rows[0]):
+        return None
+    weights = neurons_of(side, layer, expert, plan)
+    if weights is None or read is not None:
+        weights = np.prod([np.linalg.norm(r, axis=1) for r in rows], axis=0)
+    squares = [np.einsum("i,ij->j", weights, np.square(unit_rows(r)), dtype=np.float64) for r in rows]
+    return 0.5 * _log(np.sum(np.stack(squares), axis=0))
 
 
 def _log(values: Floats | Doubles) -> Doubles:
@@ -302,7 +362,7 @@ def _gains(pairing: Pairing, plan: Plan) -> tuple[float | None, float | None, in
     basis = pairing.suspect.basis
     if basis.matrix is not None:
         return None, None, 0
-    mine, theirs = paired_gains(pairing)
+    mine, theirs = paired_gains(pairing, lambda pair, role: _norm_counts(pairing, pair, role, plan))
     if len(mine) < 3:
         return None, None, len(mine)
     mine = mine if basis.suspect_columns is None else mine[:, basis.suspect_columns]
@@ -313,6 +373,11 @@ def _gains(pairing: Pairing, plan: Plan) -> tuple[float | None, float | None, in
     s, c = _bounded(gain_units(mine)), _bounded(gain_units(theirs))
     match = nearest(s, c, plan.rng("history"))
     return correlation, float((c.position[match] == s.position).mean()), len(mine)
+
+
+def _norm_counts(pairing: Pairing, pair: tuple[int, int], role: str, plan: Plan) -> bool:
+    """Return whether the branch that a norm belongs to does anything to speak of in both models."""
+    return both_count(pairing, pair, plan, "attn" if "attn" in role else "ffn")
 
 
 def _bounded(units: Units, most: int = 2048) -> Units:

@@ -13,7 +13,7 @@ import numpy as np
 
 from filiation.origin import evalues, gather
 from filiation.origin.copies import shares
-from filiation.origin.gather import Side, Window
+from filiation.origin.gather import Rows, Side, Window
 from filiation.origin.matching import nearest
 from filiation.origin.pattern import order_is_arbitrary, stands_arbitrarily
 from filiation.origin.sign import Signs, judged, once
@@ -65,7 +65,7 @@ class LayerMap:
 
 
 def contents(
-    side: Side, layers: Sequence[int], window: Window | None, *, signs: bool = False
+    side: Side, layers: Sequence[int], window: Window | Rows | None, *, signs: bool = False
 ) -> dict[int, Units]:
     """Return each layer's FFN units in ``window`` without the down columns (range reads only).
 
@@ -95,7 +95,7 @@ def unpatterned(side: Side, layer: int) -> bool:
 
 
 def layer_shares(
-    side: Side, layers: Sequence[int], window: Window | None, rng: np.random.Generator
+    side: Side, layers: Sequence[int], window: Window | Rows | None, rng: np.random.Generator
 ) -> dict[int, float]:
     """Test a model's layers against one another; return the exponent of each (1 where it is no copy)."""
     return shares(contents(side, layers, window), rng)

@@ -190,7 +190,8 @@ def history_evidence(
     question, part = "question.history", Location(component)
     effects = () if history is None else _effects(history)
     if history is None or not effects:
-        missing = Evidence(identity, Wing.ORIGIN, question, part, Status.NOT_MEASURED, "no_paired_layers")
+        why = "labels_without_effect" if history is not None and history.idle else "no_paired_layers"
+        missing = Evidence(identity, Wing.ORIGIN, question, part, Status.NOT_MEASURED, why)
         return (replace(missing, test="history", candidate=number),)
     return (
         Evidence(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from filiation.evidence import Relation
 from filiation.origin import evalues
 from filiation.origin.cosines import WEIGHT_COSINE
-from filiation.origin.counted import COPYABLE, DENIED, UNCHECKED, Named, counted
+from filiation.origin.counted import COPYABLE, DENIED, IDLE, UNCHECKED, Named, counted
 from filiation.origin.examine import Examination, Stage
 from filiation.origin.history import History, Shared
 from filiation.origin.labelset import Tested, combine
@@ -22,8 +22,10 @@ IN_VALUES = "value channels of layers"
 WITHOUT_LABELS = "basis_without_labels"
 #: Why only attention is spoken of: the feed-forward networks were not shown to hold the same, or not measured.
 ATTENTION_ONLY = ("attention_only", "attention_only_unmeasured")
+#: Why a shared initialisation is not said to exonerate: the weights are close, and not every trace of training differs.
+DIVIDED = "history_divided"
 #: Why agreeing labels are no finding: somebody may have arranged them.
-SUSPENDED = {Shared.LABELS_ONLY: DENIED, Shared.UNCHECKED: UNCHECKED}
+SUSPENDED = {Shared.LABELS_ONLY: DENIED, Shared.UNCHECKED: UNCHECKED, Shared.NO_EFFECT: IDLE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ def judge(examination: Examination, history: History | None) -> Finding:
     if stage is None or not examination.tested:
         return Finding(Relation.CANNOT_TEST, None, (), (examination.cannot or "no_testable_units",), 0, 0)
     # A layer that was looked for and left without a partner was looked at too.
-    log10_e, tested = examination.log10_e, max(stage.considered, len(stage.layer_log10_e()))
+    log10_e, tested = examination.log10_e, _looked_at(stage, history)
     if log10_e < SUGGEST_AT:
         if examination.recovered is not None and history is not None and _contents_agree(history):
             return Finding(Relation.SUGGESTIVE, log10_e, (), (WITHOUT_LABELS,), 0, 0)
@@ -82,8 +84,9 @@ class _Parts:
 
     ``carrying``: layers whose labels agree; ``held``: those of them whose contents do too; ``in_values``: those of
     them in which only the value channels do; ``views``: of the residual channels, those that pass the line. All in
-    the order of the layers. ``columns``: what the residual channels were seen in. ``doubt``: why embeddings may not be named. ``spread``: the blocks agree only together.
-    ``in_full``: no full reading says that most layers do not agree.
+    the order of the layers. ``columns``: what the residual channels were seen in. ``doubt``: why embeddings may not
+    be named. ``spread``: the blocks agree only together. ``in_full``: no full reading says that most layers do not
+    agree.
     """
 
     component: str
@@ -97,13 +100,16 @@ class _Parts:
     spread: bool
     doubt: str | None
     unseen: frozenset[int]
+    idle: frozenset[int]
+    considered: int
+    other_embeddings: bool = False
     columns: str = EMBEDDINGS
     in_full: bool = True
 
     @property
     def covers(self) -> bool:
         """Whether at least half of the layers that were looked at are held, and half of those that were read whole."""
-        return self.in_full and self.stage.considered > 0 and 2 * len(self.held) >= self.stage.considered
+        return self.in_full and self.considered > 0 and 2 * len(self.held) >= self.considered
 
     @property
     def layers(self) -> list[int]:
@@ -121,7 +127,9 @@ class _Parts:
         """Return the names of the parts; of ``gains`` only where nothing is concluded from them."""
         scope = [f"layers {ranges(self.layers)}"] if self.layers else []
         scope += [f"{IN_VALUES} {ranges(self.in_values)}"] if self.in_values else []
-        scope += [GAINS if v == "gains" else self.columns for v in sorted(self.views) if gains or v != "gains"]
+        scope += [
+            GAINS if v == "gains" else self.columns for v in sorted(self.views) if gains or v != "gains"
+        ]
         scope += [RESIDUAL] if self.undivided else []
         return tuple(f"{self.component}: {part}" for part in scope)
 
@@ -154,6 +162,9 @@ def _agreeing(component: str, stage: Stage, history: History | None) -> _Parts:
         doubt=None,
         in_full=history is None or _mostly_alike(history),
         unseen=frozenset() if history is None else frozenset(carrying) - {*history.contents, *history.values},
+        idle=frozenset() if history is None else history.idle,
+        considered=stage.considered - (0 if history is None else history.of_suspect),
+        other_embeddings=_embeddings_differ(stage),
     )
     names_columns = residual >= DECIDE_AT and views != {"gains"}
     # Feed-forward networks that agree in these very channels settle that the channels do.
@@ -176,6 +187,9 @@ def _related(parts: _Parts, history: History | None) -> Finding:
         relation, reasons = _of_parts(told, scope, history if on_blocks else None)
         if parts.doubt and not on_blocks:
             relation, reasons = Relation.SUGGESTIVE, (parts.doubt,)
+    if relation is Relation.SHARED_INITIALISATION and parts.other_embeddings:
+        # Initial weights are shared with their embeddings, whatever was trained on them.
+        relation, reasons = Relation.SUGGESTIVE, (DENIED,)
     if relation is Relation.COMMON_ORIGIN:
         scope = (parts.component,)
     elif relation is not Relation.SUGGESTIVE:
@@ -188,7 +202,7 @@ def _related(parts: _Parts, history: History | None) -> Finding:
 
 def _counting(finding: Finding, examination: Examination, parts: _Parts) -> Finding:
     """Return the finding with the evidence of the parts that it names; no finding, where that misses the line."""
-    denied = {i: UNCHECKED if i in parts.unseen else DENIED for i in parts.carrying if i not in parts.held}
+    denied = {i: _why_denied(parts, i) for i in parts.carrying if i not in parts.held}
     named = Named(values=parts.in_values, denied=denied)
     if finding.relation is not Relation.COMMON_ORIGIN:
         path = dict(parts.stage.pairing.layers)
@@ -203,6 +217,26 @@ def _counting(finding: Finding, examination: Examination, parts: _Parts) -> Find
         return replace(finding, log10_e=log10_e, left_out=left_out)
     reason = next(iter(denied.values()), "no_part_by_itself")
     return replace(finding, relation=Relation.SUGGESTIVE, reasons=(reason,))
+
+
+def _why_denied(parts: _Parts, layer: int) -> str:
+    if layer in parts.idle:
+        return IDLE
+    return UNCHECKED if layer in parts.unseen else DENIED
+
+
+def _looked_at(stage: Stage, history: History | None) -> int:
+    """Return how many layers were looked at that do anything: also one that was left without a partner."""
+    found = max(stage.considered, len(stage.layer_log10_e()))
+    return found - (0 if history is None else history.of_suspect)
+
+
+def _embeddings_differ(stage: Stage) -> bool:
+    """Return whether the token embeddings can be read in the channels that blocks agree in, and do not agree."""
+    tested = [t for t in stage.residual if t.applied and t.subject.detail == "embedding"]
+    return (
+        stage.pairing.basis == "identity" and bool(tested) and max(t.log10_e for t in tested) < SUGGEST_AT
+    )
 
 
 def _contents_agree(history: History) -> bool:
@@ -291,7 +325,7 @@ def _attention_alone(history: History) -> Told | None:
 def _unless_trained(history: History) -> Told | None:
     """Return what agreeing labels amount to where nothing shows shared training; None where something does."""
     if history.shared is Shared.INITIALISATION:
-        return Relation.SHARED_INITIALISATION, ("history_absent",)
+        return Relation.SHARED_INITIALISATION, (DIVIDED if history.divided else "history_absent",)
     if history.shared in SUSPENDED:
         return Relation.SUGGESTIVE, (SUSPENDED[history.shared],)
     return None
@@ -303,9 +337,14 @@ def _bans(tested: Sequence[Tested]) -> float:
 
 def _enough_label_sets(parts: _Parts) -> bool:
     """Return whether the residual channels agree too, or their labels are gone and several layers agree."""
-    if parts.residual >= DECIDE_AT:
+    if parts.residual >= DECIDE_AT and not _only_gains(parts):
         return True
     return parts.stage.pairing.basis != "identity" and len(parts.held) >= 2
+
+
+def _only_gains(parts: _Parts) -> bool:
+    """Return whether of the residual channels only gains agree, which anyone can copy, beside other embeddings."""
+    return parts.views == frozenset({"gains"}) and parts.other_embeddings
 
 
 def _why_parts(parts: _Parts) -> tuple[str, ...]:
@@ -317,7 +356,8 @@ def _why_parts(parts: _Parts) -> tuple[str, ...]:
         )
     if not parts.covers:
         return ("less_than_half_of_layers",)
-    return ("one_label_set_only",) if parts.residual < DECIDE_AT else ("blocks_too_weak",)
+    one_set = parts.residual < DECIDE_AT or _only_gains(parts)
+    return ("one_label_set_only",) if one_set else ("blocks_too_weak",)
 
 
 def ranges(numbers: Sequence[int]) -> str:

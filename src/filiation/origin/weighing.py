@@ -192,6 +192,18 @@ def both_count(pairing: Pairing, pair: tuple[int, int], plan: Plan, branch: str 
     return True
 
 
+def counts(side: Side, layer: int, plan: Plan) -> bool:
+    """Return whether a layer does anything to speak of, as far as is known."""
+    effects = of_model(side, plan)
+    return effects is None or effects.layer_counts(layer)
+
+
+def neurons_of(side: Side, layer: int, expert: int | None, plan: Plan) -> Doubles | None:
+    """Return each neuron's effect, None where the model is not read whole."""
+    effects = of_model(side, plan)
+    return None if effects is None else effects.units.get((layer, expert))
+
+
 def _counts_among(side: Side, layer: int, others: list[int], plan: Plan) -> bool:
     """Return whether a layer's feed-forward network does anything to speak of beside those of other layers."""
     effects = {i: _of_layer(side, i, plan) for i in dict.fromkeys((layer, *others))}

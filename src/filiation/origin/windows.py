@@ -54,7 +54,9 @@ def places(suspect: Side, candidate: Side, layers: Sequence[int], plan: Plan) ->
         taken = [sorted(int(start + s * size) for s in row) for row in slots]
         rows = {i: tuple((at, at + size) for at in first) for i, first in zip(layers, taken, strict=True)}
         return Places(rows, True, _unsigned(suspect, layers, plan))
-    return Places({i: tuple(seeded_windows(width, size, count, rng)) for i in layers})
+    # Too narrow for other rows in each layer: the same ones, by which copies among the layers are found.
+    common = tuple(seeded_windows(width, size, count, rng))
+    return Places(dict.fromkeys(layers, common), False, _unsigned(suspect, layers, plan))
 
 
 def _unsigned(side: Side, layers: Sequence[int], plan: Plan) -> frozenset[int]:

@@ -62,7 +62,7 @@ def word_answer(
         relation=relation,
         name=phrases.name("relation", relation),
         sentence=_opening(phrases, verdict, phrases.say("relation", relation, "sentence", **values)),
-        means=phrases.find("relation", relation, "means") or "",
+        means=phrases.find("relation", relation, _meaning(verdict)) or "",
         bound=None if verdict.log10_e is None else bound(verdict.log10_e),
         bound_meaning=_bound_meaning(phrases, verdict),
         names_bound=_names_bound(verdict),
@@ -73,6 +73,11 @@ def word_answer(
         notes=(*rank, *_notes(phrases, verdict)),
         verdict=verdict,
     )
+
+
+def _meaning(verdict: Verdict) -> str:
+    """Return which meaning a relation has: weights that agree closely are not said to speak against descent."""
+    return "means_divided" if verdict.reason == "history_divided" else "means"
 
 
 def _opening(phrases: Phrases, verdict: Verdict, sentence: str) -> str:
