@@ -79,8 +79,11 @@ def test_an_expected_tokenizer_that_does_not_fit_is_contradicted() -> None:
 def test_a_proxy_that_counts_with_another_tokenizer_is_seen_where_tokens_are_spelt() -> None:
     speaker = Speaking(shipped()["SmolLM2"], counts=shipped()["cl100k"], spells="ids")
     found = probed(speaker, TOP_20)
-    assert found.test.outcome is Outcome.CONTRADICTED
+    assert (found.test.outcome, found.test.reason) == (Outcome.SUPPORTED, "usage_counted_otherwise")
+    assert found.test.figures["identified"] == ["SmolLM2"]
+    assert found.evidence[1].reason == "usage_counted_otherwise"
     assert found.test.figures["channels_conflict"]
+    assert not found.test.effect  # no hidden prompt is read off counts that are another's
     rows = {row["name"]: row for row in found.test.figures["candidates"]}
     assert rows["SmolLM2"]["spelt"]["agreement"] == "agrees"
     assert rows["cl100k"]["against"] == 0
@@ -122,6 +125,18 @@ def test_fabricated_usage_does_not_stop_the_spelt_tokens() -> None:
     assert found.test.outcome is Outcome.SUPPORTED
     assert found.test.figures["identified"] == ["Qwen 3"]
     assert found.evidence[1].reason == "usage_line"
+
+
+def test_counts_that_a_reseller_scaled_up_are_a_finding_and_do_not_hide_the_tokenizer() -> None:
+    own = shipped()["SmolLM2"]
+    speaker = Speaking(own, usage=lambda text: int(1.2 * len(own.encode([text])[0])) + 7, spells="ids")
+    found = probed(speaker, TOP_20, expected="SmolLM2")
+    assert (found.test.outcome, found.test.reason) == (Outcome.SUPPORTED, "usage_rescaled")
+    assert found.evidence[1].reason == "usage_rescaled"
+    assert found.evidence[1].effect[0].name == "tokens_per_token"
+    assert found.evidence[1].effect[0].value == pytest.approx(1.2, abs=0.02)
+    hidden = probed(Speaking(own, usage=speaker.usage), expected="SmolLM2")
+    assert hidden.test.outcome is Outcome.CONTRADICTED  # counts alone, and they are not its counts
 
 
 def test_a_template_that_changes_is_not_taken_for_another_tokenizer() -> None:

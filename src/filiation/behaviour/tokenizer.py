@@ -17,6 +17,7 @@ from filiation.behaviour.records import Found, ProbeTest
 from filiation.behaviour.rounds import asked, places, said
 from filiation.behaviour.tokenizer_counts import FEWEST, Counts, Fit, alike, collect, fit
 from filiation.behaviour.tokenizer_tokens import WRITING, Agreement, Recount, Spelling, recount, spelling
+from filiation.behaviour.usage import Fabrication, slope_of
 from filiation.endpoint.model import Answer, Asker, Call, Failure
 from filiation.evidence import Effect, Evidence, Outcome, Scale
 
@@ -78,9 +79,15 @@ class _Held:
 
     @property
     def is_out(self) -> bool:
-        """Whether any channel rules it out."""
-        wrong = self.fit is not None and not self.fit.fits
-        return wrong or self.spelling.agreement is Agreement.DISAGREES
+        """Whether any channel rules it out; stated counts do not outweigh the tokens that were generated."""
+        if self.spelling.agreement is Agreement.NOT_MEASURED:
+            return self.is_counted_otherwise
+        return self.spelling.agreement is Agreement.DISAGREES
+
+    @property
+    def is_counted_otherwise(self) -> bool:
+        """Whether the stated counts are not its own plus a fixed number."""
+        return self.fit is not None and not self.fit.fits
 
     @property
     def is_in(self) -> bool:
@@ -154,7 +161,8 @@ def _judged(setting: Setting, heard: _Heard, held: Sequence[_Held]) -> Found:
     fitting = [h for h in held if h.is_in]
     texts = [probe.framed for probe in heard.probes]
     one = all(alike(fitting[0].candidate, h.candidate, texts) for h in fitting[1:]) if fitting else False
-    outcome, reason = _outcome(setting, heard, fitting, one)
+    rewritten = _rewritten(heard, fitting) if one else None
+    outcome, reason = _outcome(setting, heard, fitting, one, rewritten)
     effects = _effects(setting, fitting, one)
     figures = _figures(setting, heard, held, fitting, one)
     seen = max(1, len(heard.counts.stated))
@@ -183,11 +191,20 @@ def _judged(setting: Setting, heard: _Heard, held: Sequence[_Held]) -> Found:
         controls=tuple(h.candidate.name for h in held),
         figures=figures,
     )
-    return Found(test, (main, _gate(setting, heard)))
+    return Found(test, (main, _gate(setting, heard, rewritten)))
+
+
+def _rewritten(heard: _Heard, fitting: Sequence[_Held]) -> Fabrication | None:
+    """Return what was done to the counts where generated tokens spell a tokenizer that does not count like that."""
+    found = fitting[0].fit
+    if found is None or found.fits:
+        return None
+    slope = slope_of(found.counts, heard.counts.stated)
+    return Fabrication("counted_otherwise") if slope is None else Fabrication("rescaled", "token", slope)
 
 
 def _outcome(
-    setting: Setting, heard: _Heard, fitting: Sequence[_Held], one: bool
+    setting: Setting, heard: _Heard, fitting: Sequence[_Held], one: bool, rewritten: Fabrication | None
 ) -> tuple[Outcome, str | None]:
     names = {h.candidate.name for h in fitting}
     if not fitting:
@@ -198,9 +215,10 @@ def _outcome(
         return Outcome.UNDECIDED, "several_tokenizers_fit"
     if all(h.spelling.agreement is not Agreement.AGREES for h in fitting):
         return Outcome.UNDECIDED, "usage_alone"
-    if heard.counts.fabrication is None and all(h.recount.agreement is Agreement.DISAGREES for h in fitting):
+    trusted = heard.counts.fabrication is None and rewritten is None
+    if trusted and all(h.recount.agreement is Agreement.DISAGREES for h in fitting):
         return Outcome.UNDECIDED, "completion_counts_disagree"
-    return Outcome.SUPPORTED, None
+    return Outcome.SUPPORTED, None if rewritten is None else f"usage_{rewritten.kind}"
 
 
 def _shows(outcome: Outcome, reason: str | None, one: bool) -> str:
@@ -212,7 +230,7 @@ def _shows(outcome: Outcome, reason: str | None, one: bool) -> str:
 
 
 def _effects(setting: Setting, fitting: Sequence[_Held], one: bool) -> tuple[Effect, ...]:
-    if not fitting or not one or fitting[0].fit is None:
+    if not fitting or not one or fitting[0].fit is None or not fitting[0].fit.fits:
         return ()
     offset = fitting[0].fit.offset
     found = [Effect("offset", float(offset), unit="tokens")]
@@ -280,10 +298,10 @@ def _row(held: _Held) -> dict[str, Any]:
     }
 
 
-def _gate(setting: Setting, heard: _Heard) -> Evidence:
-    """Return the finding on the usage block itself: whether it is a count of tokens at all."""
+def _gate(setting: Setting, heard: _Heard, rewritten: Fabrication | None = None) -> Evidence:
+    """Return the finding on the usage block itself: whether it is a count of its own tokens."""
     counts = heard.counts
-    made = counts.fabrication
+    made = counts.fabrication or rewritten
     slope = () if made is None or made.slope is None else (Effect(f"tokens_per_{made.measure}", made.slope),)
     return applied(
         f"behaviour.usage/role={setting.role}/probes={setting.probes}/seed={setting.seed}",

@@ -48,6 +48,7 @@ DIALECTS = (
     "anthropic",
     "local",
 )
+LANGUAGES = ("en", "zh", "es", "fr")
 _MODEL = "URL#MODEL, a local model, or a hub id"
 
 
@@ -160,6 +161,13 @@ _MODEL = "URL#MODEL, a local model, or a hub id"
     show_default=True,
     metavar="N",
     help="Pairs of answers for the same model, at most.",
+)
+@click.option(
+    "--language",
+    "languages",
+    type=click.Choice(LANGUAGES),
+    multiple=True,
+    help="Language of the prompts for the same model; a model that knows one well tells more in it. Repeatable. [all]",
 )
 @click.option(
     "--prompts",
@@ -290,6 +298,7 @@ def _request(url: str | None, given: dict[str, Any]) -> Request:
         pairs=given["pairs"],
         most=given["most_pairs"],
         prompts=given["prompts"],
+        languages=given["languages"],
         key_env=given["key_env"],
         stream=given["stream"],
     )

@@ -14,12 +14,14 @@ from filiation.derivation.ffn import Pair
 from filiation.derivation.matched import Fold, Matched
 from filiation.derivation.reading import Case, norm_before
 from filiation.derivation.unitmap import STILL, UnitMap
-from filiation.origin.gather import Side
+from filiation.origin.gather import Side, seeded_windows
 
 #: Folding gains must take away this share of a reader's difference before it is preferred to the plain reading.
 FOLD_EXPLAINS = 0.5
 #: Spread of a gain over its size, below which all of it is one number.
 FLAT = 1e-3
+#: Rows by which a sampled reading tells it.
+FOLD_ROWS = 16
 _FFN = ("gate", "up", "down")
 
 
@@ -93,11 +95,18 @@ def _must_fold(case: Case, frame: LayerFrame, role: str) -> bool | None:
         return True
     if np.array_equal(match.fold.suspect, case.residual.carry(match.fold.candidate)):
         return False
-    window = case.window(frame.pair[0]) if case.frugal else None
+    window = case.window(frame.pair[0]) if case.frugal else _some_rows(case, part, match.mine.shape[0])
     folded, plain = _distance(match, window), _distance(match.unfolded(), window)
     # Gains of one were folded or were reset: whichever explains the reader better. Others may just have been trained.
     flat = float(match.fold.suspect.std()) <= FLAT * float(np.abs(match.fold.suspect).mean())
     return folded < (1.0 if flat else FOLD_EXPLAINS) * plain
+
+
+def _some_rows(case: Case, part: Part | None, count: int) -> tuple[int, int] | None:
+    """Return the rows of a sampled reading that tell whether gains are folded: few, at a seeded place."""
+    if case.whole or part is None:
+        return None
+    return seeded_windows(count, FOLD_ROWS, 1, case.rng(f"fold/{part.tensor}"))[0]
 
 
 def _distance(match: Matched, window: tuple[int, int] | None = None) -> float:
@@ -208,7 +217,9 @@ def _vocabulary_match(case: Case, part: Part) -> Matched | None:
     folded = replace(plain, fold=fold_of(case, "head", (None, None)))
     if folded.fold is None or not folded.comparable():
         return plain
-    if case.residual.matrix is not None or _distance(folded) < FOLD_EXPLAINS * _distance(plain):
+    count = part.shape[0] if plain.rows is None else len(plain.rows[0])
+    some = _some_rows(case, part, count)
+    if case.residual.matrix is not None or _distance(folded, some) < FOLD_EXPLAINS * _distance(plain, some):
         return folded
     return plain
 

@@ -137,9 +137,10 @@ def _of_channels(side: Side, plan: Plan) -> Floats | None:
     """Return each channel's mean square over some token rows in the common basis, 1 on average."""
     part = side.anatomy.part("embedding", component=side.component)
     n = 0 if part is None else part.shape[0]
-    start = int(plan.rng("effects/tokens").integers(0, max(1, n - plan.tokens + 1)))
+    count = plan.tokens // 4
+    start = int(plan.rng("effects/tokens").integers(0, max(1, n - count + 1)))
     key = "effects/channels", side.is_suspect, side.component, start
-    rows = side.cache.once(key, lambda: embedding_rows(side, np.arange(start, min(n, start + plan.tokens))))
+    rows = side.cache.once(key, lambda: embedding_rows(side, np.arange(start, min(n, start + count))))
     if rows is None or not len(rows):
         return None
     squares = np.square(side.carry(rows)).mean(axis=0)
@@ -213,7 +214,7 @@ def _counts_among(side: Side, layer: int, others: list[int], plan: Plan) -> bool
 
 
 def _of_layer(side: Side, layer: int, plan: Plan) -> float | None:
-    width = min(side.ffn_width, plan.units)
+    width = min(side.ffn_width, plan.units // 2)  # in the sampled layers beside all other reads
     first = int(plan.rng("effects/layers").integers(0, max(1, side.ffn_width - width + 1)))
     window: Window = (first, first + width)
 

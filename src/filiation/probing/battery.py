@@ -63,16 +63,16 @@ def _roles(request: Request, prefix: str) -> tuple[str, ...]:
 
 
 def _same(asker: Asker, request: Request, materials: Materials) -> Found:
-    return same_model.run(
-        asker,
-        same_model.Setting(
-            request.seed,
-            second=None if request.second is None else "second",
-            controls=_roles(request, "control"),
-            pairs=request.pairs,
-            most=max(request.most, request.pairs),
-        ),
+    setting = same_model.Setting(
+        request.seed,
+        second=None if request.second is None else "second",
+        controls=_roles(request, "control"),
+        pairs=request.pairs,
+        most=max(request.most, request.pairs),
     )
+    if request.languages:
+        setting = replace(setting, languages=request.languages)
+    return same_model.run(asker, setting)
 
 
 def _tokenizer(asker: Asker, request: Request, materials: Materials) -> Found:

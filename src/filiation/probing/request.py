@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from filiation.behaviour.phrasebook import CHOICES
 from filiation.errors import LogError, UsageError
 from filiation.evidence import plain
 
@@ -49,6 +50,7 @@ class Request:
         seed: that every probe is drawn from.
         pairs, most, prompts: how many pairs the test of the same model asks at first and at most, and how many prompts
             the test of derivation asks.
+        languages: of the prompts for the same model (en, zh, es, fr); all of them where empty.
         key_env: names of environment variables with keys, ``VAR`` for the endpoint or ``ROLE=VAR``.
         stream: ask for streams.
 
@@ -76,6 +78,7 @@ class Request:
     prompts: int = 400
     key_env: tuple[str, ...] = field(default=())
     stream: bool = False
+    languages: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Raise UsageError where what is asked for contradicts itself."""
@@ -83,6 +86,11 @@ class Request:
         if unknown:
             raise UsageError(
                 f"There is no test '{unknown[0]}'.", next_step=f"Use one of: {', '.join(TESTS)}."
+            )
+        if foreign := [name for name in self.languages if name not in CHOICES]:
+            raise UsageError(
+                f"There are no prompts in the language '{foreign[0]}'.",
+                next_step=f"Use one of: {', '.join(CHOICES)}.",
             )
         if self.teacher_controls and self.teacher is None:
             raise UsageError("A control of a teacher needs the teacher.", next_step="Name it with --teacher.")

