@@ -8,6 +8,7 @@ and altered token counts, and asks the proxy. Everything stays on this machine; 
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,10 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "demo-probe")
-    parser.add_argument("--pairs", type=int, default=60, help="pairs of answers for the same model")
+    parser.add_argument(
+        "--pairs", type=int, default=120, help="pairs of answers for the same model, at first"
+    )
+    parser.add_argument("--most-pairs", type=int, default=200, help="and at most")
     options = parser.parse_args()
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
@@ -37,10 +41,26 @@ def main() -> int:
             str(Path(sys.executable).parent / "filiation"), "probe", sold.url, "--model", sold.model, "--yes",
             "--reference", str(file), "--log", str(log),
             "--test", "same-model", "--test", "tokenizer", "--test", "output-layer",
-            "--pairs", str(options.pairs), "--most-pairs", str(options.pairs),
+            # SmolLM2 knows English best, so its answers tell most there.
+            "--language", "en", "--pairs", str(options.pairs), "--most-pairs", str(options.most_pairs),
+            "--concurrency", "2",
             "--html", str(out / "probe.html"), "--json", str(out / "probe.json"),
         ]  # fmt: skip
-        return subprocess.run(command, check=False).returncode
+        code = subprocess.run(command, check=False).returncode
+    if code == 0:
+        sys.stdout.write(told(out / "probe.json", sold.model))
+    return code
+
+
+def told(report: Path, sold_as: str) -> str:
+    """Return what the report's verdict means for this endpoint, in one sentence and the file to open."""
+    relation = json.loads(report.read_text(encoding="utf-8"))["verdict"]["relation"]
+    said = {
+        "same_weights": f"{sold_as} is SmolLM2-135M-Instruct behind another name",
+        "derivative": f"{sold_as} has SmolLM2-135M-Instruct's output layer and tokenizer behind another name",
+    }
+    finding = said.get(relation, f"this run did not see through the reseller: {relation}")
+    return f"\n{finding}.\nThe whole report: {report.with_suffix('.html')}\n"
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from filiation.behaviour.phrasebook import CHOICES
 from filiation.cli import probe as command
 from filiation.endpoint.dialects import names
 from filiation.evidence import ProbeRelation
@@ -37,6 +38,7 @@ def test_the_lists_in_the_help_are_those_of_the_walk() -> None:
     assert {name.replace("-", "_") for name in command.TESTS} == set(TESTS)
     assert [name.replace("-", "_") for name in command.RELATIONS] == [r.value for r in ProbeRelation]
     assert set(command.DIALECTS) == set(names())
+    assert set(command.LANGUAGES) == set(CHOICES)
 
 
 def test_asks_draws_and_replays(tmp_path: Path) -> None:

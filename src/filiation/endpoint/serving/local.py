@@ -121,6 +121,9 @@ def _host(process: subprocess.Popen[bytes], said: IO[bytes], file: str, seconds:
     threading.Thread(target=listen, daemon=True).start()
     heard.wait(seconds)
     if not found:
+        if heard.is_set():  # its output has ended: so does it, a moment later
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(5)
         raise _not_ready(process, said, file)
     return found[0].replace("0.0.0.0", "127.0.0.1")
 
