@@ -226,6 +226,8 @@ def _shows(outcome: Outcome, reason: str | None, one: bool) -> str:
         return "tokenizer_ruled_out"
     if not one:
         return "tokenizer_several"
+    if reason in ("usage_rescaled", "usage_counted_otherwise"):
+        return "tokenizer_spelt_only"
     return "tokenizer_counts" if reason == "usage_alone" else "tokenizer_spelt"
 
 

@@ -40,7 +40,7 @@ from filiation.origin.partners import (
     profiles_agree,
 )
 from filiation.origin.units import Doubles, Floats, Units, unit_rows
-from filiation.origin.weighing import both_count, counts, neurons_of
+from filiation.origin.weighing import both_count, idle, neurons_of
 
 #: Lines of the contract, provisional until measured by training length.
 GAIN_CORRELATION = 0.5
@@ -80,7 +80,7 @@ class History:
     carry labels; ``channels_stand_out``: how far embedding columns stand out as partners, measured where the
     embeddings agree and the blocks do not settle the question. None where it could not be measured. ``layers``: those
     that all this was measured in, where they are not all that were paired. ``idle``: layers that carry labels and
-    whose feed-forward network does nothing to speak of in one of the models; ``of_suspect``: how many of the
+    whose feed-forward network does next to nothing in one of the models beside the other; ``of_suspect``: how many of the
     suspect's layers do nothing at all to speak of. ``everywhere``: the cosine of all units of
     every layer that was read whole, where a large model was.
     """
@@ -156,10 +156,10 @@ def _of_layers(best: Stage, plan: Plan) -> History | None:
     carrying = set(best.carrying())
     layers = tuple(pair for pair in best.pairing.layers if pair[0] in carrying) or best.pairing.layers
     # What has no effect says nothing: anybody can add it to a model.
-    idle = frozenset(pair[0] for pair in layers if not both_count(best.pairing, pair, plan))
-    layers = tuple(pair for pair in layers if pair[0] not in idle)
-    if idle and not layers and best.name == "basis_free":
-        return replace(_nothing(), shared=Shared.NO_EFFECT, idle=idle)
+    unlike = frozenset(pair[0] for pair in layers if not both_count(best.pairing, pair, plan))
+    layers = tuple(pair for pair in layers if pair[0] not in unlike)
+    if unlike and not layers and best.name == "basis_free":
+        return replace(_nothing(), shared=Shared.NO_EFFECT, idle=unlike)
     pairing = replace(best.pairing, layers=layers)
     if best.name == "basis_free" and combine(best.residual) < RESIDUAL_AGREES * LOG10:
         agree = profiles_agree(pairing, plan)
@@ -169,7 +169,7 @@ def _of_layers(best: Stage, plan: Plan) -> History | None:
         return replace(found, shared=Shared.LABELS_ONLY) if agree < PARTNERS_AGREE else found
     cosines = {pair[0]: ffn_cosines(pairing, pair, plan) for pair in layers}
     contents = {i: float(x.mean()) for i, x in cosines.items() if len(x)}
-    apart = [i for i in carrying - idle if contents.get(i, 0.0) < WEIGHT_COSINE]
+    apart = [i for i in carrying - unlike if contents.get(i, 0.0) < WEIGHT_COSINE]
     if apart and not plan.whole and not pairing.match_anywhere:
         # Units that were put in another order have their partners outside the window that was read of both.
         for pair in affordable(pairing, plan, ("gate", "up"), apart):
@@ -187,8 +187,8 @@ def _of_layers(best: Stage, plan: Plan) -> History | None:
         else replace(_nothing(), shared=Shared.NO_EFFECT)
     )
     measured = () if len(kept) == len(best.pairing.layers) else tuple(i for i, _ in kept)
-    contents |= dict.fromkeys(idle, 0.0)
-    found = replace(found, contents=contents, values=values, layers=measured, idle=idle)
+    contents |= dict.fromkeys(unlike, 0.0)
+    found = replace(found, contents=contents, values=values, layers=measured, idle=unlike)
     return replace(found, of_suspect=_doing_nothing(best, plan))
 
 
@@ -197,7 +197,7 @@ def _doing_nothing(stage: Stage, plan: Plan) -> int:
     side = stage.pairing.suspect
     if stage.considered < side.geometry.n_layers:
         return 0
-    return sum(not counts(side, i, plan) for i in range(side.geometry.n_layers))
+    return sum(idle(side, i, plan) for i in range(side.geometry.n_layers))
 
 
 def _by_values(stage: Stage) -> list[int]:

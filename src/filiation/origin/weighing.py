@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from filiation.origin.effects import FFN_COUNTS, Effects, of_model, spread, usual
+from filiation.origin.effects import Effects, as_much, of_model, spread, usual
 from filiation.origin.gather import Side, Window, ffn_units
 from filiation.origin.pairing import Pairing, Plan, embedding_rows, experts_of
 from filiation.origin.units import Doubles, Floats, Integers, Units
@@ -179,38 +179,41 @@ def _of_units(
 
 
 def both_count(pairing: Pairing, pair: tuple[int, int], plan: Plan, branch: str = "ffn") -> bool:
-    """Return whether a branch (``ffn``, ``attn``) of a layer pair does something in both models, as far as is known."""
-    for column, side in enumerate((pairing.suspect, pairing.candidate)):
-        effects = of_model(side, plan)
-        if effects is not None:
-            counts = effects.ffn_counts if branch == "ffn" else effects.attention_counts
-            if not counts(pair[column]):
-                return False
-        elif branch == "ffn" and plan.budget is None:
-            others = [*plan.sampled_layers(side.geometry.n_layers), *(p[column] for p in pairing.layers)]
-            if not _counts_among(side, pair[column], others, plan):
-                return False
-    return True
+    """Return whether a branch (``ffn``, ``attn``) of a layer pair does about as much in both models.
+
+    True where that is not known.
+    """
+    shares = [
+        _share(side, pair[column], branch, [p[column] for p in pairing.layers], plan)
+        for column, side in enumerate((pairing.suspect, pairing.candidate))
+    ]
+    return as_much(shares[0], shares[1])
 
 
-def counts(side: Side, layer: int, plan: Plan) -> bool:
-    """Return whether a layer does anything to speak of, as far as is known."""
+def _share(side: Side, layer: int, branch: str, paired: list[int], plan: Plan) -> float | None:
+    """Return what a branch does beside what is usual in its model (in the layers that were sampled, and paired)."""
     effects = of_model(side, plan)
-    return effects is None or effects.layer_counts(layer)
+    if effects is not None:
+        return effects.share(layer, branch)
+    if branch != "ffn" or plan.budget is not None:
+        return None
+    looked_at = dict.fromkeys((layer, *plan.sampled_layers(side.geometry.n_layers), *paired))
+    found = {i: _of_layer(side, i, plan) for i in looked_at}
+    own = found[layer]
+    known = [e for e in found.values() if e is not None]
+    return None if own is None else own / max(usual(known), 1e-30)
+
+
+def idle(side: Side, layer: int, plan: Plan) -> bool:
+    """Return whether a layer is known to do nothing to speak of."""
+    effects = of_model(side, plan)
+    return effects is not None and effects.idle(layer)
 
 
 def neurons_of(side: Side, layer: int, expert: int | None, plan: Plan) -> Doubles | None:
     """Return each neuron's effect, None where the model is not read whole."""
     effects = of_model(side, plan)
     return None if effects is None else effects.units.get((layer, expert))
-
-
-def _counts_among(side: Side, layer: int, others: list[int], plan: Plan) -> bool:
-    """Return whether a layer's feed-forward network does anything to speak of beside those of other layers."""
-    effects = {i: _of_layer(side, i, plan) for i in dict.fromkeys((layer, *others))}
-    known = [e for e in effects.values() if e is not None]
-    own = effects[layer]
-    return own is None or (own > 0 and own >= FFN_COUNTS * usual(known))
 
 
 def _of_layer(side: Side, layer: int, plan: Plan) -> float | None:

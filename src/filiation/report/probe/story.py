@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -108,12 +109,12 @@ def _answer(report: ProbeReport, phrases: Phrases) -> Answer:
             phrases.name_at("probe", "test", name) for name in verdict.rests_on
         ),
     }
-    why = [sentence(phrases.say("probe", "reason", key, **names)) for key in verdict.reasons]
-    said = sentence(phrases.say("probe", "says", verdict.relation.value, **names))
+    why = [phrases.say("probe", "reason", key, **names) for key in verdict.reasons]
+    said = phrases.say("probe", "says", verdict.relation.value, **names)
     return Answer(
         verdict.relation.value,
         phrases.name_at("probe", "relation", verdict.relation.value),
-        " ".join([said, *why]),
+        _sentences(phrases, said, *why),
         phrases.say("probe", "means", verdict.relation.value, **names),
         _heads(verdict, report, phrases),
         tuple(sentence(_resolved(phrases, key)) for key in verdict.attention),
@@ -202,20 +203,45 @@ def _test(test: ProbeTest, main: Evidence | None, report: ProbeReport, phrases: 
     key = main.shows if main is not None and test.outcome is not Outcome.NOT_MEASURED else None
     values = _values(test, main, report, phrases)
     found = _say_key(phrases, key, values) if key else ""
-    if test.reason:
-        found = " ".join(filter(None, [found, sentence(_say_key(phrases, test.reason, values))]))
+    why = _say_key(phrases, test.reason, values) if test.reason else ""
     cannot = main.cannot_show if main is not None else ()
     return TestView(
         phrases.name_at("probe", "test", test.name),
         test.outcome.value,
         phrases.say("probe", "outcome", test.outcome.value),
         phrases.say("probe", "question", test.name, other=values["against"]),
-        found or MISSING,
-        _numbers(test, phrases),
+        _sentences(phrases, found, why) or MISSING,
+        _numbers(test, report, phrases),
         tuple(_say_key(phrases, k, values) for k in cannot),
         test.name,
         test.figures,
     )
+
+
+def _sentences(phrases: Phrases, *parts: str) -> str:
+    """Return clauses as sentences: a capital in front, a full stop behind."""
+    stop, space = phrases.say("probe", "ui", "stop"), phrases.say("probe", "ui", "space")
+    ended = (part if part.endswith((".", "。", "?", "？")) else part + stop for part in filter(None, parts))
+    return space.join(sentence(part) for part in ended)
+
+
+def _named(value: str, report: ProbeReport, phrases: Phrases) -> str:
+    """Return what a role, or a control that a test made for itself, is called."""
+    if value.startswith("row_permuted"):
+        return phrases.say("probe", "ui", "row_permuted_plain")
+    roles = {record.role for record in report.models.others} | set(report.models.checkpoints)
+    return (
+        _model_name(report, report.models.identity.get(value, value), phrases)
+        if value in roles
+        else clean(value)
+    )
+
+
+def _listed(names: Sequence[str], report: ProbeReport, phrases: Phrases) -> str:
+    """Return names with commas, equal ones once, with their number."""
+    called = Counter(_named(name, report, phrases) for name in names)
+    parts = (name if n == 1 else f"{name} ({n})" for name, n in called.items())
+    return phrases.say("ui", "list_comma").join(parts)
 
 
 def _say_key(phrases: Phrases, key: str, values: Mapping[str, object]) -> str:
@@ -231,21 +257,23 @@ def _values(
     values: dict[str, object] = {
         "against": _model_name(report, test.against, phrases),
         "requests": count(test.requests),
-        "controls": phrases.say("ui", "list_comma").join(clean(c) for c in test.controls) or MISSING,
+        "controls": _listed(test.controls, report, phrases) or MISSING,
         "p": MISSING if test.p is None else p_text(test.p),
         "log10_e": bans(test.log10_e),
     }
     for effect in (*test.effect, *((test.smallest_effect,) if test.smallest_effect else ())):
         values.setdefault(effect.name, figure(effect.value))
     for name, value in test.figures.items():
-        if isinstance(value, str | int | float):
+        if isinstance(value, str):
+            values.setdefault(name, _named(value, report, phrases))
+        elif isinstance(value, int | float):
             values.setdefault(name, figure(value))
     if main is not None:
         values |= {"n": count(main.n), "statistic": figure(main.statistic), "expected": figure(main.expected)}
     return values
 
 
-def _numbers(test: ProbeTest, phrases: Phrases) -> Figures:
+def _numbers(test: ProbeTest, report: ProbeReport, phrases: Phrases) -> Figures:
     rows = [(_effect_name(phrases, e), _effect(e)) for e in test.effect]
     if test.smallest_effect is not None:
         label = phrases.say("probe", "ui", "smallest", name=_effect_name(phrases, test.smallest_effect))
@@ -255,7 +283,7 @@ def _numbers(test: ProbeTest, phrases: Phrases) -> Figures:
     if test.log10_e is not None:
         rows.append((phrases.say("ui", "log10_e"), bans(test.log10_e)))
     if test.controls:
-        rows.append((phrases.say("probe", "ui", "controls"), ", ".join(clean(c) for c in test.controls)))
+        rows.append((phrases.say("probe", "ui", "controls"), _listed(test.controls, report, phrases)))
     if test.requests:
         rows.append((phrases.say("probe", "ui", "requests"), count(test.requests)))
     return tuple(rows)
