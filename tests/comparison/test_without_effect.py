@@ -7,19 +7,25 @@ zero, neurons that write next to nothing, channels that nobody writes, tokens th
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import filiation
-from filiation.evidence import Relation
+from filiation.evidence import Relation, Verdict
 from filiation.lab.forward import logits
 from filiation.lab.layout import EMBEDDING, FINAL_NORM, Config, Tensors, gain_readers, is_gain
 from filiation.lab.save import load_model, save_model
+from filiation.origin.effects import of_model, rectified, together, usual
+from filiation.origin.gather import Side
+from filiation.origin.history import History, Shared
 from filiation.origin.pairing import Plan
+from filiation.report.answers import word_answer
+from filiation.report.wording import LANGUAGES, phrases
 from tests.comparison.test_arranged import named, traced
-from tests.derivation.models import Model
+from tests.derivation.models import Model, anatomy, base, derived
 from tests.derivation.test_architectures import gpt2
 
 MODELS = Path(__file__).parents[2] / "examples" / "models"
@@ -363,3 +369,106 @@ def test_neurons_that_cancel_each_other_hide_no_child(tmp_path: Path) -> None:
     hidden = {n: v.astype(np.float32) for n, v in out.items()}, {**config, "intermediate_size": 3 * FFN}
     same_function(child(), hidden)
     assert compared(hidden, accused(), tmp_path).verdict.relation is Relation.COMMON_ORIGIN
+
+
+# A sampled reading sees less: rows of gate and up, the spread of some token rows, a few channels of what is written.
+
+SAMPLED = Plan("0" * 64, whole=False)
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["framer against accused", "accused against framer"])
+@pytest.mark.parametrize(
+    "framer",
+    [idle_layers, idle_neurons, shuffled_neurons_beside, unheard_neurons, with_idle_channels],
+    ids=["layers", "neurons", "split neurons", "neurons that never fire", "channels"],
+)
+def test_a_sampled_reading_is_not_deceived_either(framer: Callable[[], Model], turned: bool) -> None:
+    pair = (accused(), framer()) if turned else (framer(), accused())
+    _, finding = traced(*pair, SAMPLED)
+    assert finding.relation is Relation.SUGGESTIVE
+
+
+def test_a_child_stays_a_child_in_a_sampled_reading() -> None:
+    history, finding = traced(child(), accused(), SAMPLED)
+    assert history.weight_cosine is not None
+    assert history.weight_cosine > 0.75
+    assert finding.relation is Relation.COMMON_ORIGIN
+
+
+# What decides is measured.
+
+
+def test_effects_are_those_of_running_the_model() -> None:
+    """Silence each layer's feed-forward network in turn: what changes follows the effects that were worked out."""
+    model = accused()
+    tokens = np.random.default_rng(0).integers(0, 1024, (4, 24))
+    before = logits(*model, tokens, double=True)
+    changes: list[float] = []
+    for scale in (1.0, 0.3, 0.1, 0.01):
+        tensors = dict(model[0])
+        tensors[named(2, "down")] = (tensors[named(2, "down")] * scale).astype(np.float32)
+        effects = of_model(Side(anatomy((tensors, model[1]))), Plan("0" * 64, whole=True))
+        assert effects is not None
+        share = effects.share(2, "ffn")
+        assert share is not None
+        changes.append(float(np.abs(logits(tensors, model[1], tokens, double=True) - before).mean()))
+        whole = effects.share(3, "ffn")
+        assert whole is not None
+        assert share == pytest.approx(scale * whole, rel=0.6)
+    assert changes == sorted(changes)
+
+
+def test_clones_are_taken_together() -> None:
+    """Two halves of a neuron are one neuron; two that undo each other are none."""
+    drawn = np.random.default_rng(0)
+    gate, up, down = (drawn.standard_normal((3, 16)).astype(np.float32) for _ in range(3))
+    halves = together(np.concatenate([0.3 * down, 0.7 * down]), np.tile(gate, (2, 1)), np.tile(up, (2, 1)))
+    lengths = np.linalg.norm(halves, axis=1)
+    assert np.sqrt(np.square(lengths[:3]) + np.square(lengths[3:])) == pytest.approx(
+        np.linalg.norm(down, axis=1)
+    )
+    undone = together(np.concatenate([down, down]), np.tile(gate, (2, 1)), np.concatenate([up, -up]))
+    assert np.abs(undone).max() < 1e-5
+
+
+def test_units_that_fire_never_or_always() -> None:
+    fires = rectified(np.array([1.0, 1.0, 1.0]), np.array([0.0, -50.0, 50.0]))
+    assert fires == pytest.approx([np.sqrt(0.5), 0.0, np.sqrt(50.0**2 + 1)])
+
+
+def test_what_is_usual_is_moved_neither_by_idle_layers_nor_by_one_loud_layer() -> None:
+    assert usual([1.0, 1.1, 0.9, *[1e-6] * 30]) == pytest.approx(1.0, abs=0.11)
+    assert usual([100.0, *[1.0] * 31]) == 1.0
+    assert usual([0.0, 0.0]) == 0.0
+
+
+def test_weights_that_agree_closely_are_not_called_innocent() -> None:
+    """Where only gains disagree, or only what is read of channels, nothing is said against descent."""
+    history = History(Shared.INITIALISATION, "gains", 0.1, 0.1, 13, 0.97, 100, 1.0, reading_correlation=0.9)
+    assert history.divided
+    assert not replace(history, weight_cosine=0.7).divided
+    assert not replace(history, reading_correlation=0.2).divided
+    verdict = Verdict(Relation.SHARED_INITIALISATION, 100.0, ("language: layers 0-5",), "history_divided")
+    for language in LANGUAGES:
+        told = phrases(language)
+        plain = word_answer(told, replace(verdict, reason="history_absent"), ("a", "b"), (), 10)
+        careful = word_answer(told, verdict, ("a", "b"), (), 10)
+        assert careful.means
+        assert careful.means != plain.means
+        assert any("\u4e00" <= letter <= "\u9fff" for letter in careful.means) == (language == "zh-CN")
+
+
+def test_tensors_that_were_exchanged_are_no_fine_tuning() -> None:
+    """Two matrices of five changed beyond their own size, the others hardly: by the median it would be training."""
+    tensors, config = base()
+    drawn = np.random.default_rng(0)
+    changed = dict(tensors)
+    for number, name in enumerate(n for n, v in tensors.items() if v.ndim == 2):
+        size = 2.0 if number % 5 < 2 else 0.01
+        noise = drawn.standard_normal(tensors[name].shape) * np.exp(
+            drawn.standard_normal((len(tensors[name]), 1))
+        )
+        changed[name] = (tensors[name] + size * tensors[name].std() * noise).astype(np.float32)
+    steps = derived(anatomy((changed, config)), anatomy((tensors, config))).kinds
+    assert "fine_tuned" not in steps
+    assert "cannot_tell" in steps

@@ -36,10 +36,12 @@ def found(name: str, outcome: Outcome, against: str | None = "m", **fields: obje
         ({"same_model": S, "tokenizer": S, "output_layer": C}, ProbeRelation.ASSOCIATED),
         ({"same_model": S}, ProbeRelation.ASSOCIATED),
         ({"same_model": S, "tokenizer": C, "output_layer": S}, ProbeRelation.ASSOCIATED),
-        ({"same_model": C, "derived": S, "tokenizer": S}, ProbeRelation.DERIVATIVE),
+        ({"same_model": C, "derived": S, "tokenizer": S}, ProbeRelation.ASSOCIATED),
+        ({"same_model": C, "derived": S, "output_layer": S}, ProbeRelation.DERIVATIVE),
+        ({"exclusive_data": S, "output_layer": S}, ProbeRelation.DERIVATIVE),
         ({"derived": S, "exclusive_data": S}, ProbeRelation.DERIVATIVE),
         ({"derived": S, "tokenizer": C, "exclusive_data": S}, ProbeRelation.ASSOCIATED),
-        ({"output_layer": S, "tokenizer": S}, ProbeRelation.DERIVATIVE),
+        ({"output_layer": S, "tokenizer": S}, ProbeRelation.ASSOCIATED),
         ({"derived": S}, ProbeRelation.ASSOCIATED),
         ({"distilled": S}, ProbeRelation.TRAINED_ON_OUTPUTS),
         ({"exclusive_data": S}, ProbeRelation.ASSOCIATED),
@@ -62,7 +64,7 @@ def test_likeness_of_texts_is_no_training_on_outputs() -> None:
 
 
 def test_tests_about_two_models_do_not_add_up() -> None:
-    tests = [found("derived", S, "parent"), found("tokenizer", S, "candidate")]
+    tests = [found("derived", S, "parent"), found("output_layer", S, "candidate")]
     assert judge(tests).relation is ProbeRelation.ASSOCIATED
     assert judge(tests, {"parent": "sha256:1", "candidate": "sha256:1"}).relation is ProbeRelation.DERIVATIVE
     assert judge(tests, {"parent": "sha256:1", "candidate": "sha256:2"}).relation is ProbeRelation.ASSOCIATED
@@ -106,10 +108,27 @@ def test_a_contradicting_tokenizer_never_leaves_a_relation_of_weights(outcomes: 
         [
             found("same_model", C, "a"),
             found("derived", S, "b"),
-            found("tokenizer", S, "b"),
+            found("output_layer", S, "b"),
             found("distilled", S, "c"),
         ]
     )
 )
 def test_the_order_of_the_tests_does_not_matter(tests: list[ProbeTest]) -> None:
     assert judge(tests).relation is ProbeRelation.DERIVATIVE
+
+
+def test_agreement_and_tokenizer_are_what_two_models_of_one_recipe_share() -> None:
+    tests = [found("derived", S, p=1e-9), found("tokenizer", S)]
+    assert judge(tests).relation is ProbeRelation.ASSOCIATED
+    assert judge(tests).reasons == ("no_sibling_control",)
+    assert judge(tests, has_sibling=True).relation is ProbeRelation.DERIVATIVE
+
+
+@given(
+    st.dictionaries(st.sampled_from(("output_layer", "tokenizer", "identity", "shared_mistakes")), st.just(S))
+)
+def test_what_can_be_taken_over_without_the_model_makes_no_relation_of_weights(
+    outcomes: dict[str, Outcome],
+) -> None:
+    tests = [found(name, outcome) for name, outcome in outcomes.items()]
+    assert judge(tests, has_sibling=True).relation not in WEIGHTS

@@ -80,9 +80,9 @@ class History:
     carry labels; ``channels_stand_out``: how far embedding columns stand out as partners, measured where the
     embeddings agree and the blocks do not settle the question. None where it could not be measured. ``layers``: those
     that all this was measured in, where they are not all that were paired. ``idle``: layers that carry labels and
-    whose feed-forward network does next to nothing in one of the models beside the other; ``of_suspect``: how many of the
-    suspect's layers do nothing at all to speak of. ``everywhere``: the cosine of all units of
-    every layer that was read whole, where a large model was.
+    whose feed-forward network does next to nothing in one of the models beside the other; ``of_suspect``: how many of
+    the suspect's layers do nothing at all to speak of. ``everywhere``: the cosine of all units of every layer that was
+    read whole, where a large model was.
     """
 
     shared: Shared

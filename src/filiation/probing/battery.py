@@ -90,20 +90,28 @@ def _layer(asker: Asker, request: Request, materials: Materials) -> Found:
 
 
 def _derived(asker: Asker, request: Request, materials: Materials) -> Found:
-    parents, others = _roles(request, "parent"), _roles(request, "control")
-    names = {p.role: p.model for p in request.parties()}
-    first = controls.find(names[parents[0]]) if parents else None
-    standings = {role: controls.standing(first, controls.find(names[role])) for role in others}
     return derived.run(
         asker,
         derived.Setting(
             request.seed,
-            parents=parents,
-            controls=others,
-            standings=standings,
+            parents=_roles(request, "parent"),
+            controls=_roles(request, "control"),
+            standings=standings(request, materials),
             prompts=request.prompts,
         ),
     )
+
+
+def standings(request: Request, materials: Materials) -> dict[str, controls.Standing]:
+    """Return what each control shares with the parent, as far as it is known or was measured."""
+    names = {p.role: p.model for p in request.parties()}
+    parents = _roles(request, "parent")
+    first = controls.find(names[parents[0]]) if parents else None
+    found: dict[str, controls.Standing] = {}
+    for role in _roles(request, "control"):
+        known = controls.standing(first, controls.find(names[role]))
+        found[role] = replace(known, same_tokenizer=True) if role in materials.siblings else known
+    return found
 
 
 def _distilled(asker: Asker, request: Request, materials: Materials) -> Found:

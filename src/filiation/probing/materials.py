@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from filiation import checkpoint
+from filiation import checkpoint, vocabulary
 from filiation.behaviour.candidates import Candidate, Unusable, open_all
 from filiation.behaviour.heads import Head, of_checkpoint
 from filiation.behaviour.items import Choice, Item, read_choices, read_items
@@ -26,6 +26,7 @@ class Materials:
         checkpoints: local models by role, as the report lists them.
         identity: by role, the digest of the model; roles with one digest are one model.
         head: the output layer that is looked for, and the role whose it is; ``heads`` those of controls.
+        siblings: roles of controls whose vocabulary is that of the model in question.
         tokenizers: candidates; ``expected`` is the name of the one that the model in question would have.
         items, choices: the caller's questions with the SHA-256 of their file.
     """
@@ -34,6 +35,7 @@ class Materials:
     identity: Mapping[str, str] = field(default_factory=dict[str, str])
     head: tuple[str, Head] | None = None
     heads: tuple[Head, ...] = ()
+    siblings: frozenset[str] = frozenset()
     tokenizers: tuple[Candidate, ...] = ()
     unusable: tuple[Unusable, ...] = ()
     expected: str | None = None
@@ -52,6 +54,7 @@ def open_materials(request: Request) -> Materials:
     named = {role: opened[role].locator for role in (main,) if role is not None}
     named |= {Path(path).name: path for path in request.tokenizers}
     tokenizers, unusable = open_all(named)
+    own = None if main is None else vocabulary.read(opened[main])
     expected = main if main in {t.name for t in tokenizers} else None
     return Materials(
         checkpoints={role: _record(found) for role, found in opened.items()},
@@ -61,6 +64,11 @@ def open_materials(request: Request) -> Materials:
             head
             for role, found in opened.items()
             if role.startswith("control") and (head := _head(found, role)) is not None
+        ),
+        siblings=frozenset(
+            role
+            for role, found in opened.items()
+            if role.startswith("control") and own is not None and _tokens(found) == own.tokens
         ),
         tokenizers=tokenizers,
         unusable=unusable,
@@ -88,6 +96,11 @@ def _head(opened: Checkpoint, role: str) -> Head | None:
         return of_checkpoint(opened, role)
     except InputError:
         return None
+
+
+def _tokens(opened: Checkpoint) -> object:
+    found = vocabulary.read(opened)
+    return None if found is None else found.tokens
 
 
 def _digest(path: str) -> str:

@@ -1,7 +1,8 @@
 """What follows from the tests on an endpoint: one relation, never from one signal that a proxy can forge.
 
 A proxy rewrites token counts, names and texts at will, so a relation of weights needs two tests of different kinds that
-agree about one model. What is left of a single one is an association. See decisions/0015.
+agree about one model, and one of them must be about what the whole model answers: an output layer and a tokenizer can
+be taken over with nothing else. What is left of less is an association. See decisions/0015.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ IDENTITY = "identity"
 SIMILAR_ONLY = "similar_only"
 """The reason of a distillation test without a reference model: likeness of texts, whatever its number."""
 
-_SECOND = {SAME: (LAYER, TOKENIZER), DERIVED: (LAYER, TOKENIZER, EXCLUSIVE), LAYER: (TOKENIZER,)}
-"""What a test of weights must be joined by, strongest first."""
+_SECOND = {SAME: (LAYER, TOKENIZER), DERIVED: (LAYER, EXCLUSIVE), EXCLUSIVE: (LAYER,)}
+"""What a test of the whole model must be joined by, strongest first."""
 
 _STRENGTH = (
     ProbeRelation.SAME_WEIGHTS,
@@ -39,6 +40,7 @@ class _About:
 
     model: str | None
     tests: Mapping[str, ProbeTest]
+    has_sibling: bool = False
 
     def is_(self, name: str, outcome: Outcome) -> bool:
         return name in self.tests and self.tests[name].outcome is outcome
@@ -51,7 +53,11 @@ class _About:
 
 
 def judge(
-    tests: Sequence[ProbeTest], identity: Mapping[str, str] | None = None, attention: Sequence[str] = ()
+    tests: Sequence[ProbeTest],
+    identity: Mapping[str, str] | None = None,
+    attention: Sequence[str] = (),
+    *,
+    has_sibling: bool = False,
 ) -> ProbeVerdict:
     """Return the strongest relation that the tests carry.
 
@@ -60,6 +66,8 @@ def judge(
         identity: by role or name, which model it is: roles with one value are one model (a parent whose weights are
             also the candidate's). A role that is absent is a model of its own.
         attention: phrase keys of contradictions between claims and findings; they carry no weight.
+        has_sibling: whether some control is known to have the parent's tokenizer. Without one, agreement beyond the
+            controls and an equal tokenizer are what any two models of one recipe show.
     """
     known = identity or {}
     groups: dict[str | None, dict[str, ProbeTest]] = {}
@@ -70,7 +78,7 @@ def judge(
         kept = groups.setdefault(key, {})
         if test.name not in kept or _rank(test) < _rank(kept[test.name]):
             kept[test.name] = test
-    found = [_about(_About(model, by_name)) for model, by_name in groups.items()]
+    found = [_about(_About(model, by_name, has_sibling)) for model, by_name in groups.items()]
     best = min(found, key=lambda v: _STRENGTH.index(v.relation), default=_nothing(None))
     return ProbeVerdict(
         best.relation,
@@ -99,9 +107,10 @@ def _weights(about: _About) -> ProbeVerdict | None:
     for first, relation in (
         (SAME, ProbeRelation.SAME_WEIGHTS),
         (DERIVED, ProbeRelation.DERIVATIVE),
-        (LAYER, ProbeRelation.DERIVATIVE),
+        (EXCLUSIVE, ProbeRelation.DERIVATIVE),
     ):
-        second = about.supported(*_SECOND[first])
+        by_tokenizer = (TOKENIZER,) if first is DERIVED and about.has_sibling else ()
+        second = about.supported(*_SECOND[first], *by_tokenizer)
         if not about.supported(first) or not second:
             continue
         if about.contradicted(TOKENIZER) or (first is SAME and against_same):
@@ -123,6 +132,10 @@ def _association(about: _About) -> ProbeVerdict | None:
     if not held:
         return None
     reasons = ["one_signal"] if len(held) == 1 else []
+    if LAYER in held and not about.contradicted(TOKENIZER):
+        reasons = ["output_layer_alone"]
+    elif DERIVED in held and about.supported(TOKENIZER):
+        reasons = ["no_sibling_control"]
     if about.contradicted(TOKENIZER):
         reasons.append("tokenizer_contradicts")
     if about.contradicted(LAYER):

@@ -109,7 +109,10 @@ def judged(asker: Asker, request: Request, materials: Materials, tell: Callable[
     found = battery.run(asker, request, materials, tell)
     tests = [f.test for f in found]
     identity = {**materials.identity}
-    verdict = judge(tests, identity, battery.attention(found))
+    shared = battery.standings(request, materials).values()
+    verdict = judge(
+        tests, identity, battery.attention(found), has_sibling=any(s.same_tokenizer for s in shared)
+    )
     records = {role: _record(record, request) for role, record in asker.records.items()}
     undecided = any(t.outcome is Outcome.UNDECIDED for t in tests)
     limits = (*_LIMITS, "budget") if undecided else _LIMITS

@@ -17,6 +17,7 @@ from filiation.report.numbers import MISSING, bans, clean, count, figure
 from filiation.report.sentences import sentence
 from filiation.report.wording import Phrases
 
+_LAYER_ALONE = "output_layer_alone"
 _OF_KINSHIP = (ProbeRelation.DERIVATIVE, ProbeRelation.TRAINED_ON_OUTPUTS)
 
 
@@ -109,13 +110,14 @@ def _answer(report: ProbeReport, phrases: Phrases) -> Answer:
             phrases.name_at("probe", "test", name) for name in verdict.rests_on
         ),
     }
-    why = [phrases.say("probe", "reason", key, **names) for key in verdict.reasons]
-    said = phrases.say("probe", "says", verdict.relation.value, **names)
+    why = [phrases.say("probe", "reason", key, **names) for key in verdict.reasons if key != _LAYER_ALONE]
+    key = "shared_output_layer" if _LAYER_ALONE in verdict.reasons else verdict.relation.value
+    said = phrases.say("probe", "says", key, **names)
     return Answer(
         verdict.relation.value,
-        phrases.name_at("probe", "relation", verdict.relation.value),
+        phrases.name_at("probe", "relation", key),
         _sentences(phrases, said, *why),
-        phrases.say("probe", "means", verdict.relation.value, **names),
+        phrases.say("probe", "means", key, **names),
         _heads(verdict, report, phrases),
         tuple(sentence(_resolved(phrases, key)) for key in verdict.attention),
     )
@@ -220,7 +222,7 @@ def _test(test: ProbeTest, main: Evidence | None, report: ProbeReport, phrases: 
 
 def _sentences(phrases: Phrases, *parts: str) -> str:
     """Return clauses as sentences: a capital in front, a full stop behind."""
-    stop, space = phrases.say("probe", "ui", "stop"), phrases.say("probe", "ui", "space")
+    stop, space = phrases.say("probe", "ui", "stop"), phrases.say("ui", "sentence_join")
     ended = (part if part.endswith((".", "。", "?", "？")) else part + stop for part in filter(None, parts))
     return space.join(sentence(part) for part in ended)
 
