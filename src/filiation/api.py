@@ -127,7 +127,5 @@ def compare(
         'common_origin'
     """
     return Comparison(
-        compare_models(
-            suspect, candidates, full=full, budget=budget, base=base, seed=seed, progress=progress
-        )
+        compare_models(suspect, candidates, full=full, budget=budget, base=base, seed=seed, progress=progress)
     )

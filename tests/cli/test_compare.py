@@ -21,7 +21,9 @@ Run = Callable[..., Ran]
 
 
 def test_options_reach_the_walk(run: Run, walk: FakeWalk) -> None:
-    done = run("compare", "S", "A", "B", "--full", "--budget", "500MB", "--base", "X", "--quiet")
+    done = run(
+        "compare", "S", "A", "B", "--full", "--budget", "500MB", "--base", "X", "--seed", "7 19", "--quiet"
+    )
     assert done.code == 0
     (call,) = walk.calls
     assert call == {
@@ -30,6 +32,7 @@ def test_options_reach_the_walk(run: Run, walk: FakeWalk) -> None:
         "full": True,
         "budget": 500_000_000,
         "base": "X",
+        "seed": "7 19",
         "progress": None,
     }
 

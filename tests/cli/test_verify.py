@@ -141,6 +141,28 @@ def test_names_of_moved_models_may_differ_and_are_told(run: Run, walk: FakeWalk,
     assert "no part of the finding" in done.out
 
 
+def test_a_forged_identity_does_not_hold_wherever_the_model_lies(
+    run: Run, walk: FakeWalk, stored: Path
+) -> None:
+    def forge(document: dict[str, Any]) -> None:
+        suspect = document["models"]["suspect"]
+        suspect.update(digest="deadbeef" * 8, name="org/famous", locator="org/famous")
+        document["command"]["suspect"] = "org/famous"
+        for file in suspect["files"]:
+            file["sha256"] = None
+
+    done = run("verify", edited(stored, forge), "--suspect", "here/child")
+    assert done.code == 1
+    assert done.out.startswith("The models are not the ones the report speaks of.")
+    assert "files.config.json.sha256 was null" in done.out
+
+
+def test_the_word_of_the_report_is_used_again(run: Run, walk: FakeWalk, stored: Path) -> None:
+    run("verify", edited(stored, lambda d: d["command"].update(seed="7 19 23")))
+    assert walk.calls[0]["seed"] == "7 19 23"
+    assert run("verify", edited(stored, lambda d: d["command"].update(seed=7))).code == 4
+
+
 @pytest.mark.parametrize(
     "edit",
     [

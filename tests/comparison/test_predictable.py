@@ -1,4 +1,4 @@
-"""A partial reading can be known beforehand by whoever makes a file: what is said of it, and what a full one decides."""
+"""A partial reading can be known beforehand: what is said of it, and what a full one decides."""
 
 from __future__ import annotations
 
@@ -129,7 +129,9 @@ def test_layers_copied_where_they_will_be_read_do_not_speak_for_the_others(
 
 def test_a_child_read_in_full_is_judged_by_all_of_its_layers(save: Save, accused: Tensors) -> None:
     rng = np.random.default_rng(3)
-    child = {n: (v * (1 + 0.2 * rng.standard_normal(v.shape))).astype(np.float32) for n, v in accused.items()}
+    child: Tensors = {}
+    for name, values in accused.items():
+        child[name] = values * (1 + 0.2 * rng.standard_normal(values.shape)).astype(np.float32)
     places = save("child", child), save("accused", accused)
     full = filiation.compare(*places, full=True)
     assert (full.verdict.relation, full.verdict.inherited_share) == (Relation.COMMON_ORIGIN, 1.0)

@@ -469,6 +469,6 @@ def test_tensors_that_were_exchanged_are_no_fine_tuning() -> None:
             drawn.standard_normal((len(tensors[name]), 1))
         )
         changed[name] = (tensors[name] + size * tensors[name].std() * noise).astype(np.float32)
-    steps = derived(anatomy((changed, config)), anatomy((tensors, config))).kinds
+    steps = derived((changed, config), (tensors, config)).kinds
     assert "fine_tuned" not in steps
     assert "cannot_tell" in steps

@@ -142,6 +142,9 @@ def test_only_the_value_channels_count_where_only_they_hold_the_same() -> None:
     assert found.reasons[0] == "attention_only"
     assert found.scope == ("language: value channels of layers 0-5",)
     assert found.log10_e == pytest.approx(150, abs=3)
+    unmeasured = judge(walk([gains(80.0)], blocks, 6), seen({}, values=values))
+    assert unmeasured.relation is Relation.SHARED_PARTS
+    assert unmeasured.reasons[0] == "attention_only_unmeasured"
 
 
 def test_layers_in_which_only_the_value_channels_agree_are_named_apart() -> None:

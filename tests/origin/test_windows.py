@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from filiation import anatomy
+from filiation import anatomy, checkpoint
+from filiation.lab.save import save_model
 from filiation.origin.gather import Rows, Side, ffn_units
 from filiation.origin.pairing import Pairing, Plan, ffn_views
 from filiation.origin.pattern import order_is_arbitrary
@@ -15,14 +18,16 @@ from filiation.origin.units import GRAIN
 from filiation.origin.windows import Places, places
 from tests.derivation.test_architectures import gpt2
 from tests.origin.models import Model, llama
-from tests.support import memory_checkpoint
 
 FFN = 1024
 PLAN = Plan("a seed", whole=False)
 
 
 def sides(model: Model) -> tuple[Side, Side]:
-    opened = anatomy.dissect(memory_checkpoint(*model))
+    """Open a model from a file: only there it is known what reading some rows costs."""
+    with tempfile.TemporaryDirectory() as folder:
+        save_model(Path(folder) / "model", *model, None)
+        opened = anatomy.dissect(checkpoint.open(str(Path(folder) / "model"), keep=1 << 26))
     return Side(opened), Side(opened, is_suspect=False)
 
 
@@ -40,6 +45,7 @@ def test_short_blocks_lie_at_seeded_places_which_no_two_layers_share() -> None:
     read = [numbers(found.rows[i]) for i in range(6)]
     assert [len(rows) for rows in read] == [PLAN.units] * 6
     assert len({n for rows in read for n in rows}) == 6 * PLAN.units
+    assert {len(rows) for rows in found.rows.values()} == {PLAN.blocks}
     assert all(first % GRAIN == 0 for rows in found.rows.values() for first, _ in rows)
     assert found == places(*WIDE, range(6), PLAN)
     assert found != places(*WIDE, range(6), replace(PLAN, seed="another"))

@@ -231,12 +231,15 @@ def _update(matrices: Sequence[Measured], vectors: Sequence[Measured], *, comple
                 "cannot_tell", {"candidates": ["continued_pretraining", "shared_initialisation"], **numbers}
             )
         ]
-    if float((sizes > OWN_SIZE).mean()) > FEW_TENSORS:
-        # No training goes on from weights by moving them that far: somebody scaled or exchanged tensors.
+    median = float(np.median(sizes))
+    if median < CONTINUED and float((sizes > OWN_SIZE).mean()) > FEW_TENSORS:
+        # No training that hardly moves most matrices moves others that far: somebody scaled or exchanged them.
         return [
-            Derivation("cannot_tell", {"candidates": ["continued_pretraining", "rescaled", "merged"], **numbers})
+            Derivation(
+                "cannot_tell", {"candidates": ["continued_pretraining", "rescaled", "merged"], **numbers}
+            )
         ]
-    return [_by_size(float(np.median(sizes)), numbers)]
+    return [_by_size(median, numbers)]
 
 
 def _size(m: Measured) -> float:

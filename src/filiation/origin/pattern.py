@@ -52,6 +52,8 @@ class Traits:
         sizes: lengths of the contents and of each of the signed ones, ``(n,)`` each.
         likeness: ``(n,)`` mean similarity to those at the rows of :func:`among`.
         sign_free: compare ``|cosine|``.
+        one_run: the blocks are windows of one layer, whose positions follow one another: sixteen neighbours show no
+            trend, blocks from all over a layer do.
     """
 
     position: Integers
@@ -60,6 +62,7 @@ class Traits:
     sizes: tuple[Floats, ...]
     likeness: Floats
     sign_free: bool = False
+    one_run: bool = False
 
     def __len__(self) -> int:
         return len(self.position)
@@ -83,7 +86,8 @@ def _traits(units: Units, *, trend: bool = True) -> Traits:
     sizes = tuple(lengths(m) for m in (units.content, *units.signed))
     cosines = units.normed @ units.normed[among(len(units))].T
     likeness = (np.abs(cosines) if units.sign_free else cosines).mean(axis=1)
-    return Traits(units.position, units.block, sketch, sizes, likeness, units.sign_free)
+    one_run = units.kind == "ffn"
+    return Traits(units.position, units.block, sketch, sizes, likeness, units.sign_free, one_run)
 
 
 def lengths(rows: Floats) -> Floats:
@@ -145,8 +149,11 @@ def _distances(units: Traits) -> list[tuple[Integers, Integers]]:
     Neighbours are looked at by even and odd position apart, where clones stand side by side.
     """
     _, block = np.unique(units.block, return_inverse=True)
-    span = int(np.ptp(units.position)) + 1
-    key = block * (2 * span) + units.position - units.position.min()
+    first = np.full(int(block.max(initial=0)) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(first, block, units.position)
+    inside = units.position - first[block]
+    span = int(inside.max(initial=0)) + 1
+    key = block * (2 * span) + inside
     order = np.argsort(key, kind="stable")
     wanted = [(1, 0), (1, 1), *((span // share, None) for share in _SHARES if span // share > 1)]
     found: list[tuple[Integers, Integers]] = []
@@ -167,7 +174,8 @@ def _has_trend(units: Traits) -> bool:
     The second is what sorting by importance leaves where sizes were normalised; a diagonal test from the other side
     would take it for agreement.
     """
-    blocks = (np.flatnonzero(units.block == block) for block in distinct(units.block))
+    blocks = [np.flatnonzero(units.block == block) for block in distinct(units.block)]
+    blocks += [np.arange(len(units))] if units.one_run and len(blocks) > 1 else []
     tested = [rows for rows in blocks if len(rows) > 7]
     if not tested:
         return False

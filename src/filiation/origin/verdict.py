@@ -195,7 +195,8 @@ def _related(parts: _Parts, history: History | None) -> Finding:
     elif relation is not Relation.SUGGESTIVE:
         scope = parts.scope(gains=False)
         reasons = (*reasons, COPYABLE) if "gains" in parts.views else reasons
-    if len(parts.held) < len(parts.carrying) and relation is not Relation.SUGGESTIVE:
+    others = set(parts.carrying) - {*parts.held, *parts.idle}
+    if others and relation is not Relation.SUGGESTIVE:
         reasons = (*reasons, "more_labels_than_contents")
     return Finding(relation, None, scope, reasons, len(parts.held), 0)
 
@@ -234,9 +235,7 @@ def _looked_at(stage: Stage, history: History | None) -> int:
 def _embeddings_differ(stage: Stage) -> bool:
     """Return whether the token embeddings can be read in the channels that blocks agree in, and do not agree."""
     tested = [t for t in stage.residual if t.applied and t.subject.detail == "embedding"]
-    return (
-        stage.pairing.basis == "identity" and bool(tested) and max(t.log10_e for t in tested) < SUGGEST_AT
-    )
+    return stage.pairing.basis == "identity" and bool(tested) and max(t.log10_e for t in tested) < SUGGEST_AT
 
 
 def _contents_agree(history: History) -> bool:
