@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,6 +23,7 @@ from typing import Any, cast
 
 CUSTODY_SCHEMA = "https://filiation.org/schema/custody/1"
 _MAX_BYTES = 64 << 20
+_PINNED = re.compile(r"^(Name|Version): *(.+?)\s*$", re.MULTILINE)
 _VERSIONS = ("filiation", "numpy", "scipy", "safetensors", "gguf", "huggingface-hub", "ml_dtypes")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
@@ -183,8 +185,16 @@ def _versions() -> dict[str, str]:
 
 @cache
 def _lock() -> str:
-    lines = sorted({f"{d.metadata['Name']}=={d.version}".lower() for d in metadata.distributions()})
+    """SHA-256 over the names and versions of all that is installed beside the program."""
+    lines = sorted({_pinned(installed).lower() for installed in metadata.distributions()})
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _pinned(installed: metadata.Distribution) -> str:
+    """Return ``name==version``, from two lines: parsing every description takes longer than comparing small models."""
+    text = installed.read_text("METADATA") or installed.read_text("PKG-INFO") or ""
+    fields = dict(_PINNED.findall(text.partition("\n\n")[0]))
+    return f"{fields.get('Name')}=={fields.get('Version')}"
 
 
 @cache
