@@ -6,11 +6,11 @@ VENV := .venv
 LAB := .venv-lab
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-LAB_STAMP := $(LAB)/.installed
+LAB_STAMP := $(LAB)/.installed-serve
 SERVE_STAMP := $(VENV)/.installed-serve
 OUT ?= build/demo
 
-.PHONY: help venv demo demo-probe test test-real check lint types imports docs bench bench-audit clean
+.PHONY: help venv demo demo-probe test test-real check lint types imports docs bench bench-audit bench-peers bench-probe clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -23,11 +23,12 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch $@
 
-# The tests on real models make a fine-tune with torch; torch stays out of the everyday environment. One thread: the
-# matrix products of a comparison are small, and threads that wait for one another take more time than they save.
+# The tests on real models make a fine-tune with torch and serve models with llama.cpp; torch stays out of the everyday
+# environment. One thread: the matrix products of a comparison are small, and threads that wait for one another take more
+# time than they save.
 $(LAB_STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(LAB)
-	$(LAB)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[test,lab]"
+	$(LAB)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[test,lab,serve]"
 	@touch $@
 
 # A real model server, for the demo of the probe; the reseller gets an environment of its own (tests/real/servers.py).
@@ -66,11 +67,26 @@ docs: $(STAMP)
 
 bench: $(STAMP)  ## the measured promises; slow, never in CI
 	$(BIN)/python benchmarks/run.py
+	$(MAKE) bench-probe
 
 bench-audit: $(STAMP)  ## what the audit's wings recover on public releases; slow, never in CI
 	$(BIN)/python benchmarks/source.py
 	$(BIN)/python -m benchmarks.tokenizers
 	$(BIN)/python -m benchmarks.traces
+
+PEERS_OUT ?= build/peers
+
+bench-peers: $(STAMP)  ## other tools and published methods beside ours: ZOO=... [MEASURED=...]; slow, never in CI
+	@test -n "$(ZOO)" || { echo "name a bred zoo: make bench-peers ZOO=build/zoo MEASURED=build/measured"; exit 2; }
+	PYTHONPATH=. $(BIN)/python -m benchmarks.peers $(ZOO) $(MEASURED) --out $(PEERS_OUT)
+
+bench-probe: $(LAB_STAMP)  ## the probe's tests, simulated and on real servers, and other tools; over an hour, never in CI
+	OMP_NUM_THREADS=1 $(LAB)/bin/python -m benchmarks.probe_tests
+	OMP_NUM_THREADS=1 $(LAB)/bin/python -m benchmarks.probe_tokenizers
+	OMP_NUM_THREADS=1 $(LAB)/bin/python -m benchmarks.probe_output_layer
+	OMP_NUM_THREADS=1 $(LAB)/bin/python -m benchmarks.probe_output_layer --served
+	OMP_NUM_THREADS=1 $(LAB)/bin/python -m benchmarks.probe_real same stranger layer derived
+	OMP_NUM_THREADS=1 $(LAB)/bin/python -m benchmarks.probe_peers
 
 clean:  ## remove what the targets above made, the environments too
 	rm -rf $(VENV) $(LAB) .venv-reseller build dist site .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -66,11 +66,24 @@ def rename(source: str, seed: int = 0) -> str:
         set(dir(builtins))
         | imported
         | {"self", "cls", "forward", "weight", "bias", "training", "dtype", "device", "data", "shape"}
+        | _parameters_of(imported, tree)
     )
     chosen = sorted(n for n in defined if n not in kept and not n.startswith("__"))
     numbers = list(range(len(chosen)))
     random.Random(seed).shuffle(numbers)
     return ast.unparse(_Rename({n: f"v{k}_q" for n, k in zip(chosen, numbers, strict=True)}).visit(tree))
+
+
+def _parameters_of(imported: set[str], tree: ast.Module) -> set[str]:
+    """Return the keywords in calls of what other packages bring: under another name the program would not run."""
+    calls = (n for n in ast.walk(tree) if isinstance(n, ast.Call) and _root(n.func) in imported)
+    return {k.arg for call in calls for k in call.keywords if k.arg is not None}
+
+
+def _root(node: ast.expr) -> str:
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def reorder(source: str, seed: int = 0) -> str:

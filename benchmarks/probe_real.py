@@ -1,13 +1,15 @@
 """The probe's tests on real models behind llama.cpp: ``python -m benchmarks.probe_real SECTION ... [options]``.
 
-``same``     SmolLM2-135M-Instruct against itself in two server processes, over and over: false alarms of the exact
-             tests at alpha 0.01. The reference is asked twice, as in every run of the test.
+``same``     SmolLM2-135M-Instruct (Q4_0) against itself in two server processes, over and over: false alarms of the
+             exact tests at alpha 0.01, prompts as raw completions.
 ``stranger`` the same against a model of the same shape and tokenizer with other weights: detections.
-``layer``    output layer and tokenizer: itself, Q8_0, Q4_0 and the stranger against the published file.
-``derived``  a short fine-tune (made by torch, environment ``lab``: ``tests.real.children``) and the stranger, each
-             against SmolLM2 as parent and a second stranger as control.
+``layer``    output layer and tokenizer: itself, Q8_0, Q4_0, a short fine-tune and the stranger against the published
+             file. Controls: Gemma 3 270M's output layer over the tokens both have, and the file's own rows permuted.
+``derived``  the fine-tune, strangers and Gemma 3 270M, each against SmolLM2 as parent and others as controls.
 
-Needs the extra ``serve``. A line is printed after every run, so that a run that is stopped has shown what it measured.
+Needs the extra ``serve``; torch where the fine-tune is not there yet: the environment of ``make test-real`` has both.
+A line is printed after every run, so that a run that is stopped has shown what it measured. The exchanges of ``same``
+and ``stranger`` are kept; benchmarks/probe_peers.py hands them to another test.
 """
 
 from __future__ import annotations
@@ -30,26 +32,41 @@ from filiation.behaviour.heads import of_checkpoint
 from filiation.behaviour.records import Found
 from filiation.endpoint.budget import Budget
 from filiation.endpoint.client import Endpoint
+from filiation.endpoint.model import Capabilities
 from filiation.endpoint.session import Session, agreed
 from filiation.evidence import Outcome
 from filiation.lab.laws import Rate
 from filiation.lab.tables import table
-from tests.real import siblings
+from tests.real import children, gemma, siblings
 from tests.real.servers import real_model
 
 ALPHA = 0.01
+# What tests/real/test_probe.py finds out about this server; finding it out every time would be most of the requests.
+LLAMA = Capabilities(chat=True, completions=True, usage=True, top_logprobs=-1)
+RAW = Capabilities(chat=False, completions=True, usage=True)
+"""Of a server that takes raw completions only: prompts without the template's tokens take half the time."""
 
 
 @contextmanager
-def asked(models: Mapping[str, Path], seed: int = 1) -> Generator[Session]:
+def asked(models: Mapping[str, Path], able: Capabilities, log: Path | None = None) -> Generator[Session]:
     """Serve a model for each role, every one in a process of its own, and ask them two requests at a time."""
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.unlink(missing_ok=True)
     with ExitStack() as stack:
         endpoints: list[Endpoint] = []
         for role, file in models.items():
             served = stack.enter_context(real_model(file, role, slots=1))
             endpoints.append(Endpoint(role, served.url, served.model, "llama-server"))
-        budget = Budget(requests=100_000, concurrency=2)
-        yield stack.enter_context(Session(endpoints, budget=budget, seed=seed, consent=agreed))
+        session = Session(
+            endpoints,
+            budget=Budget(requests=100_000, concurrency=2),
+            seed=1,
+            consent=agreed,
+            log=log,
+            capabilities=dict.fromkeys(models, able),
+        )
+        yield stack.enter_context(session)
 
 
 def load() -> str:
@@ -57,17 +74,15 @@ def load() -> str:
     return f"load {os.getloadavg()[0]:.1f}, {datetime.now(UTC):%H:%M:%S}"
 
 
-def compared(suspect: Path, options: argparse.Namespace) -> None:
+def compared(name: str, suspect: Path, options: argparse.Namespace) -> None:
     """Run the test of the same model many times, each with prompts of its own."""
     rejected: Counter[str] = Counter()
     requests = done = 0
-    with asked({"suspect": suspect, "reference": siblings.gguf()}) as session:
+    models = {"suspect": suspect, "reference": same()}
+    with asked(models, RAW, options.logs / f"{name}.jsonl") as session:
         for seed in range(options.first, options.first + options.runs):
-            setting = same_model.Setting(
-                seed, pairs=options.pairs, most=options.pairs, languages=("en",), alpha=ALPHA
-            )
-            found = same_model.run(session, setting)
-            p = next(e.p for e in found.evidence if e.id.endswith("/by=permutation"))
+            found = same_model.run(session, setting(seed, options.pairs))
+            p = next(e.p_value for e in found.evidence if e.id.endswith("/by=permutation"))
             done, requests = done + 1, requests + found.test.requests
             rejected["permutation alone"] += p is not None and p <= ALPHA
             rejected["betting alone"] += 10 ** found.test.figures["wealth"][-1][1] >= 1 / ALPHA
@@ -75,53 +90,71 @@ def compared(suspect: Path, options: argparse.Namespace) -> None:
             rejected["contradicted"] += found.test.outcome is Outcome.CONTRADICTED
             rejected["supported"] += found.test.outcome is Outcome.SUPPORTED
             print(
-                f"run {done}: {found.test.outcome} ({found.test.reason}), permutation p {p}, {load()}",
+                f"run {done}: {said(found)}, p {found.test.p}, permutation p {p}, {dict(rejected)}, {load()}",
                 flush=True,
             )
     rows = [[name, str(Rate(count, done))] for name, count in rejected.items()]
-    print("\n".join(table(["rule", f"of {done} runs of {options.pairs} pairs"], rows)))
+    print(table(["rule", f"of {done} runs of {options.pairs} pairs"], rows))
     print(f"{requests} requests")
+
+
+def same() -> Path:
+    """Return SmolLM2-135M-Instruct in Q4_0, which llama.cpp is fastest with."""
+    return siblings.requantised(GGMLQuantizationType.Q4_0)
+
+
+def setting(seed: int, pairs: int) -> same_model.Setting:
+    """Return the setting of a run: English prompts, the language that SmolLM2 knows."""
+    return same_model.Setting(seed, pairs=pairs, most=pairs, languages=("en",), alpha=ALPHA)
 
 
 def layers(options: argparse.Namespace) -> None:
     """Hold the published file's output layer and tokenizer against what several files answer."""
     parent = checkpoint.open(str(siblings.gguf()))
     head = of_checkpoint(parent, "SmolLM2")
+    controls = (of_checkpoint(checkpoint.open(str(gemma.gguf())), "Gemma 3"),)
     candidates, unusable = open_all({"SmolLM2 (file)": str(siblings.gguf())})
     rows: list[list[str]] = []
     for name, file in (
         ("itself", siblings.gguf()),
         ("Q8_0", siblings.requantised(GGMLQuantizationType.Q8_0)),
         ("Q4_0", siblings.requantised(GGMLQuantizationType.Q4_0)),
+        ("fine-tune", siblings.tuned(children.fine_tuned())),
         ("stranger", siblings.stranger(1)),
     ):
-        with asked({"suspect": file}) as session:
-            layer = output_layer.run(session, output_layer.Setting(head))
+        with asked({"suspect": file}, LLAMA) as session:
+            layer = output_layer.run(session, output_layer.Setting(head, controls))
             found = tokenizer.run(session, tokenizer.Setting(candidates, unusable, "SmolLM2 (file)"))
-        below = {e.name: e.value for e in layer.test.effect}.get("log10_below_best_control")
-        held_out = layer.test.figures["residuals"][0]["held_out"]
-        rows.append([name, said(layer), f"{held_out:.2g}", f"{below:.1f}", said(found)])
+        below = {e.name: e.value for e in layer.test.effect}["log10_below_best_control"]
+        held_out = {row["name"]: row["held_out"] for row in layer.test.figures["residuals"]}
+        own, other = held_out.pop("SmolLM2"), held_out.pop("Gemma 3")
+        rows.append([name, said(layer), f"{own:.2g}", f"{other:.2g}", f"{min(held_out.values()):.2g}"])
+        rows[-1] += [f"{below:.1f}", said(found), str(layer.test.requests + found.test.requests)]
         print(rows[-1], load(), flush=True)
-    heads = ["suspect", "output layer", "held-out 1-R2", "powers of ten below the best control", "tokenizer"]
-    print("\n".join(table(heads, rows)))
+    heads = ["suspect", "output layer", "held-out 1-R2", "Gemma 3's head", "best row-permuted head"]
+    print(table([*heads, "powers of ten below the best", "tokenizer", "requests"], rows))
 
 
 def descent(options: argparse.Namespace) -> None:
-    """Ask whether a fine-tune, and a stranger, continue as SmolLM2 does, beyond another model."""
-    suspects = {"stranger": siblings.stranger(1)}
-    if options.tuned is not None:
-        suspects = {"fine-tune": siblings.tuned(options.tuned), **suspects}
+    """Ask whether a fine-tune, and models that do not come from it, continue as SmolLM2 does, beyond controls."""
+    tuned, other, noise = siblings.tuned(children.fine_tuned()), gemma.gguf(), siblings.stranger(2)
     rows: list[list[str]] = []
-    for name, file in suspects.items():
-        models = {"suspect": file, "parent": siblings.gguf(), "control-1": siblings.stranger(2)}
-        with asked(models) as session:
-            setting = derived.Setting(
-                1, parents=("parent",), controls=("control-1",), prompts=options.prompts
-            )
-            found = derived.run(session, setting)
-        rows.append([name, said(found), f"{found.test.p}", str(found.test.requests)])
+    for name, suspect, controls in (
+        ("fine-tune", tuned, {"Gemma 3": other, "stranger 2": noise}),
+        ("stranger 1", siblings.stranger(1), {"Gemma 3": other, "stranger 2": noise}),
+        ("Gemma 3", other, {"fine-tune": tuned, "stranger 2": noise}),
+        ("Gemma 3, no control that writes English", other, {"stranger 2": noise}),
+    ):
+        roles = {f"control-{n}": file for n, file in enumerate(controls.values(), 1)}
+        with asked({"suspect": suspect, "parent": siblings.gguf(), **roles}, RAW) as session:
+            how = derived.Setting(1, parents=("parent",), controls=tuple(roles), prompts=options.prompts)
+            found = derived.run(session, how)
+        agreed_on = ", ".join(f"{e.value:.2f}" for e in found.test.effect)
+        rows.append([name, ", ".join(controls), agreed_on, said(found), f"{found.test.p:.2g}"])
+        rows[-1].append(str(found.test.requests))
         print(rows[-1], load(), flush=True)
-    print("\n".join(table(["suspect", "derived", "p", "requests"], rows)))
+    heads = ["suspect", "controls", "agreement with parent, controls", "derived from SmolLM2", "largest p"]
+    print(table([*heads, "requests"], rows))
 
 
 def said(found: Found) -> str:
@@ -135,8 +168,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     sections = {
-        "same": lambda o: compared(siblings.gguf(), o),
-        "stranger": lambda o: compared(siblings.stranger(1), o),
+        "same": lambda o: compared("same", same(), o),
+        "stranger": lambda o: compared("stranger", siblings.stranger(1), o),
         "layer": layers,
         "derived": descent,
     }
@@ -146,7 +179,10 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=20)
     parser.add_argument("--prompts", type=int, default=60)
     parser.add_argument(
-        "--tuned", type=Path, help="folder of a fine-tune: tests.real.children.fine_tuned() makes one"
+        "--logs",
+        type=Path,
+        default=Path("build/bench-probe"),
+        help="where the logs of `same` and `stranger` go",
     )
     options = parser.parse_args()
     for section in options.sections:

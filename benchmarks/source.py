@@ -33,6 +33,7 @@ from filiation.source.copied import check, stated  # noqa: E402
 from filiation.source.corpus import Release, build_wheel  # noqa: E402
 from filiation.source.corpus.build import _WANTED, _modular  # noqa: E402
 from filiation.source.corpus.release import release  # noqa: E402
+from filiation.source.given import Given  # noqa: E402
 from filiation.source.modular import parents  # noqa: E402
 from filiation.source.parse import decode, parse  # noqa: E402
 from filiation.source.ranking import Index, ancestors, stem  # noqa: E402
@@ -464,7 +465,7 @@ def _pair(suspect: str, reference: str, corpus: Library) -> tuple[float, float]:
     assert isinstance(a, Examined)
     assert isinstance(b, Examined)
     document = Document("r", "b.py", "r:b.py", None, None, (), -1, None, b.source)
-    return compare(a.source, b.source).share, corpus.index.score_pair(a.source, document).score
+    return compare(a.source, b.source).share, Given(corpus.index, [document]).rank(a.source)[0].score
 
 
 def _copydetect(home: Path, suspect: str, reference: str) -> str:

@@ -3,6 +3,7 @@
 python -m docs._generate                tables
 python -m docs._generate --transcripts  tables, and what the commands of the pages print
 python -m docs._generate --null ZOO     what independent models show: the tables, and what reports carry of them
+python -m docs._generate --lab MEASURED what `filiation lab measure` found: its page, and what reports carry of it
 python -m docs._generate --picture      the picture of the report (needs chromium)
 """
 
@@ -12,9 +13,10 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 
-from docs._generate import families, null, picture, report_keys, support_matrix, transcripts
+from docs._generate import families, lab, null, picture, report_keys, support_matrix, transcripts
 from docs._generate.pages import ROOT, with_part
 
 GENERATORS = (support_matrix, families, report_keys)
@@ -31,6 +33,10 @@ def main() -> int:
     parser.add_argument("--transcripts", action="store_true", help="also run the commands of the pages")
     parser.add_argument("--picture", action="store_true", help="also draw the report")
     parser.add_argument("--null", type=Path, metavar="ZOO", help="also measure the null again")
+    parser.add_argument("--lab", type=Path, metavar="MEASURED", help="also take over a measured zoo")
+    parser.add_argument(
+        "--day", default=date.today().isoformat(), help="when the zoo was measured (default: today)"
+    )
     options = parser.parse_args()
     for module in GENERATORS:
         _fill(module.PAGE, module.parts())
@@ -38,6 +44,9 @@ def main() -> int:
         tables, record = null.measure(options.null)
         _fill(null.PAGE, tables)
         null.write_data(record)
+    if options.lab is not None:
+        _fill(lab.PAGE, lab.tables(options.lab))
+        lab.write_data(options.lab, options.day)
     problems = [p for page in pages() for p in _rerun(page)] if options.transcripts else []
     if options.picture:
         picture.draw()

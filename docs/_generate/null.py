@@ -28,5 +28,7 @@ def measure(zoo: Path | None) -> tuple[dict[str, str], dict[str, Any]]:
 
 
 def write_data(record: dict[str, Any]) -> None:
-    """Write the counts where every report takes its ``validation`` from."""
-    (ROOT / DATA).write_text(json.dumps(record, sort_keys=True, indent=2) + "\n", encoding="utf-8")
+    """Write the counts where every report takes its ``validation`` from; what else it holds stays."""
+    place = ROOT / DATA
+    held = json.loads(place.read_text(encoding="utf-8")) if place.is_file() else {}
+    place.write_text(json.dumps({**held, **record}, sort_keys=True, indent=2) + "\n", encoding="utf-8")

@@ -53,14 +53,14 @@ def main() -> int:
 
 
 def told(report: Path, sold_as: str) -> str:
-    """Return what the report's verdict means for this endpoint, in one sentence and the file to open."""
-    relation = json.loads(report.read_text(encoding="utf-8"))["verdict"]["relation"]
-    said = {
-        "same_weights": f"{sold_as} is SmolLM2-135M-Instruct behind another name",
-        "derivative": f"{sold_as} has SmolLM2-135M-Instruct's output layer and tokenizer behind another name",
-    }
-    finding = said.get(relation, f"this run did not see through the reseller: {relation}")
-    return f"\n{finding}.\nThe whole report: {report.with_suffix('.html')}\n"
+    """Return what the report's verdict means for this endpoint, in one sentence, and the file to open."""
+    verdict = json.loads(report.read_text(encoding="utf-8"))["verdict"]
+    said = f"this run did not see through the reseller: {verdict['relation']}"
+    if verdict["relation"] == "same_weights":
+        said = f"{sold_as} is SmolLM2-135M-Instruct behind another name"
+    elif "output_layer_alone" in verdict["reasons"]:
+        said = f"{sold_as} has SmolLM2-135M-Instruct's output layer; its answers did not settle the rest"
+    return f"\n{said}.\nThe whole report: {report.with_suffix('.html')}\n"
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from filiation.errors import FiliationError, UsageError
 from filiation.evidence import Evidence, ModelRecord, Relation, Report, Verdict, measured_null, plain
 from filiation.origin.examine import Examination, examine
 from filiation.origin.history import History
-from filiation.origin.history import of as history_of
 from filiation.origin.pairing import Plan, TokenRows
 from filiation.origin.tokens import shared_tokens
 from filiation.origin.towers import TowerPair
@@ -193,7 +192,8 @@ def examine_pair(
         examine(*t.views(suspect, candidate), t.name, plan, tokens[t.name], origin.TESTS, number)
         for t in towers
     )
-    histories = [history_of(x, plan) for x in examinations]
+    measured = [origin.measured(x, plan) for x in examinations]
+    examinations, histories = tuple(x for x, _ in measured), [h for _, h in measured]
     findings = {x.component: judge(x, h) for x, h in zip(examinations, histories, strict=True)}
     progress("published statistics", 0, None)
     main = examinations[0] if examinations else None
@@ -246,9 +246,8 @@ def _derive(
     for n, (t, x) in enumerate(zip(towers, examinations, strict=True)):
         if findings[t.name].relation not in _RELATED:
             continue
-        step = derivation.derive(
-            *t.views(suspect, candidate), x, plan, tokens[t.name], full=full, number=number
-        )
+        models = origin.models(x, t.views(suspect, candidate))
+        step = derivation.derive(*models, x, plan, tokens[t.name], full=full, number=number)
         if derivation.order_and_signs_gone(step):
             findings[x.component] = without_labels(findings[x.component])
         nothing, so_far = derivation.NO_PART in step.notes, (findings[t.name], histories[n])
@@ -380,13 +379,24 @@ def _sampled(
     return "sampled", "sample_predictable" if word is None else "sample_with_word"
 
 
+def _computes_unknown(pair: Pair) -> bool:
+    """Return whether a finding rests on what units hold in layers that were not asked what they compute."""
+    held = [h for h in pair.histories if h is not None and h.weight_cosine is not None]
+    found = pair.finding.relation in _RELATED
+    return found and not pair.plan.whole and any(h.computed_alike is None for h in held)
+
+
 def limits(verdict: Verdict, pairs: Sequence[Pair], sampled: Sequence[str] = ()) -> tuple[str, ...]:
     """Return what this report cannot show, as keys of the phrase files."""
     found = [*ALWAYS, "copies_are_easy", *sampled]
     if any(e.test == origin.TOWERS for p in pairs for e in p.evidence):
         found.append(origin.NOT_EXAMINED)
+    if any(_computes_unknown(p) for p in pairs):
+        found.append("what_layers_compute")
     if any(origin.NOT_LOADED in p.finding.reasons for p in pairs):
         found.append(origin.NOT_LOADED)
+    if any(e.reason == origin.BEYOND for p in pairs for e in p.evidence):
+        found.append(origin.BEYOND)
     found += [note for p in pairs for x in p.examinations for note in x.notes]
     kinds = {step.kind for step in verdict.derivation}
     if "rotated" in kinds:

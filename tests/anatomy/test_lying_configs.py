@@ -62,6 +62,10 @@ def sound(found: Anatomy | CorruptCheckpointError) -> None:
     if geometry.n_heads is None:
         assert "the number of heads in language is unknown" in [i.what for i in found.inferences]
         geometry = replace(geometry, n_heads=4, n_kv_heads=2, d_head=16)
+    # Layers beyond the number that the config says are left out, and named.
+    numbers = {name.split(".")[2] for names in found.beyond.values() for name in names}
+    assert geometry.n_layers == len({p.layer for p in found.parts if p.layer is not None})
+    geometry = replace(geometry, n_layers=geometry.n_layers + len(numbers))
     # No shape tells what the rotary base or the activation is: what the config says is all there is.
     assert geometry.rope_theta is None or (math.isfinite(geometry.rope_theta) and geometry.rope_theta > 0)
     free = {"rope_theta": truth().rope_theta, "activation": truth().activation}
@@ -147,7 +151,26 @@ def test_null_and_missing_are_one(key: str) -> None:
     assert null.inferences == missing.inferences
 
 
-@pytest.mark.parametrize(("layers", "said"), [(5, "5"), (7, "7"), (7.0, "7")])
+@pytest.mark.parametrize("layers", [5, 5.0, 1])
+def test_layers_beyond_the_number_that_the_config_says_are_not_loaded(layers: float) -> None:
+    found = told({"num_hidden_layers": layers})
+    assert isinstance(found, Anatomy)
+    assert found.geometry["language"] == replace(truth(), n_layers=int(layers))
+    assert max(p.layer for p in found.parts if p.layer is not None) == layers - 1
+    which = "layer 5 is" if layers == 5 else "layers 1 to 5 are"
+    assert [(i.what, i.basis) for i in found.inferences] == [
+        (f"{which} stored and not loaded", f"the config says {int(layers)} layers for language")
+    ]
+    beyond = [n for n in base().tensors if n.startswith("model.layers.") and int(n.split(".")[2]) >= layers]
+    assert sorted(found.beyond["language"]) == sorted(beyond)
+    assert not {p.tensor for p in found.parts} & {*beyond}
+    assert found.unnamed == ()
+    assert found.renamed("language", "other").beyond == {"other": found.beyond["language"]}
+    described = describe(found)
+    assert described["beyond"] == {"language": list(found.beyond["language"])}
+
+
+@pytest.mark.parametrize(("layers", "said"), [(7, "7"), (7.0, "7")])
 def test_another_number_of_layers_is_said(layers: float, said: str) -> None:
     found = told({"num_hidden_layers": layers})
     assert isinstance(found, Anatomy)

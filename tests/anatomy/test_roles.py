@@ -212,6 +212,7 @@ def test_draft_layers_are_a_component_of_their_own() -> None:
     anatomy = dissect(memory_checkpoint({k: np.zeros(s, np.float32) for k, s in shapes.items()}, config))
     assert anatomy.unnamed == ()
     assert anatomy.components == ("language", "draft")
+    assert anatomy.spare == ("draft",)
     assert anatomy.geometry["language"].n_layers == 2
     assert {p.layer for p in anatomy.parts if p.component == "draft"} == {2}
     assert max(p.layer or 0 for p in anatomy.parts if p.component == "language") == 1

@@ -16,8 +16,11 @@ from filiation.auditing import AuditReport, Request, audit_schema, examine
 from filiation.auditing.records import RepositoryRecord
 from filiation.errors import FiliationError, NotFoundError, ReportError, UsageError
 from filiation.evidence import to_json
+from filiation.report.audit.answer import answer
 from filiation.report.reading import read_any
+from filiation.report.wording import phrases
 from tests.auditing import made
+from tests.source.examples import HEAD, MODEL, renamed
 
 KEYS = {
     "schema", "tool", "command", "models", "evidence", "verdict", "limits", "validation", "traces", "source",
@@ -291,3 +294,37 @@ def test_a_claim_of_an_own_tokenizer_and_own_code_is_set_beside_what_was_found(t
 
 def test_a_card_without_such_claims_gets_no_such_results(report: AuditReport) -> None:
     assert not [r for r in report.rules if r.reason.startswith("origin_")]
+
+
+LATER = f"# Copyright 2025 Later Inc. All rights reserved.\n{HEAD}"
+
+
+def turned(root: Path, **files: str) -> tuple[Path, Path]:
+    """A repository, and one that was made from it: its lines are kept there and a later one is added."""
+    config = {"config.json": '{"model_type": "example"}'}
+    mine = made.write(root / "mine", {**config, "modeling_example.py": HEAD + MODEL})
+    text = LATER + renamed(MODEL, Example_="Later")
+    return mine, made.write(root / "theirs", {**config, "modeling_later.py": text, **files})
+
+
+def test_who_was_built_upon_owes_nothing_to_who_built_upon_it(tmp_path: Path) -> None:
+    """An audit of the original against its derivative must not ask the original for the derivative's notices."""
+    mine, theirs = turned(tmp_path, LICENSE="Apache License\nVersion 2.0, January 2004\n")
+    found = examine(Request(str(mine), (str(theirs),), corpus=False)).report
+    assert found.source.level == "same_after_renaming"
+    assert found.source.headers[0].later_there
+    assert found.parents == ()
+    assert "audit_direction_open" in found.verdict.reasons
+    assert found.verdict.outcome != "owed"
+    said = answer(found, phrases("en")).sentence
+    assert "whose copyright lines hold all of those here, and later ones" in said
+
+
+def test_who_built_upon_another_is_asked_and_so_is_who_names_the_source(tmp_path: Path) -> None:
+    mine, theirs = turned(tmp_path)
+    back = examine(Request(str(theirs), (str(mine),), corpus=False)).report
+    assert [p.name for p in back.parents] == ["mine"]
+    assert not back.source.headers[0].later_there
+    named = examine(Request(str(mine), (str(theirs),), ("theirs",), corpus=False)).report
+    assert [p.name for p in named.parents] == ["theirs"]
+    assert "audit_direction_open" not in named.verdict.reasons

@@ -68,13 +68,13 @@ def asked_text(ask: Ask) -> str:
 
 
 WRITTEN = {
-    "1207": ", ".join(str(n) for n in range(1207, 1241)),
-    "秋天": "秋天的山路上铺满了金黄的落叶，风一吹便沙沙作响。",
-    "зимнем": "В зимнем лесу стояла такая тишина, что было слышно, как падает снег.",
-    "median": "def median(values):\n    values = sorted(values)\n    n = len(values)\n"
+    "separated by commas": ", ".join(str(n) for n in range(1207, 1241)),
+    "写一句": "秋天的山路上铺满了金黄的落叶，风一吹便沙沙作响。",
+    "предложение": "В зимнем лесу стояла такая тишина, что было слышно, как падает снег.",
+    "Python": "def median(values):\n    values = sorted(values)\n    n = len(values)\n"
     "    return (values[n // 2] + values[~n // 2]) / 2",
-    "rivers": "   Danube\n   Mekong\n   Zambezi\n   Orinoco\n   Yenisei",
-    "lighthouse": "The old lighthouse leans a little towards the sea. Its lamp hasn't turned since 1974, "
+    "three spaces": "   Danube\n   Mekong\n   Zambezi\n   Orinoco\n   Yenisei",
+    "two sentences": "The old lighthouse leans a little towards the sea. Its lamp hasn't turned since 1974, "
     "but gulls still circle it.",
 }
 

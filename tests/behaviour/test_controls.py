@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from filiation.behaviour.controls import Standing, find, known, standing, suggest, wanting
 
 
@@ -40,3 +42,17 @@ def test_what_no_control_shares_is_listed() -> None:
     assert wanting({"control-1": Standing(True, None)}, ("control-1",)) == ("no_control_generation",)
     shared = {"control-1": Standing(True, False), "control-2": Standing(False, True)}
     assert wanting(shared, ("control-1", "control-2")) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "listed"),
+    [
+        ("SmolLM2-135M-Instruct.Q4_1.gguf", "HuggingFaceTB/SmolLM2-135M-Instruct"),
+        ("qwen2-7b-instruct-q8_0.gguf", "Qwen/Qwen2-7B"),
+        ("models/SmolLM2-360M.F16.gguf", "HuggingFaceTB/SmolLM2-360M"),
+        ("SmolLM2-360M-extra", None),
+    ],
+)
+def test_a_model_is_found_by_its_files_name(name: str, listed: str | None) -> None:
+    found = find(name)
+    assert (None if found is None else found.name) == listed

@@ -12,7 +12,7 @@ from filiation.behaviour.records import Found
 from filiation.behaviour.vendors import named, normalised
 from filiation.endpoint.model import Answer, Ask, Failure
 from filiation.evidence import Outcome, plain
-from tests.behaviour.scripted import Scripted, Speaking, asked_text
+from tests.behaviour.scripted import TOP_20, Scripted, Speaking, asked_text
 
 
 def probed(text: str) -> Found:
@@ -108,11 +108,31 @@ def test_answers_are_counted_by_language() -> None:
 
 def test_a_claim_against_the_tokenizer_raises_attention_and_agreement_does_not() -> None:
     chosen = {c.name: c for c in shipped_candidates()}
-    asker = Scripted({"suspect": Speaking(chosen["Qwen 3"])})
-    counted = tokenizer.run(asker, tokenizer.Setting(tuple(chosen.values())))
-    assert contradiction(probed("I am ChatGPT by OpenAI."), counted) == "claim_against_tokenizer"
-    assert contradiction(probed("我是通义千问。"), counted) is None
-    assert contradiction(probed("I have no name."), counted) is None
+    setting = tokenizer.Setting(tuple(chosen.values()))
+    spelt = tokenizer.run(Scripted({"suspect": Speaking(chosen["Qwen 3"], spells="ids")}, TOP_20), setting)
+    assert contradiction(probed("I am ChatGPT by OpenAI."), spelt) == "claim_against_tokenizer"
+    assert contradiction(probed("我是通义千问。"), spelt) is None
+    assert contradiction(probed("I have no name."), spelt) is None
+    counted = tokenizer.run(Scripted({"suspect": Speaking(chosen["Qwen 3"])}), setting)
+    assert counted.test.figures["vendor"] == "alibaba"
+    assert contradiction(probed("I am ChatGPT by OpenAI."), counted) is None  # counts can be chosen
+
+
+@pytest.mark.parametrize(("claims", "raised"), [(2, False), (3, False), (12, True)])
+def test_a_few_answers_that_name_a_maker_raise_no_attention(claims: int, raised: bool) -> None:
+    chosen = {c.name: c for c in shipped_candidates()}
+    spelt = tokenizer.run(
+        Scripted({"suspect": Speaking(chosen["Qwen 3"], spells="ids")}, TOP_20),
+        tokenizer.Setting(tuple(chosen.values())),
+    )
+
+    def answer(ask: Ask, request: str) -> Answer:
+        number = int(request.partition("#")[2])
+        return Answer(request, ("Made by Meta." if number < claims else "I would rather not say.",))
+
+    found = identity.run(Scripted({"suspect": answer}), Setting())
+    assert found.test.figures["answers"] - found.test.figures["no_name"] == claims
+    assert (contradiction(found, spelt) is not None) is raised
 
 
 def test_budget_failures_and_absent_endpoints_are_said() -> None:

@@ -101,6 +101,29 @@ def test_a_reference_that_changes_between_its_answers_decides_nothing() -> None:
     assert (found.test.outcome, found.test.reason) == (Outcome.UNDECIDED, "reference_unstable")
 
 
+def test_agreeing_less_than_the_reference_with_itself_is_said_and_decides_nothing() -> None:
+    # Every prompt has an answer of its own, so that histograms over prompts tell nothing; agreement does.
+    def own(prefix: str) -> Law:
+        return lambda ask, rng: f"{prefix}{abs(hash(said(ask))) % 10**9}{'abcde'[int(rng.integers(0, 2))]}"
+
+    laws = {"suspect": own("left"), "reference": own("right")}
+    found = same_model.run(Scripted(laws), setting(controls=(), pairs=60, most=60))
+    assert (found.test.outcome, found.test.reason) == (Outcome.UNDECIDED, "agrees_less")
+    paired = next(e for e in found.evidence if e.id.endswith("/by=paired"))
+    assert paired.p_value is not None
+    assert paired.p_value < 1e-4
+    assert next(e for e in found.evidence if e.id.endswith("/by=alike")).shows == "alike_unclear"
+
+
+def test_equal_laws_are_not_said_to_agree_less() -> None:
+    wrong = sum(
+        same_model.run(asker(seed=seed), setting(seed=seed, pairs=60, most=60, permutations=99)).test.reason
+        == "agrees_less"
+        for seed in range(24)
+    )
+    assert binomial_bound(wrong, 24, 0.01)
+
+
 def test_prompts_with_one_answer_support_nothing() -> None:
     laws: dict[str, Law] = {role: lambda ask, rng: "yes" for role in ("suspect", "reference")}
     found = same_model.run(Scripted(laws), setting(controls=()))
@@ -223,3 +246,15 @@ def test_the_stated_share_is_seen_about_as_often_as_stated() -> None:
         crossed.append(found.test.figures["crossed"] is not None)
     assert median(crossed) == 1
     assert sum(crossed) >= 14
+
+
+def test_what_the_permutation_alone_rejects_is_not_said_to_show_no_difference() -> None:
+    for seed in range(40):
+        mixed = Model(1, toward=ANOTHER, share=0.6)
+        found = same_model.run(asker(mixed, seed), setting(seed=seed, pairs=120, most=120, controls=()))
+        if found.test.outcome is Outcome.CONTRADICTED and found.test.figures["crossed"] is None:
+            assert found.evidence[0].id.endswith("/by=permutation")
+            assert found.evidence[0].shows == "answers_differ_permuted"
+            assert found.test.log10_e is None
+            return
+    raise AssertionError("no run was rejected by the permutation alone")

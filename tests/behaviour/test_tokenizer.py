@@ -62,8 +62,10 @@ def test_with_spelt_tokens_it_is_supported(name: str, spells: str) -> None:
 def test_a_tokenizer_that_is_not_among_the_candidates_fits_none() -> None:
     others = tuple(c for c in everything() if c.name != "Qwen 3")
     found = probed(Speaking(shipped()["Qwen 3"]), candidates=others)
-    assert found.test.outcome is Outcome.CONTRADICTED
+    assert found.test.outcome is Outcome.UNDECIDED
     assert found.test.reason == "no_candidate_fits"
+    assert found.test.smallest_effect is None
+    assert found.evidence[0].shows == "tokenizer_none"
     assert found.test.figures["identified"] is None
     assert all(row["against"] > 0 for row in found.test.figures["candidates"])
 

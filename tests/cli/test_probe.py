@@ -91,6 +91,7 @@ def test_an_endpoint_that_is_not_there_is_a_missing_input(tmp_path: Path) -> Non
         ("http://127.0.0.1:9/v1", "--model", "nova", "--max-money", "1"),
         ("http://127.0.0.1:9/v1", "--model", "nova", "--price", "much"),
         ("http://127.0.0.1:9/v1", "--model", "nova", "--resume"),
+        ("http://127.0.0.1:9/v1#hunter-pass@", "--model", "nova"),
     ],
 )
 def test_wrong_calls_end_with_2_and_say_what_to_write(
@@ -138,3 +139,29 @@ def test_a_chat_site_is_asked_by_hand(tmp_path: Path, run: Callable[..., Ran]) -
     assert report["verdict"]["relation"] == "cannot_test"
     (test,) = report["tests"]
     assert test["figures"]["vendors"][0]["claimed"] == test["figures"]["answers"] > 30
+
+
+def test_the_model_may_stand_behind_the_address_as_for_every_other_model(
+    tmp_path: Path, run: Callable[..., Ran]
+) -> None:
+    log = tmp_path / "p.jsonl"
+    with server(1) as suspect:
+        done = run("probe", f"{suspect.url}#nova", "--yes", "--log", log, "--test", "identity", "-q")
+    assert done.code == 0
+    assert json.loads(log.read_text(encoding="utf-8").splitlines()[0])["about"]["url"] == suspect.url
+
+
+def test_a_sheet_is_repeated_from_the_sheet_and_claims_no_log(
+    tmp_path: Path, run: Callable[..., Ran]
+) -> None:
+    sheet = tmp_path / "sheet.txt"
+    assert run("probe", "--questions", sheet, "--model", "Nova Chat").code == 0
+    text = sheet.read_text(encoding="utf-8")
+    mark = text.split("[[answer ")[1].split("]]")[0]
+    sheet.write_text(text.replace(f"[[answer {mark}]]", f"[[answer {mark}]]\nI am Kimi."), encoding="utf-8")
+    done = run("probe", "--answers", sheet, "--model", "Nova Chat")
+    assert done.code == 0
+    assert "--answers sheet.txt --model" in done.out
+    assert "SHA-256 of the sheet" in done.out
+    assert "--replay" not in done.out
+    assert "Seed of the probes" not in done.out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -205,3 +206,27 @@ def test_counts_of_rules_are_those_of_the_json(run: Run, stored: Path, tmp_path:
         assert {label: int(m.group(1)) for label, m in told.items() if m} == {
             k: v for k, v in wanted.items() if v
         }
+
+
+BROKEN = "class Old(nn.Module:\n    def f(self, x):\n        print 'x'\n" + "\n".join(
+    f"def g{n}(a, b):\n    return [a.x{n} * c + {n} for c in b if c > a]\n" for n in range(20)
+)
+
+
+def test_an_audit_made_with_an_extra_that_is_missing_here_is_not_called_wrong(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken syntax is read with the extra ``code``; without it other things come out, and that is no difference."""
+    suspect = tmp_path / "old"
+    suspect.mkdir()
+    (suspect / "modeling_old.py").write_text(BROKEN, encoding="utf-8")
+    report = tmp_path / "old.json"
+    assert main(["audit", str(suspect), "--no-corpus", "--json", str(report), "-q"]) == 0
+    assert run("verify", report).code == 0
+    monkeypatch.delitem(sys.modules, "filiation.source.repair")
+    monkeypatch.setitem(sys.modules, "tree_sitter_python", None)
+    monkeypatch.setattr("filiation.cli.verify_audit.find_spec", lambda name: None)
+    done = run("verify", report)
+    assert done.code not in (0, 1)
+    assert "tree-sitter-python" in done.err
+    assert not done.out

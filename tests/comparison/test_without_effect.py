@@ -422,12 +422,15 @@ def test_clones_are_taken_together() -> None:
     """Two halves of a neuron are one neuron; two that undo each other are none."""
     drawn = np.random.default_rng(0)
     gate, up, down = (drawn.standard_normal((3, 16)).astype(np.float32) for _ in range(3))
-    halves = together(np.concatenate([0.3 * down, 0.7 * down]), np.tile(gate, (2, 1)), np.tile(up, (2, 1)))
+    halves, clones = together(
+        np.concatenate([0.3 * down, 0.7 * down]), np.tile(gate, (2, 1)), np.tile(up, (2, 1))
+    )
+    assert clones.tolist() == [2.0] * 6
     lengths = np.linalg.norm(halves, axis=1)
     assert np.sqrt(np.square(lengths[:3]) + np.square(lengths[3:])) == pytest.approx(
         np.linalg.norm(down, axis=1)
     )
-    undone = together(np.concatenate([down, down]), np.tile(gate, (2, 1)), np.concatenate([up, -up]))
+    undone, _ = together(np.concatenate([down, down]), np.tile(gate, (2, 1)), np.concatenate([up, -up]))
     assert np.abs(undone).max() < 1e-5
 
 

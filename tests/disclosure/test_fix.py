@@ -12,10 +12,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filiation.disclosure import Basis, CodeFinding, Parent, RuleStatus, check, fix, from_code, patched
+from filiation.disclosure import (
+    Basis,
+    CodeFinding,
+    Parent,
+    RuleStatus,
+    check,
+    claims,
+    fix,
+    from_code,
+    patched,
+)
 from filiation.disclosure import given as given_parent
 from filiation.disclosure.headers import is_copyright_line
 from filiation.disclosure.model import Parent as Model
+from filiation.evidence import Claim, Place
 from filiation.repository import Repository
 from tests.disclosure.made import HOUSE_TEXT, card, repository
 
@@ -53,6 +64,15 @@ def test_what_is_owed_is_satisfied_after_the_patch(house: str, text: str, langua
     assert {x.rule for x in patch.left} <= {"L4", "L2", "L1"}
     again = fix(after, parents=[PARENT], language=language)
     assert not again.files or "barn" in text
+
+
+def test_the_name_proposed_keeps_the_name_it_is_published_under(house: str) -> None:
+    """A folder's name is none where the caller gave one."""
+    made = repository(
+        {"config.json": CONFIG, "README.md": card("# Tuned\n", license="mit")}, name="checkout-3"
+    )
+    said = (Claim("given_name", "Real-7B", Place(file=None)), *claims(made))
+    assert fix(made, said, [PARENT]).name == "House-Real-7B"
 
 
 def test_a_patch_leaves_the_rest_of_the_card_alone(house: str) -> None:

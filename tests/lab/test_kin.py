@@ -45,12 +45,21 @@ def test_every_pair_is_measured_as_what_it_is(zoo: Zoo) -> None:
     counts = Counter(case.category for case in cases)
     assert counts[Category.INDEPENDENT] == 10
     assert counts[Category.QUIET] == 2
-    assert counts[Category.JOINT] == counts[Category.INITIALISATION] == 1
+    assert counts[Category.JOINT] == counts[Category.INITIALISATION] == counts[Category.FIXTURE] == 1
     quiet = {(case.suspect, *case.candidates) for case in cases if case.category is Category.QUIET}
     assert quiet == {("framed", "twin-1"), ("distilled", "twin-1")}
     joint = next(case for case in cases if case.category is Category.JOINT)
     assert joint.candidates == ("noisy", "twin-1")
     assert joint.expected.right == (("merged",),)
+
+
+def test_two_models_made_alike_must_stay_quiet_and_nothing_is_asked_of_them_and_their_parents(
+    zoo: Zoo,
+) -> None:
+    assert list(zoo.lines("sorted-4")) == []
+    (case,) = (case for case in zoo.cases() if case.category is Category.FIXTURE)
+    assert (case.suspect, *case.candidates) == ("sorted-5", "sorted-4")
+    assert case.expected.relations == ("none_found", "cannot_test")
 
 
 def test_strangers_share_no_draw_with_the_child_or_anything_it_saw(zoo: Zoo) -> None:

@@ -45,16 +45,23 @@ def test_a_zoo_is_measured_once_and_its_tables_add_up(folder: Path, out: Path) -
     found = tables.write(zoo, rows, out)
     assert found["models"] == len(WRITTEN)
     assert found["independent_called_common_origin"]["count"] == 0
-    # Three strangers of the framed model, four each of the two children, ten pairs of roots.
-    assert found["independent_called_common_origin"]["trials"] == 21
+    # Three strangers of the framed model, four each of the two children and the two sorted ones, ten pairs of roots.
+    assert found["independent_called_common_origin"]["trials"] == 29
+    assert found["fixtures_called_anything"]["trials"] == 1
+    (alike,) = found["fixtures"]
+    assert alike["pair"] == ["sorted-5", "sorted-4"]
+    assert alike["largest_log10_e"] < 1
+    assert by["noisy", "twin-1"]["by_test"]["ffn_order"] > 6 > by["twin-2", "twin-1"]["by_test"]["ffn_order"]
     order = next(law for law in found["laws"] if law["test"] == "ffn_order")
     assert order["label_sets"] == 10 * 3
     text = (out / "tables.md").read_text(encoding="utf-8")
     assert "| permuted | 1/1 | 1/1 | common_origin 1 |" in text
+    assert "| sorted | sorted-5 / sorted-4 | none_found |" in text
     assert "| noise | 1/1 | 0/1 | common_origin 1 | fine_tuned 1 |" in text
-    for figure in ("roc.svg", "distance.svg"):
+    for figure in ("roc.svg", "distance.svg", "heat.svg"):
         assert ElementTree.fromstring((out / figure).read_text(encoding="utf-8")).tag.endswith("svg")
-    assert "21 pairs that share nothing" in (out / "roc.svg").read_text(encoding="utf-8")
+    assert "29 pairs that share nothing" in (out / "roc.svg").read_text(encoding="utf-8")
+    assert "permuted, ffn_sign: " in (out / "heat.svg").read_text(encoding="utf-8")
     assert "children (4)" in (out / "distance.svg").read_text(encoding="utf-8")
     assert [miss["suspect"] for miss in found["misses"]] == ["noisy", "permuted"]
     assert json.loads((out / "validation.json").read_text())["rates"]["true_pairs_right"]["trials"] == 4

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from filiation import anatomy, checkpoint
-from filiation.errors import UsageError
-from filiation.lab import calibrated, storage
+from filiation.errors import MissingExtraError, UsageError
+from filiation.lab import calibrated, kquants, storage
 from filiation.lab.forward import logits
 from filiation.lab.save import as_stored
 
@@ -70,8 +70,35 @@ def test_gguf_has_its_own_rotary_order_which_the_reader_undoes(
     for role, name in (("q", Q), ("up", UP)):
         found = anatomy.dissect(opened).read(parts[role, 1])
         assert np.linalg.norm(found - tensors[name]) / np.linalg.norm(tensors[name]) < worst
-    with pytest.raises(UsageError, match="no Q4_K"):
-        storage.write_gguf(tmp_path / "k", tensors, config, tokenizer(), "Q4_K")
+    with pytest.raises(UsageError, match="no IQ4_XS"):
+        storage.write_gguf(tmp_path / "k", tensors, config, tokenizer(), "IQ4_XS")
+
+
+@pytest.mark.parametrize(
+    ("kind", "instead", "worst"),
+    [("Q2_K", "IQ4_NL", 0.4), ("Q3_K", "IQ4_NL", 0.2), ("Q4_K", "Q5_0", 0.1), ("Q6_K", "Q8_0", 0.03)],
+)
+def test_k_quants_are_made_by_llama_cpp_itself(tmp_path: Path, kind: str, instead: str, worst: float) -> None:
+    pytest.importorskip("xllamacpp", reason="needs the extra 'serve'")
+    tensors, config = model()
+    down = np.random.default_rng(4).standard_normal((WIDTH, 256)).astype(np.float32)
+    tensors = {n: down if n == DOWN else v for n, v in tensors.items()}
+    storage.write_gguf(tmp_path, tensors, config, tokenizer(), kind)
+    opened = checkpoint.open(str(tmp_path))
+    found = opened.read("blk.1.ffn_down.weight")
+    assert 0 < np.linalg.norm(found - down) / np.linalg.norm(down) < worst
+    dtypes = {name: tensor.dtype.upper() for name, tensor in opened.tensors.items()}
+    assert dtypes["blk.1.ffn_down.weight"].endswith(kind)
+    # A row of 64 values is no K-quant's: what llama.cpp takes instead.
+    assert dtypes["blk.1.ffn_up.weight"].endswith(instead)
+
+
+def test_without_the_quantiser_the_extra_that_brings_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kquants.importlib.util, "find_spec", lambda name: None)
+    kquants._quantiser.cache_clear()
+    with pytest.raises(MissingExtraError, match="xllamacpp"):
+        kquants.quantised(np.ones((2, 256), dtype=np.float32), "Q4_K")
+    kquants._quantiser.cache_clear()
 
 
 @pytest.mark.parametrize(

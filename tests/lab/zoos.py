@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from filiation.lab import derive, framing, launder
+from filiation.lab import derive, fixtures, framing, launder
 from filiation.lab.save import save_model
 from tests.lab.models import llama
 
@@ -38,12 +38,17 @@ def models() -> dict[str, dict[str, Any]]:
         "framed": entry("framed", ["twin-2", "twin-1"]),
         "grafted": entry("layers_grafted", ["twin-2", "twin-1"]),
         "distilled": entry("distilled_text", ["twin-1"], shape=SHAPE, seed=9),
+        "sorted-4": entry("fixture", ["twin-4"]),
+        "sorted-5": entry("fixture", ["twin-5"]),
     }
 
 
 def write_record(folder: Path, chosen: dict[str, dict[str, Any]]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    pairs = [{"suspect": "same-init", "candidate": "twin-1", "kind": "other_data", "steps": 7}]
+    pairs: list[dict[str, Any]] = [
+        {"suspect": "same-init", "candidate": "twin-1", "kind": "other_data", "steps": 7},
+        {"suspect": "sorted-5", "candidate": "sorted-4", "kind": "sorted", "steps": 0, "quiet": True},
+    ]
     record = {"recipe": "tiny", "made_with": {}, "models": chosen, "pairs": pairs}
     (folder / "zoo.json").write_text(json.dumps(record), encoding="utf-8")
     return folder
@@ -54,12 +59,24 @@ def written(folder: Path) -> Path:
     chosen = {name: model for name, model in models().items() if name in WRITTEN}
     strangers = {seed: llama(seed) for seed in (1, 2, 3, 4, 5)}
     noisy = derive.add_noise(*strangers[1], level=0.05, seed=6)
+    alike = {f"sorted-{seed}": fixtures.sort_units(*strangers[seed]) for seed in (4, 5)}
     framed = framing.copy_sigmas(strangers[2][0], strangers[1][0], strangers[2][1])
     made = {f"twin-{seed}": model for seed, model in strangers.items()}
-    made |= {"noisy": noisy, "permuted": launder.permute_ffn(*noisy, seed=7), "framed": framed}
+    made |= {"noisy": noisy, "permuted": launder.permute_ffn(*noisy, seed=7), "framed": framed, **alike}
     for name, (tensors, config) in made.items():
         save_model(folder / name, tensors, config)
     return write_record(folder, chosen)
 
 
-WRITTEN = ("twin-1", "twin-2", "twin-3", "twin-4", "twin-5", "noisy", "permuted", "framed")
+WRITTEN = (
+    "twin-1",
+    "twin-2",
+    "twin-3",
+    "twin-4",
+    "twin-5",
+    "noisy",
+    "permuted",
+    "framed",
+    "sorted-4",
+    "sorted-5",
+)

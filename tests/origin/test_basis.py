@@ -57,6 +57,38 @@ def test_a_rotation_is_recovered_and_a_stranger_agrees_with_nothing() -> None:
     assert rotation(drawn(2, 300, 16), candidate).agreement < 0.2
 
 
+@pytest.mark.parametrize("suspect_is_wider", [False, True])
+@pytest.mark.parametrize("in_pieces", [False, True])
+def test_an_isometry_into_a_wider_stream_is_recovered(
+    suspect_is_wider: bool, in_pieces: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if in_pieces:
+        monkeypatch.setattr(basis, "PRECISE", 8)
+        monkeypatch.setattr(polar, "PRECISE", 8)
+        monkeypatch.setattr(polar, "DECOMPOSED", 12)
+    narrow = drawn(0, 300, 16)
+    turn = np.linalg.qr(drawn(1, 24, 16))[0]
+    wide = narrow @ turn.T
+    suspect, candidate = (wide, narrow) if suspect_is_wider else (narrow, wide)
+    found = rotation(suspect, candidate)
+    assert found.matrix is not None
+    assert found.matrix.shape == (suspect.shape[1], candidate.shape[1])
+    assert found.agreement > 0.99
+    np.testing.assert_allclose(found.suspect(suspect), found.candidate(candidate), atol=1e-3)
+    assert rotation(drawn(2, 300, suspect.shape[1]), candidate).agreement < 0.2
+
+
+@pytest.mark.parametrize("shape", [(60, 44), (44, 60)])
+def test_a_wide_isometry_is_that_of_the_singular_vectors(
+    shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matrix = (drawn(0, *shape) @ np.diag(np.geomspace(1, 1e-2, shape[1]))).astype(np.float32)
+    left, _, right = np.linalg.svd(matrix.astype(np.float64), full_matrices=False)
+    monkeypatch.setattr(polar, "PRECISE", 16)
+    monkeypatch.setattr(polar, "DECOMPOSED", 32)
+    np.testing.assert_allclose(polar.nearest_rotation(matrix.copy()), left @ right, atol=1e-4)
+
+
 def test_a_wide_rotation_is_found_in_single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     candidate = drawn(0, 900, 16)
     suspect = candidate @ np.linalg.qr(drawn(1, 16, 16))[0].T

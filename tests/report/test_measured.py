@@ -15,6 +15,24 @@ from filiation.report.wording import LANGUAGES, phrases
 from tests.report.samples import full_report
 
 EN = phrases("en")
+RATE = {"count": 0, "trials": 300, "share": 0.0, "low": 0.0, "high": 0.0122}
+LAB = {
+    "version": "0.1.0",
+    "measured": "2026-11-22",
+    "recipe": "standard",
+    "zoo_sha256": "0123456789abcdef" * 4,
+    "models": 215,
+    "comparisons": 1234,
+    "rates": {
+        "true_pairs_right": {"count": 90, "trials": 100, "share": 0.9, "low": 0.824, "high": 0.951},
+        "mechanism_right": {**RATE, "count": 80, "trials": 99},
+        "mechanism_left_open": {**RATE, "count": 7, "trials": 99},
+        "independent_called_common_origin": RATE,
+        "quiet_called_common_origin": {**RATE, "trials": 6},
+        "initialisation_called_common_origin": {**RATE, "trials": 11},
+    },
+    "likeness": {"sigma_curve": {"low": 0.5, "high": 0.9, "pairs": 84, "families": 7}},
+}
 KNOWN = {
     "null": {
         "version": "0.1.0",
@@ -55,6 +73,47 @@ def test_one_passage_says_what_was_measured_and_what_was_not() -> None:
 def test_figures_that_are_not_known_are_not_worded(validation: dict[str, object]) -> None:
     assert measured(EN, validation) == EN.say("validation", "other")
     assert strangers(EN, validation, "sigma_curve") is None
+
+
+def test_rates_on_bred_lineages_follow_with_their_intervals() -> None:
+    text = measured(EN, {**KNOWN, "lab": LAB})
+    assert text is not None
+    assert text.startswith(str(measured(EN, KNOWN)))
+    for words in (
+        "215 small models",
+        "zoo 0123456789ab, 1,234 comparisons on 2026-11-22",
+        "Of 100 pairs",
+        "90 ended with a relation that counts as right (exact 95 % interval: 82.4\u00a0% to 95.1\u00a0%)",
+        "of 99 asked how it was made, 80 named it, and 7 left it open",
+        "0 of 300 pairs that share nothing (at most 1.2\u00a0%)",
+        "0 of 6 pairs that were distilled or dressed up",
+        "0 of 11 pairs of one draw",
+    ):
+        assert words in text
+    assert "{" not in str(measured(phrases("zh-CN"), {**KNOWN, "lab": LAB}))
+    here = strangers(EN, {**KNOWN, "lab": LAB}, "sigma_curve")
+    assert (
+        here
+        == "independent small models of one shape, measured with this tool: 0.50 to 0.90 (84 pairs of 7 families)"
+    )
+
+
+@pytest.mark.parametrize("lab", [{}, {"rates": 3}, {**LAB, "rates": {}}, {**LAB, "models": True}])
+def test_rates_that_are_not_known_leave_the_rest_as_it_is(lab: dict[str, object]) -> None:
+    assert measured(EN, {**KNOWN, "lab": lab}) == measured(EN, KNOWN)
+
+
+def test_the_packaged_rates_are_of_a_zoo_and_add_up() -> None:
+    known = measured_null()
+    assert known is not None
+    lab = known["lab"]
+    assert lab["recipe"] == "standard"
+    assert len(lab["zoo_sha256"]) == 64
+    for rate in lab["rates"].values():
+        assert 0 <= rate["low"] <= (rate["share"] or 0.0) <= rate["high"] <= 1
+        assert rate["trials"] == 0 or rate["share"] == rate["count"] / rate["trials"]
+    assert lab["rates"]["independent_called_common_origin"]["count"] == 0
+    assert all(row["low"] <= row["high"] and row["families"] for row in lab["likeness"].values())
 
 
 def test_nothing_measured_is_said() -> None:

@@ -9,6 +9,8 @@ import pytest
 from benchmarks.mutators import idioms_and_everything
 from filiation.evidence import Status, Wing, plain
 from filiation.source import CopyStatus, HeaderState, Level, Library, examine
+from filiation.source.pair import Pair
+from filiation.source.prints import Print
 from tests.source.examples import HEAD, MODEL, OTHER, YOURS, corpus, renamed, repository, variant
 
 EXAMPLE = repository("example", {"modeling_example.py": HEAD + MODEL})
@@ -148,6 +150,86 @@ def test_without_a_corpus_nothing_is_ranked() -> None:
     assert found.level is Level.NO_FINDING
     assert found.corpus == {}
     assert all(e.background is None for e in found.evidence)
+
+
+def test_without_a_corpus_a_given_reference_is_compared_all_the_same() -> None:
+    found = examine(repository("s", {"m.py": YOURS}), [EXAMPLE])
+    assert found.level is Level.SAME_AFTER_RENAMING
+    assert found.files[0].reference == "example"
+    assert examine(repository("s", {"m.py": MODEL}), [EXAMPLE]).level is Level.IDENTICAL
+
+
+PADDING = "\n\n".join(variant(n) for n in range(100, 130))
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_copy_that_was_built_upon_is_told_by_what_it_holds_of_the_reference(
+    given: bool, library: Library
+) -> None:
+    """The file's own share falls with everything that is put beside the copy; that of the reference does not."""
+    text = renamed(MODEL, Example_="Yours") + PADDING
+    found = examine(repository("s", {"m.py": text}), [EXAMPLE] if given else (), library)
+    (file,) = found.files
+    assert file.share < 0.4
+    assert file.reverse_share > 0.95
+    assert file.level is Level.REFACTORED
+    assert file.holds
+    record = next(e for e in found.evidence if e.test == "source_code")
+    assert record.shows == "shows.source_refactored_whole"
+
+
+def test_statements_between_the_statements_of_a_copy_do_not_hide_it(library: Library) -> None:
+    lines: list[str] = []
+    for line in MODEL.split("\n"):
+        lines.append(line)
+        if (
+            line.startswith("        ")
+            and line.rstrip().endswith(")")
+            and not line.strip().startswith("return")
+        ):
+            lines.append(
+                f"{line[: len(line) - len(line.lstrip())]}telemetry.note('x', {len(lines)}, scale=1.5)"
+            )
+    found = examine(repository("s", {"m.py": "\n".join(lines)}), [EXAMPLE], library)
+    assert found.files[0].level in (Level.SAME_AFTER_RENAMING, Level.REFACTORED)
+    assert found.files[0].reverse_share >= 0.8
+
+
+def test_a_reference_that_the_corpus_knows_is_no_further_work(library: Library) -> None:
+    """The structures that a copy shares with it are as rare as those it shares with the corpus's own file."""
+    text = repository("s", {"m.py": YOURS})
+    alone = examine(text, (), library).files[0].best
+    beside = examine(text, [EXAMPLE], library).files[0].best
+    assert alone is not None
+    assert beside is not None
+    assert beside.repository == "example"
+    assert beside.rare == alone.rare >= 3
+
+
+def test_the_candidate_told_is_the_one_that_the_level_speaks_of(library: Library) -> None:
+    nearer = repository("near", {"n.py": YOURS + "\n\n" + variant(3)})
+    found = examine(repository("s", {"m.py": YOURS}), [EXAMPLE, nearer], library).files[0]
+    assert found.best is not None
+    assert (found.best.repository, found.best.file) == (found.reference, found.reference_file)
+
+
+def test_files_are_compared_with_few_of_many_given_ones(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Comparing every two of many files node by node would take hours."""
+    from filiation.source import judge
+
+    calls: list[int] = []
+    compare = judge.compare
+
+    def counting(left: Print, right: Print) -> Pair:
+        calls.append(1)
+        return compare(left, right)
+
+    monkeypatch.setattr(judge, "compare", counting)
+    given = [repository(f"r{n}", {"a.py": variant(n), "b.py": variant(n + 50)}) for n in range(30)]
+    examine(repository("s", {"m.py": YOURS}), [*given, EXAMPLE], library)
+    assert 0 < len(calls) < 30
 
 
 def test_what_is_not_examined_is_said(library: Library) -> None:

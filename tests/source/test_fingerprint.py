@@ -78,6 +78,58 @@ EQUAL = {
         'def f(a: int) -> int:\n    """Text."""\n    assert a\n    logger.info("x")\n    return g(a)\n',
         "def f(a):\n    return g(a)\n",
     ),
+    "turned comparison": (
+        "def f(a):\n    if a > 1:\n        g()\n",
+        "def f(a):\n    if 1 < a:\n        g()\n",
+    ),
+    "not below": ("def f(a):\n    g(not a < 1)\n", "def f(a):\n    g(a >= 1)\n"),
+    "branches turned": (
+        "def f(a):\n    if a >= 1:\n        g()\n    else:\n        h()\n",
+        "def f(a):\n    if a < 1:\n        h()\n    else:\n        g()\n",
+    ),
+    "search for the greatest": (
+        "def f(a):\n    low = 0\n    for x in a:\n        e = abs(x)\n        if e > low:\n            low = e\n"
+        "    return low\n",
+        "def f(a):\n    low = max(a, key=lambda x: abs(x))\n    return low\n",
+    ),
+    "order of a sum": (
+        "def f(a, b):\n    return a.x[0] + g(b) + 3\n",
+        "def f(a, b):\n    return 3 + (g(b) + a.x[0])\n",
+    ),
+    "order of a question": (
+        "def f(a, b):\n    return a[0] == 3 and g(b)\n",
+        "def f(a, b):\n    return g(b) and 3 == a[0]\n",
+    ),
+    "function and method": (
+        "from torch.nn import functional as F\ndef f(a):\n    return F.softmax(a, dim=1)\n",
+        "def f(a):\n    return a.softmax(1)\n",
+    ),
+    "product and operator": (
+        "import torch\ndef f(a, b):\n    return torch.matmul(a, b).pow(2)\n",
+        "def f(a, b):\n    return (a @ b) ** 2\n",
+    ),
+    "layout": (
+        "def f(a):\n    return a.view(1, 2).swapaxes(0, 1).contiguous()\n",
+        "def f(a):\n    return a.reshape(1, 2).transpose(0, 1)\n",
+    ),
+    "cast": (
+        "import torch\ndef f(a, b):\n    return a.to(dtype=torch.float32), b.type(torch.int64)\n",
+        "def f(a, b):\n    return a.float(), b.long()\n",
+    ),
+    "keywords of a layer": (
+        "from torch import nn\ndef f(a):\n    return nn.Linear(bias=False, out_features=a.y, in_features=a.x[0])\n",
+        "from torch import nn\ndef f(a):\n    return nn.Linear(a.x[0], a.y, False)\n",
+    ),
+    "spelled attribute": ("def f(a):\n    return getattr(a, 'shape')\n", "def f(a):\n    return a.shape\n"),
+    "name for an attribute": (
+        "class A:\n    def f(self, x):\n        w, h = self.w, g(x)\n        return w(h) + w(x), h\n",
+        "class A:\n    def f(self, x):\n        h = g(x)\n        return self.w(h) + self.w(x), h\n",
+    ),
+    "helper that is called once": (
+        "class A:\n    def f(self, x):\n        y = self.step(x, 2)\n        return y, y\n"
+        "    def step(me, a, b):\n        return me.w(a) ** b\n",
+        "class A:\n    def f(self, x):\n        y = self.w(x) ** 2\n        return y, y\n",
+    ),
     "alias of a library": (
         "import torch.nn.functional as F\ndef f(a):\n    return F.relu(a)\n",
         "import torch.nn.functional\ndef f(a):\n    return torch.nn.functional.relu(a)\n",
@@ -97,6 +149,21 @@ def test_ways_of_writing_meet(name: str) -> None:
 
 
 DIFFERENT = {
+    "another order of a difference": (
+        "def f(a):\n    return a.x - 1\n",
+        "def f(a):\n    return 1 - a.x\n",
+    ),
+    "below and not above": ("def f(a):\n    g(a < 1)\n", "def f(a):\n    g(a <= 1)\n"),
+    "another dimension": ("def f(a):\n    return a.softmax(1)\n", "def f(a):\n    return a.softmax(2)\n"),
+    "an attribute that is set meanwhile": (
+        "class A:\n    def f(self):\n        w = self.w\n        self.w = g()\n        return w(1), w(2)\n",
+        "class A:\n    def f(self):\n        self.w = g()\n        return self.w(1), self.w(2)\n",
+    ),
+    "a helper that is called twice": (
+        "class A:\n    def f(self, x):\n        return self.step(x), self.step(1)\n"
+        "    def step(self, a):\n        return a[0]\n",
+        "class A:\n    def f(self, x):\n        return x[0], 1[0]\n",
+    ),
     "another call of the library": ("def f(a):\n    return a.relu()\n", "def f(a):\n    return a.tanh()\n"),
     "another number": ("def f(a):\n    return a * 2\n", "def f(a):\n    return a * 3\n"),
     "another operator": ("def f(a, b):\n    return a + b\n", "def f(a, b):\n    return a - b\n"),
@@ -119,6 +186,27 @@ DIFFERENT = {
 def test_different_code_stays_different(name: str) -> None:
     first, second = DIFFERENT[name]
     assert digests(first) != digests(second)
+
+
+@given(st.permutations(["a.x", "g(b)", "b[0]", "3", "(a @ b)", "b.sum()"]), st.sampled_from("+*&|^"))
+def test_the_order_of_operands_does_not_count(operands: list[str], operator: str) -> None:
+    text = f"def f(a, b):\n    return {f' {operator} '.join(operands)}\n"
+    first = f"def f(a, b):\n    return {f' {operator} '.join(sorted(operands))}\n"
+    pair = compare(made(text), made(first))
+    assert (pair.share, pair.reverse) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "class A:\n    def f(self):\n        return self.g()\n    def g(self):\n        return self.f()\n",
+        "class A:\n    def f(self):\n        return self.f()\n",
+        "class A:\n    def f():\n        return 1\n    x = f()\n",
+        "class A:\n    def f(self, *a):\n        w = self.w\n",
+    ],
+)
+def test_helpers_that_call_one_another_come_to_an_end(text: str) -> None:
+    assert made(text).statements.nodes
 
 
 @given(seed=st.integers(0, 2**32))

@@ -136,6 +136,18 @@ def settings_of(config: Config, keys: Mapping[str, str], ignore: Sequence[str]) 
     return Settings(**values, keys=read)
 
 
+def stated_layers(config: Config, keys: Mapping[str, str], ignore: Sequence[str]) -> int | None:
+    """Return how many layers the config says there are; None where it does not say (or no number)."""
+    if "n_layers" in ignore:
+        return None
+    spellings = (keys["n_layers"],) if "n_layers" in keys else SPELLINGS["n_layers"]
+    try:
+        found = _first(config, spellings, SIZE)
+    except CorruptCheckpointError:
+        return None  # told where the sizes are measured
+    return found[1] if found else None
+
+
 SIZE, COUNT, POSITIVE, WORD, SWITCH = (
     "a whole number of at least 1",
     "a whole number",
@@ -345,3 +357,26 @@ def config_from_gguf(
 def _wanted_of(key: str) -> str:
     setting = next((name for name, keys in SPELLINGS.items() if key in keys), "")
     return _WANTED.get(setting, COUNT)
+
+
+def experts_used(config: Config | None, metadata: Mapping[str, Any]) -> int | None:
+    """Return how many experts of a layer work on one token, None where neither config nor metadata says."""
+    config = config or {}
+    for tower in (config, *(config.get(key) for key in NESTED["language"])):
+        if not isinstance(tower, Mapping):
+            continue
+        found = _first(cast("Config", tower), _EXPERTS_USED, COUNT)
+        if found is not None:
+            return found[1] or None
+    stated = [n for key, n in metadata.items() if key.endswith(".expert_used_count")]
+    return int(stated[0]) or None if stated else None
+
+
+_EXPERTS_USED = (
+    "num_experts_per_tok",
+    "num_experts_per_token",
+    "experts_per_token",
+    "moe_topk",
+    "moe_top_k",
+    "top_k_experts",
+)

@@ -14,8 +14,8 @@ def describe(anatomy: Anatomy) -> dict[str, Any]:
     """Return everything known about a model's parts as JSON-ready data, in a fixed order.
 
     Keys: ``name, locator, revision, format, digest, bytes, tensors, dtypes, family, components, unnamed,
-    inferences, rename_map, notes``. Each component has ``name, geometry, rulings, roles``; each role has its count
-    of parts, the layers and experts it occurs in, its shapes and axes. No weights are read.
+    beyond, inferences, rename_map, notes``. Each component has ``name, geometry, rulings, roles``; each role has its
+    count of parts, the layers and experts it occurs in, its shapes and axes. No weights are read.
     """
     checkpoint = anatomy.checkpoint
     tensors = checkpoint.tensors
@@ -31,6 +31,7 @@ def describe(anatomy: Anatomy) -> dict[str, Any]:
         "family": anatomy.family,
         "components": [_component(anatomy, name) for name in anatomy.components],
         "unnamed": [{"tensor": name, "shape": list(tensors[name].shape)} for name in anatomy.unnamed],
+        "beyond": {component: list(names) for component, names in anatomy.beyond.items()},
         "inferences": [{"what": i.what, "basis": i.basis} for i in anatomy.inferences],
         "rename_map": dict(sorted(anatomy.rename_map.items())),
         "notes": list(checkpoint.notes),

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 from filiation.anatomy import config as configs
 from filiation.anatomy.config import Settings
 from filiation.anatomy.geometry import measure
+from filiation.anatomy.loaded import DRAFT, cut, left_out, stated
 from filiation.anatomy.model import Anatomy, Geometry, Inference, Part, Ruling
 from filiation.anatomy.names import Stack, find_stacks, path_of, stem
 from filiation.anatomy.parts import Splitter
 from filiation.anatomy.roles import axes_of
 from filiation.anatomy.rulings import Case, rule_on
-from filiation.anatomy.standing import add_copies, in_order, is_spare
+from filiation.anatomy.standing import add_copies, in_order, is_spare, kind_of
 from filiation.anatomy.tables import Config, Hit, Path, Rule, mask, shared_depth
 from filiation.anatomy.towers import INFERRED, Clues, Found, Tower, component_of, raise_towers
 from filiation.checkpoint.model import Checkpoint, TensorInfo
@@ -35,6 +36,7 @@ class _Work:
     inferences: list[Inference] = field(default_factory=list[Inference])
     rename_map: dict[str, str] = field(default_factory=dict[str, str])
     config: Config | None = None
+    beyond: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
 
 def dissect(checkpoint: Checkpoint) -> Anatomy:
@@ -113,18 +115,40 @@ def _name(split: Split, tensors: Tensors, config: Config | None, architecture: s
         else:
             loose |= {path_of(name): name for layer in stack.layers.values() for name in layer.values()}
     towers = [_completed(tower, tensors, clues) for tower in towers]
-    for tower in towers:
+    work = _placed(_Work(tensors, in_order(towers, config), loose), clues)
+    for tower in work.towers:
         if tower.stack.container in counted:
             tower.notes.append(Inference("layers are counted from 0", "the names count them from 1"))
-    return _placed(_Work(tensors, in_order(towers, config), loose), config)
+    return work
 
 
-def _placed(work: _Work, config: Config | None) -> _Work:
-    work.config = config
+def _placed(work: _Work, clues: Clues) -> _Work:
+    work.config = config = clues.config
+    work.towers = [_as_loaded(tower, work, clues) for tower in work.towers]
     if work.towers:
         _note_family(work, config)
         _place_loose(work)
     return work
+
+
+def _as_loaded(tower: Tower, work: _Work, clues: Clues) -> Tower:
+    """Leave out the layers that lie beyond the config, of the towers that loaders read."""
+    if ":" in tower.component:
+        return tower
+    count = stated(tower.config, tower.family)
+    stack, layers = cut(tower.stack, count, tower.family)
+    if count is None or not layers:
+        return tower
+    # What is not loaded may not say what the rest is called either.
+    raised = raise_towers([stack], work.tensors, clues)
+    again = raised[0] if raised else _recovered(stack, work.tensors, clues)
+    if again is None:
+        return tower
+    again = _completed(again, work.tensors, clues)
+    again.component = tower.component
+    again.notes.append(left_out(layers, tower.component, count))
+    work.beyond[tower.component] = tuple(name for n in layers for name in tower.stack.layers[n].values())
+    return again
 
 
 def _by_order(tensors: Tensors, config: Config | None, architecture: str | None) -> _Work:
@@ -132,8 +156,9 @@ def _by_order(tensors: Tensors, config: Config | None, architecture: str | None)
     from filiation.anatomy.recover import recover_flat
 
     shapes = {name: info.shape for name, info in tensors.items()}
-    flat = recover_flat(tensors, Clues(shapes, [], config, architecture))
-    return _Work(tensors, [], {}) if flat is None else _placed(_Work(tensors, [flat[0]], flat[1]), config)
+    clues = Clues(shapes, [], config, architecture)
+    flat = recover_flat(tensors, clues)
+    return _Work(tensors, [], {}) if flat is None else _placed(_Work(tensors, [flat[0]], flat[1]), clues)
 
 
 def _counted_from_zero(stacks: Mapping[Path, Stack]) -> tuple[Mapping[Path, Stack], frozenset[Path]]:
@@ -252,7 +277,8 @@ def _assemble(checkpoint: Checkpoint, work: _Work) -> Anatomy:
         own = _unique([part for found in tower.found for part in splitter.parts(found)], sizes, tower)
         for name, its_sizes, its_parts in _without_drafts(tower, own, sizes):
             geometry[name] = its_sizes
-            spare += [name] if is_spare(tower, work.towers, work.config) else []
+            further = kind_of(name) == DRAFT
+            spare += [name] if further or is_spare(tower, work.towers, work.config) else []
             shared = _shares_residual(name, work)
             rulings[name] = rule_on(_case(tower, work.tensors, its_sizes, settings, its_parts, shared))
             parts += its_parts
@@ -273,6 +299,7 @@ def _assemble(checkpoint: Checkpoint, work: _Work) -> Anatomy:
         inferences=tuple(dict.fromkeys(work.inferences)),
         rename_map={**first.family.renames, **work.rename_map},
         spare=tuple(spare),
+        beyond=work.beyond,
     )
 
 
@@ -311,10 +338,6 @@ def _case(
         positions_known=tower.positions_known or any(part.role == "position" for part in parts),
         unexplained=not tower.known and any(sizes.d_model in shape for shape in stray),
     )
-
-
-DRAFT = "draft"
-"""The component of layers that only predict further tokens (arXiv 2412.19437); they are not layers of the model."""
 
 
 def _without_drafts(

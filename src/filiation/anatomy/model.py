@@ -150,7 +150,9 @@ class Anatomy:
         inferences: what was inferred, in order.
         rename_map: segment renames that turn this checkpoint's names into a known family's (suspect -> family),
             e.g. ``{"ln1": "input_layernorm"}``; a value names the family's own spelling.
-        spare: components that a loader which follows the config would not read: further towers of one kind.
+        spare: components that a loader which follows the config would not read: further towers of one kind, and
+            layers that only predict further tokens.
+        beyond: component -> the tensors of layers beyond the number that its config says; they are no parts.
     """
 
     checkpoint: Checkpoint
@@ -162,6 +164,7 @@ class Anatomy:
     inferences: tuple[Inference, ...] = ()
     rename_map: Mapping[str, str] = field(default_factory=dict[str, str])
     spare: tuple[str, ...] = ()
+    beyond: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     @cached_property
     def _lookup(self) -> Mapping[tuple[str, str, int | None, int | None], Part]:
@@ -180,7 +183,8 @@ class Anatomy:
         geometry = {name if c == component else c: sizes for c, sizes in self.geometry.items()}
         rulings = {name if c == component else c: found for c, found in self.rulings.items()}
         spare = tuple(name if c == component else c for c in self.spare)
-        return replace(self, parts=parts, geometry=geometry, rulings=rulings, spare=spare)
+        beyond = {name if c == component else c: tensors for c, tensors in self.beyond.items()}
+        return replace(self, parts=parts, geometry=geometry, rulings=rulings, spare=spare, beyond=beyond)
 
     def part(
         self, role: str, layer: int | None = None, expert: int | None = None, component: str = "language"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from filiation.auditing.walk import Audited
@@ -19,6 +20,7 @@ MOST_ROWS = 14
 """Rows that are shown of one definition: enough to see, short enough to quote."""
 
 _LONG = 160
+_NAME = re.compile(r"[^\W\d]\w*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +51,11 @@ def excerpts(audited: Audited) -> tuple[Excerpt, ...]:
         key=lambda m: (-m.nodes * m.share, m.suspect.file, m.suspect.line),
     )
     found: list[Excerpt] = []
+    maps = {f.file: {r.suspect: r.reference for r in f.rename_map.names} for f in audited.report.source.files}
     for match in told:
         same_file = sum(e.match.suspect.file == match.suspect.file for e in found)
         if same_file < MOST_PER_FILE and not any(_overlap(e.match, match) for e in found):
-            found.append(_excerpt(match, at_hand))
+            found.append(_excerpt(match, at_hand, maps.get(match.suspect.file, {})))
         if len(found) == MOST:
             break
     return tuple(found)
@@ -64,18 +67,19 @@ def _overlap(one: Match, other: Match) -> bool:
     return a.file == b.file and a.line <= b.end and b.line <= a.end
 
 
-def _excerpt(match: Match, at_hand: dict[str, Repository]) -> Excerpt:
+def _excerpt(match: Match, at_hand: dict[str, Repository], renames: Mapping[str, str | None]) -> Excerpt:
     mine = _lines(at_hand[match.suspect.repository], match.suspect)
     theirs = _lines(at_hand[match.reference.repository], match.reference)
     rows = list(_rows(match, mine, theirs))
     start = _telling(rows)
-    shown = [_marked(row) for row in rows[start : start + MOST_ROWS]]
+    shown = [_marked(row, renames) for row in rows[start : start + MOST_ROWS]]
     return Excerpt(match, _dedented(shown), max(0, len(rows) - MOST_ROWS))
 
 
-def _marked(row: Row) -> Row:
-    """Lines of one text are equal too where they only continue a statement."""
-    same = bool(row.text.strip()) and row.text.strip() == row.reference_text.strip()
+def _marked(row: Row, renames: Mapping[str, str | None]) -> Row:
+    """Lines of one text after renaming are equal too: they continue a statement, or were put into the next one."""
+    text = _NAME.sub(lambda word: renames.get(word.group()) or word.group(), row.text.strip())
+    same = bool(text) and row.reference_text.strip() in (text, row.text.strip())
     return replace(row, equal=True) if same else row
 
 

@@ -135,12 +135,16 @@ def findings(
     source: SourceFound,
     reports: Sequence[CompareReport],
     day: str | None,
+    asked: Sequence[Parent] = (),
 ) -> tuple[Parent, ...]:
-    """Return the parents that evidence shows: by weights where these are equal or a report says so, by code."""
+    """Return the parents that evidence shows: by weights where these are equal or a report says so, by code.
+
+    ``asked`` are the parents that are claimed or that the caller names.
+    """
     shown = [
         *(p for report in reports for p in disclosure.from_report(report.document)),
         *_by_equal_weights(suspect, references, traces),
-        *_by_code(references, source),
+        *(p for p in _by_code(references, source) if not _is_open(p, source, references, asked)),
     ]
     return tuple(
         replace(p, when=p.when or day, repository=p.repository or _at_hand(p.name, references)) for p in shown
@@ -177,6 +181,24 @@ def _by_code(references: Sequence[Repository], source: SourceFound) -> Iterator[
     for locator, found in matched.items():
         repository = at_hand.get(locator)
         yield disclosure.from_code(_name(repository) if repository else locator, found, None, repository)
+
+
+def open_directions(
+    references: Sequence[Repository], source: SourceFound, asked: Sequence[Parent]
+) -> tuple[str, ...]:
+    """Return the references whose code matches and which may as well have been made from this repository."""
+    return tuple(p.name for p in _by_code(references, source) if _is_open(p, source, references, asked))
+
+
+def _is_open(
+    parent: Parent, source: SourceFound, references: Sequence[Repository], asked: Sequence[Parent]
+) -> bool:
+    """Whether the heads of all matching files speak as much for the other direction, and nobody names the parent."""
+    if any(same_model(parent.name, p.name) or means(p.name, parent.name) for p in asked):
+        return False
+    heads = {head.file: head for head in source.headers}
+    found = [heads.get(each.suspect_file) for each in parent.code]
+    return bool(found) and all(head is not None and head.later_there for head in found)
 
 
 def _code_finding(

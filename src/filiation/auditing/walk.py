@@ -132,11 +132,16 @@ def examine(request: Request, *, cache: Path | None = None, progress: Progress |
     )
     tell("claims and rules", 0, None)
     found.claims = _claims(suspect, request)
-    shown = kin.findings(suspect, references, found.traces, found.source, reports, request.derived_on)
     asked = (*parents, *kin.claimed_at_hand(found.claims, references))
+    day = request.derived_on
+    shown = kin.findings(suspect, references, found.traces, found.source, reports, day, asked)
     near = kin.beside(suspect, references, found.traces, found.tokenizers, found.claims)
     found.rules = disclosure.check(suspect, found.claims, asked, shown, near)
-    found.reasons = [*left.reasons(references, tied, found.source)]
+    turned = kin.open_directions(references, found.source, asked)
+    found.reasons = [
+        *left.reasons(references, tied, found.source),
+        *(["audit_direction_open"] if turned else []),
+    ]
     report = _report(request, reports, suspect, references, asked, shown, found, library)
     return Audited(report, suspect, references, found.claims, asked, shown, near)
 

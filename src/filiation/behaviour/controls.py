@@ -8,6 +8,7 @@ so; the caller may name any other model and say what it shares.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from functools import cache
 from importlib.resources import files
 
 _GENERATION_MONTHS = 9
+_TUNED = re.compile(r"-(?:instruct|chat|it|base)$")
+_FILE = re.compile(r"(?:[.-](?:i?q\d\w*|b?f16|f32|fp16|fp32))?(?:\.gguf)?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +66,14 @@ def known() -> tuple[Known, ...]:
 
 
 def find(name: str) -> Known | None:
-    """Return the model of that name, with or without its publisher, in any case; ``None`` if it is not known."""
-    wanted = name.casefold().rpartition("/")[2]
-    return next((m for m in known() if m.name.casefold().rpartition("/")[2] == wanted), None)
+    """Return the model of that name, ``None`` if it is not known.
+
+    With or without its publisher, in any case; of a file's name the ending and the quantisation are left out. A
+    variant for instructions that is not listed has the tokenizer, age and line of its base.
+    """
+    wanted = _FILE.sub("", name.casefold().rpartition("/")[2])
+    listed = {m.name.casefold().rpartition("/")[2]: m for m in known()}
+    return listed.get(wanted) or listed.get(_TUNED.sub("", wanted))
 
 
 def standing(parent: Known | None, control: Known | None) -> Standing:

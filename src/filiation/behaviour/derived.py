@@ -104,10 +104,10 @@ def run(asker: Asker, setting: Setting) -> Found:
 
 
 def _missing(asker: Asker, setting: Setting, roles: Sequence[str]) -> str | None:
-    if not setting.controls:
-        return "no_control"
     if not setting.parents or any(parent not in asker.records for parent in setting.parents):
         return "no_parent"
+    if not setting.controls:
+        return "no_control"
     return asking.obstacle(asker, roles)
 
 

@@ -91,10 +91,10 @@ def run(asker: Asker, setting: Setting) -> Found:
     base = () if setting.base is None else (setting.base,)
     roles = (setting.student, setting.teacher, *base, *setting.controls)
     reason = None
-    if not setting.controls:
-        reason = "no_control"
-    elif setting.teacher not in asker.records:
+    if setting.teacher not in asker.records:
         reason = "no_teacher"
+    elif not setting.controls:
+        reason = "no_control"
     elif absent := asking.missing(asker, roles):
         reason = "no_base" if absent == setting.base else "endpoint_absent"
     speakers = (setting.teacher, *setting.controls) if by == "likelihood" else roles

@@ -24,6 +24,7 @@ from filiation.evidence import Background, Effect, Outcome, Scale
 NAME = "identity"
 CONFUSED, STUDIED = 7, 27
 _EXCERPT = 240
+_HALF = 0.5
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def run(asker: Asker, setting: Setting) -> Found:
         ),
         places=places(replies),
         shows="self_identification",
-        cannot_show=("self_identification_weighs_nothing",),
+        cannot_show=("claims_of_model",),
     )
     return Found(
         ProbeTest(
@@ -153,11 +154,15 @@ def _figures(setting: Setting, rows: Sequence[tuple[str, str, str, Named]]) -> M
 def contradiction(identity: Found, tokenizer: Found) -> str | None:
     """Return the phrase key of a claim against the tokenizer, None where there is none; attention, no weight.
 
-    Most of the answers that name anybody name one vendor, and the tokenizer that was identified is another vendor's.
+    The answers that name anybody name one vendor more often than not, beyond chance, and the tokenizer that the
+    endpoint's tokens spell is another vendor's. Stated counts alone raise nothing: whoever states them can choose them.
     """
     vendors: Sequence[Mapping[str, Any]] = identity.test.figures.get("vendors", ())
     answers = int(identity.test.figures.get("answers", 0)) - int(identity.test.figures.get("no_name", 0))
     owner = tokenizer.test.figures.get("vendor")
-    if not vendors or owner is None or 2 * int(vendors[0]["claimed"]) <= answers:
+    if not vendors or owner is None or tokenizer.test.outcome is not Outcome.SUPPORTED:
+        return None
+    most = rate("claims", int(vendors[0]["claimed"]), answers)
+    if most.low is None or most.low <= _HALF:
         return None
     return "claim_against_tokenizer" if vendors[0]["vendor"] != owner else None

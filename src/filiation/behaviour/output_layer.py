@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from filiation.behaviour import vectors
+from filiation.behaviour import hidden_width, vectors
 from filiation.behaviour.ellipse import Ellipse, check
 from filiation.behaviour.heads import Head, Integers, permuted
-from filiation.behaviour.rank import Rank, hidden_size
+from filiation.behaviour.rank import Rank
 from filiation.behaviour.recording import applied, not_measured
 from filiation.behaviour.records import Found, ProbeTest
 from filiation.behaviour.regression import Residual, regress
@@ -100,9 +100,11 @@ def run(asker: Asker, setting: Setting) -> Found:
     if way is None:
         return not_measured(NAME, setting.id, "top_k_below_width", controls=names)
     asks = (
-        vectors.requests_for_all(able, setting.prompts)
+        vectors.requests_for_all(able, vectors.texts(setting.seed, setting.prompts))
         if way is Way.ALL
-        else vectors.requests_for_ids(able, _sample(_known(setting, controls), needed, setting.seed))
+        else vectors.requests_for_ids(
+            able, _sample(_known(setting, controls), needed, setting.seed), vectors.texts(setting.seed, 1)[0]
+        )
     )
     replies = asked(asker, [Call(setting.role, ask, NAME) for ask in asks])
     if replies is None:
@@ -113,7 +115,7 @@ def run(asker: Asker, setting: Setting) -> Found:
     if observed is None or len(usable) < needed:
         reason = "logprobs_incomplete" if observed is None else "too_few_shared_tokens"
         return not_measured(NAME, setting.id, reason, requests=len(replies), controls=names)
-    size = _size(asker, setting, able.top_logprobs == -1, usable)
+    size = _size(asker, setting, usable)
     return _judged(setting, controls, dropped, observed, usable, replies, size)
 
 
@@ -180,17 +182,10 @@ def _sample(ids: Integers, count: int, seed: int) -> Integers:
     return np.random.default_rng([0x10B5, seed]).permutation(ids)[:count]
 
 
-def _size(asker: Asker, setting: Setting, whole: bool, usable: Integers) -> Rank | None:
-    """Collect vectors for the hidden size, where that was asked for and a request gives the whole vocabulary."""
-    if setting.rank_prompts < 3 or not whole:
-        return None
-    able = asker.records[setting.role].capabilities
-    asks = vectors.requests_for_all(able, setting.rank_prompts)[:-1]
-    replies = asked(asker, [Call(setting.role, ask, NAME) for ask in asks])
-    observed = None if replies is None else vectors.whole(replies, setting.head.vocabulary, 0, noise=False)
-    if observed is None:
-        return None
-    return hidden_size(observed.values.T[:, : 2 * setting.rank_prompts + 64])
+def _size(asker: Asker, setting: Setting, usable: Integers) -> Rank | None:
+    """Collect vectors for the hidden size, where that was asked for."""
+    wanted = hidden_width.Setting(setting.seed, setting.rank_prompts, setting.role)
+    return hidden_width.collect(asker, wanted, setting.head.vocabulary, usable)
 
 
 def _judged(
@@ -357,18 +352,4 @@ def _on_ellipse(setting: Setting, ellipse: Ellipse | None) -> Evidence | None:
 
 
 def _wide(setting: Setting, size: Rank | None) -> Evidence | None:
-    if size is None:
-        return None
-    return applied(
-        f"{setting.id}/hidden_size/vectors={size.vectors}",
-        "hidden_size",
-        scale=Scale.FACT,
-        reason=None if size.size is not None else "rank_not_clear",
-        statistic_name="dimensions",
-        statistic=None if size.size is None else float(size.size),
-        expected=float(setting.head.width),
-        n=size.vectors,
-        effect=(Effect("log10_drop", size.drop),),
-        shows="hidden_size",
-        cannot_show=_CANNOT,
-    )
+    return None if size is None else hidden_width.record(setting.id, size, setting.head.width)

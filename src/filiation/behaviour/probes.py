@@ -23,11 +23,38 @@ class Probe:
     framed: str
 
 
-FRAMES = (
-    ("I am sorting old notes and need one line kept exactly as it is:\n[", "]\nPlease answer with OK."),
-    ("Below is a field from an export file, between square brackets:\n[", "]\nPlease answer with OK."),
-    ("This string came out of a scanner; do not correct anything in it:\n[", "]\nPlease answer with OK."),
-    ("Keep the following entry for the next step of our list:\n[", "]\nPlease answer with OK."),
+_OPENINGS = (
+    "I am sorting {what} and need one line kept exactly as it is:\n[",
+    "Below is a field from {what}, between square brackets:\n[",
+    "This string came out of {what}; do not correct anything in it:\n[",
+    "Keep the following entry from {what} for the next step:\n[",
+    "In {what} there is a line that I cannot place:\n[",
+)
+_SOURCES = (
+    *(
+        "old notes",
+        "an export file",
+        "a scanner",
+        "our list",
+        "a log book",
+        "a broken spreadsheet",
+        "an inventory",
+    ),
+    *(
+        "a ticket system",
+        "my grandfather's diary",
+        "the archive",
+        "a printed form",
+        "a backup",
+        "the catalogue",
+    ),
+)
+_CLOSINGS = (
+    "]\nPlease answer with OK.",
+    "]\nAnswer with OK, please.",
+    "]\nJust say OK.",
+    "]\nSay OK once you have read it.",
+    "]\nReply with the word OK alone.",
 )
 _SYLLABLES = (
     "ba",
@@ -59,7 +86,7 @@ _CODE = (
 def battery(seed: int, count: int = 16) -> tuple[Probe, ...]:
     """Return ``count`` probes of 20 to 200 characters: every kind in turn, lengths and contents drawn from ``seed``."""
     draw = random.Random(hashlib.sha256(f"tokenizer-probes/{seed}".encode()).digest())
-    before, after = draw.choice(FRAMES)
+    before, after = draw.choice(_OPENINGS).format(what=draw.choice(_SOURCES)), draw.choice(_CLOSINGS)
     kinds = list(KINDS)
     draw.shuffle(kinds)
     made: list[Probe] = []

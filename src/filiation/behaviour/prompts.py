@@ -37,6 +37,11 @@ def keeps(published: str, seed: int) -> bool:
     return secrets.compare_digest(published, commitment(seed))
 
 
+def apart(seed: int, label: str) -> int:
+    """Return a seed for one purpose, so that its draws are unlike those of others from the same list of words."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{label}".encode()).digest()[:8], "big")
+
+
 def stream(seed: int, label: str) -> random.Random:
     """Return a source of randomness for one purpose; other labels give independent ones."""
     digest = hashlib.sha256(f"{seed}/{label}".encode()).digest()

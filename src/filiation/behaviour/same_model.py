@@ -184,16 +184,22 @@ class _Watch:
 
     def is_alike(self) -> bool:
         """Whether every bet for the same model has won."""
-        return all(bet.log_wealth >= -math.log(self.setting.alpha) for bet in self.alike.values())
+        return all(self._has_won(bet) for bet in self.alike.values())
+
+    def _has_won(self, bet: MeanBet) -> bool:
+        return bet.log_wealth >= -math.log(self.setting.alpha)
 
     def _bet_alike(self, pair: Pair) -> None:
         """Bet that the suspect agrees with the reference's two answers more often than the null allows.
 
         Without a control the null says: at most ``1 - slack`` times as often as the two agree with each other; with
-        one: no more often than halfway between that and how often the control agrees with them.
+        one: no more often than halfway between that and how often the control agrees with them. A bet that has won is
+        not played on: its wealth at that moment is an e-value, and what comes later cannot take it back.
         """
         own = float(pair.again == pair.reference)
         for role, bet in self.alike.items():
+            if self._has_won(bet):
+                continue
             least = (
                 0.5 * (own + _agreement(pair, pair.controls[role]))
                 if role

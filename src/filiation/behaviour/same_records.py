@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from filiation.behaviour.agreement import rate
+from filiation.behaviour.agreement import Paired, rate, sign_p
 from filiation.behaviour.dilution import Prompt, smallest_share
 from filiation.behaviour.permutation import TwoSample
 from filiation.behaviour.recording import applied, share_row
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 NAME = "same_model"
 _HALF = 0.5
 _POINTS = 200
+_DUST = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +73,22 @@ class _Judgement:
     p: float
     margin: float
     alike: float
+    paired: Paired
 
 
 def found(setting: Setting, facts: Facts) -> Found:
     """Return the outcome with its records, the one that carries it first."""
     smallest = None if facts.crossed else _smallest(setting, facts)
     verdict = _judge(setting, facts, smallest)
-    records = [_betting(setting, facts), _permutation(setting, facts), _alike(setting, facts, verdict.alike)]
+    records = [_betting(setting, facts), _permutation(setting, facts), _alike(setting, facts, verdict)]
+    by_permutation = not facts.crossed and _permutation_rejects(setting, facts)
     if verdict.outcome is Outcome.SUPPORTED:
         records = [records[2], *records[:2]]
-    carries = {Outcome.SUPPORTED: verdict.alike, Outcome.CONTRADICTED: facts.log10_wealth}
+    elif by_permutation:
+        records = [records[1], records[0], records[2]]
+    against = None if by_permutation else facts.log10_wealth
+    carries = {Outcome.SUPPORTED: verdict.alike, Outcome.CONTRADICTED: against}
+    records += [_paired(setting, verdict.paired)] if verdict.reason == "agrees_less" else []
     test = ProbeTest(
         name=NAME,
         evidence=records[0].id,
@@ -108,13 +115,16 @@ def _judge(setting: Setting, facts: Facts, smallest: Effect | None) -> _Judgemen
     alike = min(log10 for log10, _ in facts.alike.values())
 
     def as_(outcome: Outcome, reason: str | None = None) -> _Judgement:
-        return _Judgement(outcome, reason, p, margin, alike)
+        return _Judgement(outcome, reason, p, margin, alike, paired)
 
+    paired = _against_itself(facts)
     if setting.second is None and facts.margin.p <= setting.alpha:
         return as_(Outcome.UNDECIDED, "reference_unstable")
     if p <= setting.alpha:
         beyond = facts.distance.distance > margin
         return as_(Outcome.CONTRADICTED) if beyond else as_(Outcome.UNDECIDED, "within_margin")
+    if paired.p <= setting.alpha:
+        return as_(Outcome.UNDECIDED, "agrees_less")
     if (
         smallest is None or smallest.value > _HALF
     ):  # "no difference seen" by pairs that could see none is worth nothing
@@ -122,6 +132,38 @@ def _judge(setting: Setting, facts: Facts, smallest: Effect | None) -> _Judgemen
     if alike >= -math.log10(setting.alpha):
         return as_(Outcome.SUPPORTED)
     return as_(Outcome.UNDECIDED, "budget_too_small" if facts.exhausted else "not_alike_enough")
+
+
+def _permutation_rejects(setting: Setting, facts: Facts) -> bool:
+    """Whether the permutation alone rejects, at its half of the level."""
+    return facts.exact is not None and 2.0 * facts.exact.p <= setting.alpha
+
+
+def _against_itself(facts: Facts) -> Paired:
+    """Hold the suspect's agreement with the reference against the reference's own, prompt by prompt (sign test).
+
+    The p is exact where the reference's two answers to one request are independent. A cache in front of it breaks
+    that, so a small p speaks against "alike" and is no contradiction.
+    """
+    twice = [p for p in facts.pairs if p.again is not None]
+    itself = sum(p.again == p.reference != p.suspect for p in twice)
+    suspect = sum(p.suspect == p.reference != p.again for p in twice)
+    return Paired("itself", itself, suspect, sign_p(itself, suspect))
+
+
+def _paired(setting: Setting, paired: Paired) -> Evidence:
+    n = paired.only_claimed + paired.only_control
+    return applied(
+        setting.id() + "/by=paired",
+        NAME,
+        statistic_name="only_itself",
+        statistic=float(paired.only_claimed),
+        expected=n / 2,
+        n=n,
+        p_value=paired.p,
+        shows="agrees_less",
+        cannot_show=("setting",),
+    )
 
 
 def _betting(setting: Setting, facts: Facts) -> Evidence:
@@ -150,12 +192,12 @@ def _permutation(setting: Setting, facts: Facts) -> Evidence:
         n=test.strata,
         p_value=None if facts.exact is None else test.p,
         effect=(_distance("distance", test), _distance("margin", facts.margin)),
-        shows="distance",
+        shows="answers_differ_permuted" if _permutation_rejects(setting, facts) else "distance",
         cannot_show=("setting",),
     )
 
 
-def _alike(setting: Setting, facts: Facts, log10_e: float) -> Evidence:
+def _alike(setting: Setting, facts: Facts, verdict: _Judgement) -> Evidence:
     fixed = [pair for pair in facts.pairs if pair.again is not None]
     return applied(
         setting.id() + "/by=alike",
@@ -164,15 +206,25 @@ def _alike(setting: Setting, facts: Facts, log10_e: float) -> Evidence:
         statistic=sum(p.suspect == p.reference for p in fixed) / len(fixed),
         expected=sum(p.again == p.reference for p in fixed) / len(fixed),
         n=min(count for _, count in facts.alike.values()),
-        log10_e=log10_e,
+        log10_e=verdict.alike,
         effect=_agreements(facts),
-        shows="alike",
+        shows="alike" if verdict.outcome is Outcome.SUPPORTED else "alike_unclear",
         cannot_show=("close_relative", "small_fraction"),
     )
 
 
 def _distance(name: str, test: TwoSample) -> Effect:
-    return Effect(name, test.distance, test.low, test.high, "total_variation")
+    return _beyond(name, test, 0.0)
+
+
+def _beyond(name: str, test: TwoSample, margin: float) -> Effect:
+    value, low, high = (_whole(x - margin) for x in (test.distance, test.low, test.high))
+    return Effect(name, value, low, high, "total_variation")
+
+
+def _whole(value: float) -> float:
+    """Return 0 for what sums in another order leave of it."""
+    return 0.0 if abs(value) < _DUST else value
 
 
 def _agreements(facts: Facts) -> tuple[Effect, ...]:
@@ -188,17 +240,10 @@ def _agreements(facts: Facts) -> tuple[Effect, ...]:
 
 
 def _effects(facts: Facts, margin: float) -> tuple[Effect, ...]:
-    excess = facts.distance.distance - margin
     return (
         _distance("distance", facts.distance),
         _distance("margin", facts.margin),
-        Effect(
-            "beyond_margin",
-            excess,
-            facts.distance.low - margin,
-            facts.distance.high - margin,
-            "total_variation",
-        ),
+        _beyond("beyond_margin", facts.distance, margin),
         *_agreements(facts),
     )
 
@@ -241,6 +286,9 @@ def _figures(setting: Setting, facts: Facts, verdict: _Judgement) -> dict[str, A
         "agreement": _drawn(setting, facts),
         "alike": {role or "itself": {"log10_e": e, "prompts": n} for role, (e, n) in facts.alike.items()},
         "alike_log10_e": verdict.alike,
+        "only_itself": verdict.paired.only_claimed,
+        "only_suspect": verdict.paired.only_control,
+        "p_paired": verdict.paired.p,
         "replacement": setting.controls[0] if setting.controls else "never_given",
         "failures": dict(facts.failures),
         "exhausted": facts.exhausted,

@@ -10,14 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from filiation.behaviour import tokenizer_reference
 from filiation.behaviour.candidates import Candidate, Unusable
 from filiation.behaviour.probes import LONGEST, SHORTEST, Probe, battery
 from filiation.behaviour.recording import applied, not_measured
 from filiation.behaviour.records import Found, ProbeTest
 from filiation.behaviour.rounds import asked, places, said
 from filiation.behaviour.tokenizer_counts import FEWEST, Counts, Fit, alike, collect, fit
-from filiation.behaviour.tokenizer_tokens import WRITING, Agreement, Recount, Spelling, recount, spelling
+from filiation.behaviour.tokenizer_tokens import Agreement, Recount, Spelling, recount, spelling
 from filiation.behaviour.usage import Fabrication, slope_of
+from filiation.behaviour.writing import KINDS, writing
 from filiation.endpoint.model import Answer, Asker, Call, Failure
 from filiation.evidence import Effect, Evidence, Outcome, Scale
 
@@ -33,6 +35,7 @@ class Setting:
     Attributes:
         candidates: the tokenizers it is held against.
         unusable: those that were named and cannot be.
+        reference: role of a model that counts the same texts beside it, so that no file of its tokenizer is needed.
         expected: name of the candidate that the endpoint is said to have (the reference's), None for none.
         role: the endpoint.
         seed: of the probes.
@@ -44,18 +47,20 @@ class Setting:
     candidates: tuple[Candidate, ...]
     unusable: tuple[Unusable, ...] = ()
     expected: str | None = None
+    reference: str | None = None
     role: str = "suspect"
     seed: int = 0
     probes: int = 16
     repeats: int = 4
-    writing: int = len(WRITING)
+    writing: int = KINDS
     template_tokens: int | None = None
 
     @property
     def id(self) -> str:
         """The evidence id, which holds every parameter."""
         return (
-            f"behaviour.tokenizer/role={self.role}/probes={self.probes}/repeats={self.repeats}"
+            f"behaviour.tokenizer/role={self.role}/reference={self.reference or 'none'}"
+            f"/probes={self.probes}/repeats={self.repeats}"
             f"/length={SHORTEST}-{LONGEST}/writing={self.writing}/seed={self.seed}"
         )
 
@@ -113,7 +118,11 @@ def run(asker: Asker, setting: Setting) -> Found:
     held = [_hold(candidate, heard) for candidate in setting.candidates]
     if not any(h.fit is not None or h.spelling.agreement is not Agreement.NOT_MEASURED for h in held):
         return _nothing(setting, heard, names)
-    return _judged(setting, heard, held)
+    beside = tokenizer_reference.ask(asker, setting.reference, heard.counts, heard.written)
+    found = _judged(setting, heard, held)
+    if beside is None:
+        return found
+    return tokenizer_reference.joined(found, beside, decides=setting.expected is None)
 
 
 def _ask(asker: Asker, setting: Setting) -> _Heard | None:
@@ -126,7 +135,7 @@ def _ask(asker: Asker, setting: Setting) -> _Heard | None:
     asks = [said(able, text, max_tokens=room, temperature=0.0) for text in framed]
     asks += [
         said(able, text, max_tokens=64, temperature=0.0, top_logprobs=top)
-        for text in (*WRITING * (setting.writing // len(WRITING) + 1),)[: setting.writing]
+        for text in writing(setting.seed, setting.writing)
     ]
     replies = asked(asker, [Call(setting.role, ask, NAME) for ask in asks])
     if replies is None:
@@ -186,7 +195,7 @@ def _judged(setting: Setting, heard: _Heard, held: Sequence[_Held]) -> Found:
         outcome=outcome,
         reason=reason,
         effect=effects,
-        smallest_effect=smallest if outcome is Outcome.UNDECIDED else None,
+        smallest_effect=smallest if outcome is Outcome.UNDECIDED and fitting else None,
         requests=len(heard.replies),
         controls=tuple(h.candidate.name for h in held),
         figures=figures,
@@ -208,7 +217,9 @@ def _outcome(
 ) -> tuple[Outcome, str | None]:
     names = {h.candidate.name for h in fitting}
     if not fitting:
-        return Outcome.CONTRADICTED, "no_candidate_fits"
+        # Where none is expected this contradicts nobody: the tokenizer is just not among the candidates.
+        outcome = Outcome.UNDECIDED if setting.expected is None else Outcome.CONTRADICTED
+        return outcome, "no_candidate_fits"
     if setting.expected is not None and setting.expected not in names:
         return Outcome.CONTRADICTED, "expected_tokenizer_does_not_fit"
     if not one:
@@ -224,6 +235,8 @@ def _outcome(
 def _shows(outcome: Outcome, reason: str | None, one: bool) -> str:
     if outcome is Outcome.CONTRADICTED:
         return "tokenizer_ruled_out"
+    if reason == "no_candidate_fits":
+        return "tokenizer_none"
     if not one:
         return "tokenizer_several"
     if reason in ("usage_rescaled", "usage_counted_otherwise"):

@@ -10,20 +10,11 @@ from filiation.behaviour.candidates import Candidate
 from filiation.endpoint.model import Answer, Failure, TokenChance
 from filiation.vocabulary.spelling import from_byte_level, from_sentencepiece
 
-WRITING = (
-    "Count from 1207 to 1240 in digits, separated by commas. Write nothing else.",
-    "写一句关于秋天山路的话。",
-    "Напиши одно предложение о зимнем лесе.",
-    "Write a short Python function that returns the median of a list.",
-    "List five rivers, one on each line, with three spaces before each name.",
-    "Describe an old lighthouse in two sentences.",
-)
-"""What is asked for, to have tokens generated in several scripts."""
-
 _NEAR = 1
 _ENOUGH = 0.75
 _IN_VOCABULARY = 0.98
 _FEWEST_TOKENS = 20
+_FEWEST_SPELT = 8
 
 
 class Agreement(StrEnum):
@@ -134,6 +125,14 @@ def spelling(candidate: Candidate, replies: Iterable[Answer | Failure]) -> Spell
     )
 
 
+def spelt_length(reply: Answer | Failure) -> int | None:
+    """Return in how many tokens an answer is spelt out, without special ones; None where it is not, or is too short."""
+    if isinstance(reply, Failure) or not reply.steps:
+        return None
+    length = sum(not _is_special(step.chosen) for step in reply.steps)
+    return length if length >= _FEWEST_SPELT else None
+
+
 def _distinct(tokens: Iterable[TokenChance]) -> list[TokenChance]:
     kept: dict[tuple[str, bytes | None, int | None], TokenChance] = {}
     for token in tokens:
@@ -186,4 +185,4 @@ def _starts_alike(mine: list[bytes], theirs: list[bytes]) -> bool:
     return mine[:-1] == theirs[:-1] or mine == theirs
 
 
-__all__ = ["WRITING", "Agreement", "Recount", "Spelling", "recount", "spelling"]
+__all__ = ["Agreement", "Recount", "Spelling", "recount", "spelling"]

@@ -10,20 +10,13 @@ from enum import StrEnum
 import numpy as np
 
 from filiation.behaviour.heads import Doubles, Integers
+from filiation.behaviour.prompts import apart, questions
 from filiation.behaviour.rounds import said
 from filiation.endpoint.model import Answer, Ask, Capabilities, Failure, Support, TokenChance
 from filiation.vocabulary import Vocabulary
 
 BATCH = 128
 ANCHORS = 8
-PROMPTS = (
-    "Name a thing that is usually kept in a kitchen.",
-    "Continue in one word: the ship sailed towards the",
-    "What comes after the word 'therefore' most often?",
-    "Say any word that begins a sentence.",
-    "Complete: in the year of the great flood, the people",
-    "Give the first word of a letter to a friend.",
-)
 
 
 class Way(StrEnum):
@@ -65,27 +58,26 @@ def way_of(able: Capabilities, needed: int) -> Way | None:
     return Way.IDS if able.token_logprob_ids is Support.SUPPORTED else None
 
 
-def requests_for_all(able: Capabilities, prompts: int) -> list[Ask]:
+def texts(seed: int, count: int) -> tuple[str, ...]:
+    """Return ordinary questions drawn from the seed, unlike those of other tests: none can be known beforehand."""
+    return tuple(p.text for p in questions(apart(seed, "output_layer"), count))
+
+
+def requests_for_all(able: Capabilities, texts: Sequence[str]) -> list[Ask]:
     """Return the requests for whole vectors: every prompt once, the first one once more, to see the noise."""
-    texts = [_prompt(number) for number in range(prompts)]
     return [
         said(able, t, max_tokens=1, temperature=1.0, top_logprobs=able.top_logprobs)
         for t in (*texts, texts[0])
     ]
 
 
-def _prompt(number: int) -> str:
-    turn, which = divmod(number, len(PROMPTS))
-    return PROMPTS[which] + (f" ({turn})" if turn else "")
-
-
-def requests_for_ids(able: Capabilities, ids: Integers) -> list[Ask]:
+def requests_for_ids(able: Capabilities, ids: Integers, text: str) -> list[Ask]:
     """Return the requests for chosen ids, 128 a request; the first eight are in every one, to see the noise."""
     anchors, rest = ids[:ANCHORS], ids[ANCHORS:]
     width = BATCH - ANCHORS
     batches = [np.concatenate([anchors, rest[s : s + width]]) for s in range(0, len(rest), width)]
     return [
-        said(able, PROMPTS[0], max_tokens=1, temperature=1.0, top_logprobs=0, token_ids=tuple(batch.tolist()))
+        said(able, text, max_tokens=1, temperature=1.0, top_logprobs=0, token_ids=tuple(batch.tolist()))
         for batch in batches
     ]
 
@@ -139,6 +131,11 @@ def batched(replies: Sequence[Answer | Failure], ids: Integers, known: Vocabular
     values = np.array([[merged[n]] for n in shared])
     raw = np.array([v for table in tables for v in table.values()])
     return Observed(Way.IDS, np.array(shared, np.int64), values, noise, _step(raw))
+
+
+def table(reply: Answer | Failure, known: Vocabulary | None) -> dict[int, float]:
+    """Return the first position's log-probabilities by id; empty where there are none."""
+    return _table(reply, _where(known))
 
 
 def _table(reply: Answer | Failure, where: Mapping[bytes, int]) -> dict[int, float]:

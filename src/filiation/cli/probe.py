@@ -10,23 +10,16 @@ import click
 from filiation.cli.deliver import Wanted, deliver
 from filiation.cli.options import JsonCommand, file_option, json_option, language_option, quiet_option
 from filiation.cli.output import Sink
+from filiation.cli.probe_means import hint_at_resuming, means_of
 
 if TYPE_CHECKING:
-    from filiation.endpoint.session import Announcement
     from filiation.probing import ProbeReport
     from filiation.probing.request import Request
-    from filiation.probing.walk import Means
 
 # The same lists as in probing (a test compares them): importing that would cost --help the whole client.
 RELATIONS = (
-    "same-weights",
-    "derivative",
-    "trained-on-outputs",
-    "associated",
-    "different",
-    "none-found",
-    "cannot-test",
-)
+    "same-weights", "derivative", "trained-on-outputs", "associated", "different", "none-found", "cannot-test",
+)  # fmt: skip
 TESTS = (
     "same-model",
     "tokenizer",
@@ -38,16 +31,8 @@ TESTS = (
     "identity",
 )
 DIALECTS = (
-    "openai",
-    "openai-reasoning",
-    "vllm",
-    "llama-server",
-    "ollama",
-    "sglang",
-    "gateway",
-    "anthropic",
-    "local",
-)
+    "openai", "openai-reasoning", "vllm", "llama-server", "ollama", "sglang", "gateway", "anthropic", "local",
+)  # fmt: skip
 LANGUAGES = ("en", "zh", "es", "fr")
 _MODEL = "URL#MODEL, a local model, or a hub id"
 
@@ -59,7 +44,7 @@ _MODEL = "URL#MODEL, a local model, or a hub id"
     "--key-env",
     multiple=True,
     metavar="[ROLE=]VAR",
-    help="Environment variable with the key; of another role's endpoint with ROLE=. Repeatable.",
+    help="Environment variable with the key, or keyring:SERVICE/USER; with ROLE=, of another endpoint. Repeatable.",
 )
 @click.option(
     "--dialect",
@@ -178,6 +163,14 @@ _MODEL = "URL#MODEL, a local model, or a hub id"
     help="Prompts for derivation.",
 )
 @click.option(
+    "--vectors",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Whole vectors of log-probabilities to collect, to read off how wide the model is; more than its width.",
+)
+@click.option(
     "--seed",
     type=click.IntRange(0),
     metavar="N",
@@ -255,14 +248,14 @@ def command(
     started = now()
     if questions is not None:
         return _write_questions(questions, given, wanted.sink)
-    with progress(wanted.sink) as tell:
+    with progress(wanted.sink) as tell, hint_at_resuming(wanted.sink, given["log"]):
         if replay is not None:
             report = walk.replay(replay, tell)
         elif answers is not None:
             report = _read_answers(answers, given)
         else:
             request = _request(url, given)
-            report = walk.examine(request, _means(request, given, wanted), tell)
+            report = walk.examine(request, means_of(request, given, wanted), tell)
     deliver(report, wanted, started)
     return _code(report, fail_if)
 
@@ -271,7 +264,9 @@ def _request(url: str | None, given: dict[str, Any]) -> Request:
     from filiation.errors import UsageError
     from filiation.probing.request import Request
 
-    if not url or not given["model"]:
+    url, _, named = (url or "").partition("#") if not given["model"] else (url, "", "")
+    model = given["model"] or named  # URL#MODEL, as for every other model
+    if not url or not model:
         raise UsageError(
             "There is nobody to ask.",
             reason="An address and --model are needed, or --replay.",
@@ -280,7 +275,7 @@ def _request(url: str | None, given: dict[str, Any]) -> Request:
     seed = given["seed"] if given["seed"] is not None else _drawn(given["log"], given["resume"])
     return Request(
         url=url,
-        model=given["model"],
+        model=model,
         dialect=given["dialect"] or "",
         reference=given["reference"],
         second=given["second"],
@@ -298,6 +293,7 @@ def _request(url: str | None, given: dict[str, Any]) -> Request:
         pairs=given["pairs"],
         most=given["most_pairs"],
         prompts=given["prompts"],
+        vectors=given["vectors"],
         languages=given["languages"],
         key_env=given["key_env"],
         stream=given["stream"],
@@ -328,67 +324,6 @@ def _drawn(log: Path | None, resume: bool) -> int:
     from filiation.endpoint.recorded import Recorded
 
     return int(Recorded.load(log).run["seed"])
-
-
-def _means(request: Request, given: dict[str, Any], wanted: Wanted) -> Means:
-    from datetime import UTC, datetime
-
-    from filiation.endpoint.budget import Budget
-    from filiation.endpoint.session import agreed
-    from filiation.errors import UsageError
-    from filiation.probing.walk import Means
-
-    log: Path | None = given["log"]
-    if given["resume"] and log is None:
-        raise UsageError("--resume needs the log.", next_step="Name it with --log.")
-    log = log or Path(f"probe-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.jsonl")
-    budget = Budget(
-        requests=given["max_requests"],
-        tokens=given["max_tokens"],
-        seconds=given["max_seconds"],
-        money=given["max_money"],
-        concurrency=given["concurrency"],
-        prices=_prices(request, given["prices"]),
-    )
-    wanted.sink.talk(f"every exchange goes to {log}")
-    return Means(log, budget, agreed if given["yes"] else _ask(wanted.sink), given["resume"])
-
-
-def _prices(request: Request, entries: tuple[str, ...]) -> dict[str, Any]:
-    from filiation.endpoint.budget import Price
-    from filiation.errors import UsageError
-
-    prices = {p.role: Price() for p in request.parties() if p.is_local} if entries else {}
-    for entry in entries:
-        role, mark, figures = entry.partition("=")
-        role, figures = (role, figures) if mark else ("suspect", entry)
-        into, _, out = figures.partition(":")
-        try:
-            prices[role] = Price(float(into), float(out or into))
-        except ValueError as error:
-            raise UsageError(
-                f"'{entry}' is no price.", next_step="Write for example:  --price 0.15:0.60"
-            ) from error
-    return prices
-
-
-def _ask(sink: Sink) -> Any:
-    """Ask the person at the terminal; where there is none, refuse."""
-
-    def consent(announced: Announcement) -> bool:
-        import sys
-
-        for role, address, model in announced.endpoints:
-            sink.talk(f"{role}: {model} at {address}")
-        for role, source in announced.keys:
-            sink.talk(f"{role}: the key of {source} will be sent to it")
-        bounds = {"requests": announced.budget.requests, "tokens": announced.budget.tokens}
-        bounds |= {"seconds": announced.budget.seconds, "money": announced.budget.money}
-        said = ", ".join(f"{value:g} {name}" for name, value in bounds.items() if value is not None)
-        sink.talk(f"at most {said}" if said else "without a bound")
-        return sys.stdin.isatty() and click.confirm("Send these requests?", err=True)
-
-    return consent
 
 
 def _code(report: ProbeReport, fail_if: tuple[str, ...]) -> int:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 _NO_EXTRA = "reason.extra_tokenizers_missing"
+_BROKEN = "reason.source_broken_syntax"
 
 
 @dataclass(frozen=True)
@@ -209,3 +211,9 @@ def _need_extra(stored: Json, fresh: Json) -> None:
 
     if missing(fresh) and not missing(stored):
         raise MissingExtraError("Making this audit again", "tokenizers", "tokenizers")
+
+    def unparsed(document: Json) -> set[str]:
+        return {each["path"] for each in document["not_examined"] if each["why"] == _BROKEN}
+
+    if unparsed(fresh) - unparsed(stored) and find_spec("tree_sitter_python") is None:
+        raise MissingExtraError("Making this audit again", "code", "tree-sitter-python")

@@ -11,8 +11,8 @@ from filiation.anatomy.model import Part
 from filiation.derivation.attention import AttentionFrame, match_attention
 from filiation.derivation.experts import ExpertFrames, match_experts
 from filiation.derivation.ffn import Pair
-from filiation.derivation.matched import Fold, Matched
-from filiation.derivation.reading import Case, norm_before
+from filiation.derivation.matched import Fold, Matched, Unseen
+from filiation.derivation.reading import Case, gain_before, norm_before
 from filiation.derivation.unitmap import STILL, UnitMap
 from filiation.origin.gather import Side, seeded_windows
 
@@ -23,6 +23,7 @@ FLAT = 1e-3
 #: Rows by which a sampled reading tells it.
 FOLD_ROWS = 16
 _FFN = ("gate", "up", "down")
+_WRITE = ("o", "down", "shared.down", "embedding", "position", "token_type")
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +112,8 @@ def _some_rows(case: Case, part: Part | None, count: int) -> tuple[int, int] | N
 
 def _distance(match: Matched, window: tuple[int, int] | None = None) -> float:
     s, p = match.window(*(window or (0, min(64, match.mine.shape[0]))))
+    if match.hides(s, p):
+        s, p = match.seen(s, p)
     energy = float(np.square(s).sum())
     return float(np.square(s - p).sum()) / energy if energy else 0.0
 
@@ -152,7 +155,26 @@ def _match_part(case: Case, frame: LayerFrame, part: Part, *, fold: bool | None 
         case.residual,
         frame.units_of(part),
         fold_of(case, part.role, frame.pair) if wanted else None,
+        unseen=_unseen(case, part, frame.pair),
     )
+
+
+def _unseen(case: Case, part: Part, pair: Pair | None) -> Unseen | None:
+    """Return through which gains nobody sees a part of these rows; None where both models' norms show all of them."""
+    sides = case.suspect, case.candidate
+    if len(part.shape) != 2 or case.residual.matrix is not None or not all(s.levelled for s in sides):
+        return None
+    if part.role in _WRITE:
+        return Unseen()
+    if pair is None or part.role.removeprefix("shared.") not in ("q", "k", "v", "gate", "up", "router"):
+        return None
+    mine, theirs = (
+        side.gain_behind(part.role, layer)
+        if side.geometry.norm_position == "post"
+        else gain_before(side, part.role, layer)
+        for side, layer in zip(sides, pair, strict=True)
+    )
+    return Unseen(mine, None if theirs is None else case.residual.carry(theirs))
 
 
 def layer_matches(case: Case, frame: LayerFrame) -> Iterator[Matched]:
@@ -198,7 +220,8 @@ def _plain_match(case: Case, part: Part) -> Matched | None:
     theirs = case.candidate.anatomy.part(part.role, None, part.expert, case.component)
     if theirs is None or len(theirs.shape) != len(part.shape):
         return None
-    return Matched(case.suspect.anatomy, case.candidate.anatomy, part, theirs, case.residual)
+    unseen = _unseen(case, part, None)
+    return Matched(case.suspect.anatomy, case.candidate.anatomy, part, theirs, case.residual, unseen=unseen)
 
 
 def _vocabulary_match(case: Case, part: Part) -> Matched | None:
@@ -209,7 +232,7 @@ def _vocabulary_match(case: Case, part: Part) -> Matched | None:
     if theirs is None:
         return None
     plain = Matched(case.suspect.anatomy, case.candidate.anatomy, part, theirs, case.residual)
-    plain = replace(plain, rows=_token_rows(case, part, theirs))
+    plain = replace(plain, rows=_token_rows(case, part, theirs), unseen=_unseen(case, part, None))
     if plain.rows is None and part.shape != theirs.shape:
         return None
     if part.role != "head":

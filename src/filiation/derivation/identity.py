@@ -174,18 +174,23 @@ def _only_in_one(key: Key, here: Part | None, there: Part | None) -> Difference:
 
 
 def _unnamed(suspect: Anatomy, candidate: Anatomy) -> Difference | None:
-    """Return a tensor that no rule explains and that the other model has not."""
-    for name in sorted(set(suspect.unnamed) ^ set(candidate.unnamed)):
-        here = name in suspect.unnamed
+    """Return a tensor that is no part (no rule explains it, or no loader reads it) and that the other has not."""
+    mine, theirs = _no_parts(suspect), _no_parts(candidate)
+    for name in sorted({*mine} ^ {*theirs}):
+        here = name in mine
         reason = "only_in_suspect" if here else "only_in_candidate"
         return Difference("", "", None, None, name if here else None, None if here else name, reason)
-    for name in suspect.unnamed:
+    for name in mine:
         a, b = suspect.checkpoint.read(name), candidate.checkpoint.read(name)
         if a.shape != b.shape or not np.array_equal(a, b):
             return Difference(
                 "", "", None, None, name, name, "values_differ" if a.shape == b.shape else "shapes_differ"
             )
     return None
+
+
+def _no_parts(model: Anatomy) -> tuple[str, ...]:
+    return (*model.unnamed, *(name for names in model.beyond.values() for name in names))
 
 
 def _probe(suspect: Anatomy, candidate: Anatomy, pairs: list[tuple[Part, Part]]) -> Difference | None:

@@ -11,12 +11,17 @@ from filiation.anatomy.model import Anatomy, Axis, Part
 from filiation.anatomy.roles import NORMS
 from filiation.derivation.residual import IN_PLACE, Residual
 from filiation.derivation.unitmap import STILL, UnitMap
+from filiation.origin.level import level, unseen_through
 from filiation.origin.units import Floats, Integers
 
 CHUNK = 1 << 19
 """Values read at a time."""
 #: Gain, over the median, below which dividing by it leaves rounding.
 TOO_SMALL = 0.05
+#: Share of a difference that must go with what norms let nobody see before rows are compared without it.
+SEEN_EXPLAINS = 0.5
+#: Share of what is there that norms must let through for a likeness to say anything.
+SEEN_LITTLE = 0.1
 
 Blocks = Iterator[tuple[int, Floats, Floats]]
 
@@ -30,13 +35,25 @@ class Fold:
 
 
 @dataclass(frozen=True, eq=False)
+class Unseen:
+    """That norms which subtract the mean let nobody see a part of these rows: by the gains they read through.
+
+    The suspect's gain and the candidate's, the latter in the suspect's channels; None where none is between.
+    """
+
+    suspect: Floats | None = None
+    candidate: Floats | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Matched:
     """A part of the suspect and the part of the candidate it is compared with.
 
     ``units`` acts along the axis that is not the residual one. ``fold`` is set where the two gains differ by a
     rescaling: each model's own gain is folded in, since a gain near zero, taken out of the candidate's rows, would
     leave little but rounding. ``rows`` are the suspect's and the candidate's row numbers where only some rows are
-    comparable (shared tokens).
+    comparable (shared tokens). ``unseen`` is set where norms let nobody see a part of the rows, ``hidden`` where the
+    models differ so much in that part that they are compared without it.
     """
 
     suspect: Anatomy
@@ -47,6 +64,8 @@ class Matched:
     units: UnitMap = STILL
     fold: Fold | None = None
     rows: tuple[Integers, Integers] | None = None
+    unseen: Unseen | None = None
+    hidden: bool = False
 
     @property
     def residual_axis(self) -> int | None:
@@ -64,6 +83,7 @@ class Matched:
         computed = self.residual.matrix is not None or self.fold is not None
         return (
             computed
+            or self.hidden
             or self.units.factor is not None
             or self.units.mix is not None
             or self.units.pool is not None
@@ -72,7 +92,8 @@ class Matched:
     def comparable(self) -> bool:
         """Return whether the prediction has the suspect's shape."""
         if self.rows is not None:
-            return self.mine.shape[1:] == self.theirs.shape[1:] or self.residual.kind == "injected"
+            other_width = self.residual.kind == "injected" or self.residual.matrix is not None
+            return self.mine.shape[1:] == self.theirs.shape[1:] or other_width
         if self.is_gain and self.residual.matrix is not None:
             return False
         return self._predicted_shape() == self.mine.shape
@@ -191,6 +212,25 @@ class Matched:
     def _token_rows(self, mine: Integers, theirs: Integers) -> tuple[Floats, Floats]:
         s, c = gather_rows(self.suspect, self.mine, mine), gather_rows(self.candidate, self.theirs, theirs)
         return self._own(s), self._carried(c)
+
+    def hides(self, s: Floats, p: Floats) -> bool:
+        """Return whether what norms let nobody see makes up most of a difference, or nearly all of what is there."""
+        if self.unseen is None or s.shape != p.shape or np.array_equal(s, p):
+            return False
+        mine, theirs = self.seen(s, p)
+        energy, left = float(np.square(s).sum()), float(np.square(mine).sum())
+        if not energy or not left:
+            return False
+        apart, still = float(np.square(s - p).sum()) / energy, float(np.square(mine - theirs).sum()) / left
+        return still < SEEN_EXPLAINS * apart or left < SEEN_LITTLE * energy
+
+    def seen(self, s: Floats, p: Floats) -> tuple[Floats, Floats]:
+        """Return rows without what norms let nobody see; where rows are channels, as far as those at hand show it."""
+        assert self.unseen is not None
+        if self.residual_axis == 0:
+            return s - s.mean(axis=0), p - p.mean(axis=0)
+        gains = (None, None) if self.fold is not None else (self.unseen.suspect, self.unseen.candidate)
+        return level(s.copy(), unseen_through(gains[0])), level(p.copy(), unseen_through(gains[1]))
 
     def unfolded(self) -> Matched:
         """Return the same match without gains folded."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from filiation.derivation.lattice import Lattice, find_lattice
-from filiation.derivation.matched import Matched
+from filiation.derivation.matched import Blocks, Matched
 from filiation.derivation.records import Delta
 from filiation.derivation.rounding import FLOATS, rounding_level
 from filiation.origin.units import Doubles, Floats
@@ -233,19 +233,22 @@ def measure(
     chosen = window or _sample_window(_row_count(match), rng, rows or sample)
     block = _Block(chosen, SAMPLE_COLUMNS // (2 if large else 1))
     sums, alike = _Sums(), _Rows()
-    if rows is not None or window is not None:
-        start, stop = block.window
-        s, p = match.window(start, stop)
+    sampled = rows is not None or window is not None
+    first = True
+    for start, s, p in _window_of(match, *block.window) if sampled else match.blocks():
+        match = replace(match, hidden=True) if first and match.hides(s, p) else match
+        first = False
+        s, p = match.seen(s, p) if match.hidden else (s, p)
         sums.add(s, p)
         block.take(start, s, p)
-    else:
-        for start, s, p in match.blocks():
-            sums.add(s, p)
-            block.take(start, s, p)
-            if by_row:
-                alike.add(s, p)
+        if by_row:
+            alike.add(s, p)
     found = _finish(match, sums, *block.arrays(), lattices=lattices)
     return replace(found, row_cosine=alike.mean)
+
+
+def _window_of(match: Matched, start: int, stop: int) -> Blocks:
+    yield start, *match.window(start, stop)
 
 
 def _row_count(match: Matched) -> int:
@@ -287,7 +290,7 @@ def _finish(match: Matched, sums: _Sums, s: Floats, p: Floats, *, lattices: bool
     dtype = match.suspect.checkpoint.tensors[match.mine.tensor].dtype
     differs = sums.equal < sums.elements
     is_matrix = len(match.mine.shape) >= 2 and s.size > 0
-    wanted = is_matrix and differs and (lattices or dtype not in FLOATS)
+    wanted = is_matrix and differs and not match.hidden and (lattices or dtype not in FLOATS)
     stored = match.as_stored(s, p) if is_matrix and differs else (s, p)
     theirs = match.candidate.checkpoint.tensors[match.theirs.tensor].dtype
     packed = theirs not in FLOATS and theirs != dtype and not match.moved

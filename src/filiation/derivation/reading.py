@@ -8,6 +8,7 @@ import numpy as np
 
 from filiation.derivation.residual import IN_PLACE, Residual
 from filiation.origin.gather import Rows, Side, Window
+from filiation.origin.level import level, unseen_through
 from filiation.origin.pairing import Pairing, Plan, TokenRows
 from filiation.origin.units import Doubles, Floats, unit_rows
 
@@ -108,6 +109,8 @@ def reader(
         return None
     gain = gain_before(side, role, layer)
     rows = rows if gain is None else rows * gain
+    if side.levelled:
+        rows = level(rows.copy() if gain is None else rows, unseen_through(side.gain_behind(role, layer)))
     return rows if side.is_suspect else case.residual.carry(rows)
 
 
@@ -116,7 +119,7 @@ def writer(case: Case, side: Side, role: str, layer: int, expert: int | None = N
     matrix = side.matrix(role, layer, expert)
     if matrix is None:
         return None
-    rows = np.ascontiguousarray(matrix.T)
+    rows = level(np.array(matrix.T, order="C")) if side.levelled else np.ascontiguousarray(matrix.T)
     return rows if side.is_suspect else case.residual.carry(rows)
 
 

@@ -19,8 +19,8 @@ class Residual:
     """Carries what the candidate holds in its residual channels into the suspect's.
 
     ``kind`` is ``identity``, ``permuted`` (``columns[i]`` is the candidate's channel for the suspect's ``i``, with
-    ``signs[i]``), ``injected`` (the same, into a wider candidate) or ``rotated`` (``matrix`` is ``(d_s, d_c)`` and
-    orthogonal: suspect rows times it give candidate rows).
+    ``signs[i]``), ``injected`` (the same, into a wider candidate) or ``rotated`` (``matrix`` is ``(d_s, d_c)`` with
+    orthonormal rows: suspect rows times it give candidate rows).
     """
 
     kind: str = "identity"

@@ -356,7 +356,8 @@ def _turned_round(
 
 def _swapped(pairing: Pairing) -> Pairing:
     basis = pairing.suspect.basis
-    turned = replace(basis, columns=basis.suspect_columns, suspect_columns=None)
+    matrix = None if basis.matrix is None else basis.matrix.T
+    turned = replace(basis, columns=basis.suspect_columns, suspect_columns=None, matrix=matrix)
     return replace(
         pairing,
         suspect=replace(pairing.candidate, basis=turned, is_suspect=True),

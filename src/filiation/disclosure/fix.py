@@ -228,7 +228,8 @@ def _notice(desk: Desk, result: RuleResult) -> None:
 
 def _name(desk: Desk, result: RuleResult) -> None:
     part, rule = str(result.values["part"]), str(result.values["how"])
-    desk.name = names.suggestion(desk.name or desk.context.repository.name, part, rule)
+    said = next((c.text for c in desk.context.said("given_name")), desk.context.repository.name)
+    desk.name = names.suggestion(desk.name or said, part, rule)
     desk.left.append(Left("L4", "disclosure.left.rename", {"name": desk.name, "part": part}))
 
 

@@ -60,6 +60,8 @@ def parse_address(url: str, base: str, *, with_key: bool) -> Address:
         raise _no_address("it does not begin with http:// or https:// and a host")
     if "@" in parts.netloc:
         raise _no_address("it holds a name or password")
+    if parts.fragment:
+        raise _no_address("it holds a '#' and something after it")
     query = parse_qsl(parts.query, keep_blank_values=True)
     if any(name.lower() not in _HARMLESS for name, _ in query):
         raise _no_address("its query may hold a secret")

@@ -29,6 +29,8 @@ from filiation.endpoint.model import (
 )
 from filiation.errors import BudgetError, InputError, StorageError
 
+SHEET = "sheet"
+"""What stands in place of a dialect where a person asked."""
 _MARK = re.compile(r"\[\[(question|answer) (\d+) ([0-9a-f]{8})\]\]")
 _HEAD = """\
 Questions for a chat site, written by filiation. Site: {site}
@@ -54,7 +56,7 @@ class _Sheet:
     def __init__(self, role: str, site: str, locator: str) -> None:
         self._role = role
         able = Capabilities(chat=True, completions=False, notes=("filled_by_hand",))
-        self._record = EndpointRecord(role, locator, site, "sheet", able)
+        self._record = EndpointRecord(role, locator, site, SHEET, able)
         self._turns: Counter[str] = Counter()
         self._asked = 0
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filiation.lab.heat import heat_map
 from filiation.lab.kin import Category
 from filiation.lab.laws import Rate
 
@@ -40,9 +41,10 @@ class Axes:
 
 
 def write_figures(rows: Sequence[Row], out: Path) -> None:
-    """Write ``roc.svg`` and ``distance.svg``."""
+    """Write ``roc.svg``, ``distance.svg`` and ``heat.svg``."""
     (out / "roc.svg").write_text(roc(rows), encoding="utf-8")
     (out / "distance.svg").write_text(distance(rows), encoding="utf-8")
+    (out / "heat.svg").write_text(heat_map(rows), encoding="utf-8")
 
 
 def roc(rows: Sequence[Row]) -> str:

@@ -33,6 +33,7 @@ class Category(StrEnum):
     JOINT = "joint"
     QUIET = "quiet"
     INITIALISATION = "initialisation"
+    FIXTURE = "fixture"
     INDEPENDENT = "independent"
     STRANGER = "stranger"
 
@@ -43,6 +44,10 @@ class Expected:
 
     relations: tuple[str, ...]
     right: Groups = ()
+
+
+#: What counts as right for models that share nothing.
+QUIET = Expected(("none_found", "cannot_test"))
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,8 @@ class Zoo:
         """Yield each parent whose weights a model has, what it was made by, and what counts as right."""
         model = self.models[name]
         entry = self.expected.get(model["kind"], {})
+        if not entry.get("asked", True):
+            return
         for place, parent in enumerate(model["parents"]):
             if place == 0 and "body" in entry:
                 yield parent, f"{model['kind']} (body)", _expected(entry["body"])
@@ -155,10 +162,10 @@ class Zoo:
         return [name for name, model in self.models.items() if model["kind"] in ROOTS]
 
     def cases(self) -> list[Case]:
-        """Return every comparison: kin first, then shared initial weights, then strangers."""
+        """Return every comparison: kin first, then shared initial weights, quiet fixtures, strangers."""
         children = [name for name, model in self.models.items() if model["kind"] not in _DRAWN]
         cases = [case for name in children for case in self._kin(name)]
-        cases += self._initialisation()
+        cases += [*self._initialisation(), *self._fixtures()]
         cases += self._independent()
         return [*cases, *(case for name in children for case in self._strangers(name))]
 
@@ -179,8 +186,15 @@ class Zoo:
         entry = _expected(self.expected["same_initialisation"])
         for pair in self.record.get("pairs", []):
             s, c = pair["suspect"], pair["candidate"]
-            if s in self.models and c in self.models:
+            if s in self.models and c in self.models and not pair.get("quiet"):
                 yield Case(s, (c,), Category.INITIALISATION, (pair["kind"],), entry, steps=pair["steps"])
+
+    def _fixtures(self) -> Iterator[Case]:
+        """Yield pairs that share nothing but were made alike: what must stay quiet."""
+        for pair in self.record.get("pairs", []):
+            s, c = pair["suspect"], pair["candidate"]
+            if pair.get("quiet") and s in self.models and c in self.models:
+                yield Case(s, (c,), Category.FIXTURE, (pair["kind"],), QUIET, self.family(s))
 
     def _independent(self) -> Iterator[Case]:
         for one, other in combinations(self.roots(), 2):
@@ -201,9 +215,7 @@ class Zoo:
         same = self.shape(suspect) == self.shape(candidate)
         kinds = (str(self.models[suspect]["kind"]),)
         family = self.family(suspect)
-        return Case(
-            suspect, (candidate,), category, kinds, Expected(("none_found", "cannot_test")), family, same
-        )
+        return Case(suspect, (candidate,), category, kinds, QUIET, family, same)
 
 
 def _groups(found: Sequence[Sequence[str]]) -> Groups:

@@ -122,6 +122,18 @@ def distillation_objective(logits: Any, teacher_logits: Any, teacher: Mapping[st
     return measure
 
 
+def frozen_objective(objective: Objective, taken: Mapping[str, npt.NDArray[np.float32]]) -> Objective:
+    """Return an objective of all other tensors: those that are taken stay as they are."""
+    import torch
+
+    frozen = {name: torch.from_numpy(value.copy()) for name, value in taken.items()}
+
+    def measure(params: Mapping[str, Any], inputs: Any, targets: Any) -> tuple[Any, Any]:
+        return objective({**params, **frozen}, inputs, targets)
+
+    return measure
+
+
 def adapter_start(start: Mapping[str, npt.NDArray[np.float32]], rank: int, seed: int) -> dict[str, Any]:
     """Return the two factors of a low-rank adapter on q and v of every layer (arXiv 2106.09685): B is zero."""
     rng = np.random.default_rng(seed)

@@ -18,6 +18,7 @@ from filiation.lab import (
     calibrated,
     derive,
     families,
+    fixtures,
     framing,
     launder,
     layout,
@@ -66,6 +67,12 @@ OF_ONE: Mapping[str, Callable[..., Result]] = {
             shrink.redraw_experts,
             shrink.split_experts,
             shrink.graft_tower,
+            fixtures.sort_units,
+            fixtures.sort_channels,
+            fixtures.pad_units,
+            fixtures.silence_units,
+            fixtures.silence_blocks,
+            fixtures.make_units_alike,
         )
     },
 }

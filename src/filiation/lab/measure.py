@@ -64,7 +64,7 @@ def measure(
             file.flush()
             if count % 50 == 0 or count == len(waiting):
                 say(f"{count}/{len(waiting)} in {time.monotonic() - began:.0f} s")
-    return [_judged(known[_key(zoo, case, code)], case) for case in cases]
+    return [judged(known[_key(zoo, case, code)], case) for case in cases]
 
 
 def _start_worker() -> None:
@@ -95,12 +95,14 @@ def source_digest() -> str:
     return running.hexdigest()
 
 
-def measured(folder: Path, case: Case) -> Row:
-    """Make one comparison and return what it found."""
+def measured(folder: Path, case: Case, *, full: bool = False) -> Row:
+    """Make one comparison and return what it found; ``full`` reads models whole that a sample would do for."""
     began = time.monotonic()
     row: Row = {"suspect": case.suspect, "candidates": list(case.candidates)}
     try:
-        report = compare_models(str(folder / case.suspect), [str(folder / c) for c in case.candidates])
+        report = compare_models(
+            str(folder / case.suspect), [str(folder / c) for c in case.candidates], full=full
+        )
     except FiliationError as error:
         return {
             **row,
@@ -125,7 +127,8 @@ def measured(folder: Path, case: Case) -> Row:
         "history": _history(report),
         "likeness": {e.test: e.statistic for e in report.evidence if e.wing is Wing.LIKENESS and e.statistic},
     }
-    if case.category in (Category.INDEPENDENT, Category.STRANGER):
+    row["by_test"] = _by_test(report)
+    if case.category in (Category.INDEPENDENT, Category.STRANGER, Category.FIXTURE):
         row["tests"] = [_test(e) for e in report.evidence if _counts(e)]
     return row
 
@@ -139,11 +142,27 @@ def _counts(record: Evidence) -> bool:
     return record.scale is Scale.EXACT and record.status is Status.APPLIED and record.log10_e is not None
 
 
+def _by_test(report: Report) -> dict[str, float]:
+    """Return what each exact test came to over all label sets of one stage, the stage where it came to most."""
+    sums: dict[tuple[str, str], float] = {}
+    for record in report.evidence:
+        if _counts(record):
+            at = record.test, _stage(record)
+            sums[at] = sums.get(at, 0.0) + float(record.log10_e or 0.0)
+    best: dict[str, float] = {}
+    for (test, _), value in sums.items():
+        best[test] = round(max(value, best.get(test, value)), 2)
+    return dict(sorted(best.items()))
+
+
+def _stage(record: Evidence) -> str:
+    return record.id.partition("stage=")[2].partition("/")[0]
+
+
 def _test(record: Evidence) -> list[Any]:
-    stage = record.id.partition("stage=")[2].partition("/")[0]
     return [
         record.test,
-        stage,
+        _stage(record),
         record.label_set,
         record.statistic,
         record.expected,
@@ -152,8 +171,8 @@ def _test(record: Evidence) -> list[Any]:
     ]
 
 
-def _judged(found: Mapping[str, Any], case: Case) -> Row:
-    """Add what was expected and whether it came."""
+def judged(found: Mapping[str, Any], case: Case) -> Row:
+    """Return what was found with what was expected, and whether it came."""
     kinds = set(found["derivation"])
     groups = case.expected.right
     missing = [list(group) for group in groups if not kinds.intersection(group)]
@@ -170,6 +189,12 @@ def _judged(found: Mapping[str, Any], case: Case) -> Row:
         "left_open": bool(missing)
         and right
         and all(found["undecided"] and set(g) & set(found["undecided"]) for g in missing),
+        # Left open, and every kind that is left counts as right.
+        "open_right": bool(missing)
+        and right
+        and bool(found["undecided"])
+        and all(any(kind in group for group in missing) for kind in found["undecided"])
+        and all(set(group) & set(found["undecided"]) for group in missing),
         # Kinds that no step of the line asked for: not counted as wrong, but told.
         "beyond": sorted(kinds - {kind for group in groups for kind in group}),
     }

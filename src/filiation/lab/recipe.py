@@ -25,7 +25,7 @@ VERSIONS: Mapping[str, int] = {"train": 1, "derive": 1, "launder": 1, "frame": 1
 SHIPPED = ("smoke", "standard", "large")
 #: What an entry may say beside name, maker, kind, parents and how.
 FIELDS = frozenset(
-    {"shape", "schedule", "but", "seed", "order", "domain", "data", "rank", "at_least", "with"}
+    {"shape", "schedule", "but", "seed", "order", "domain", "data", "rank", "at_least", "frozen", "with"}
 )
 _ENTRY = FIELDS | {"name", "maker", "kind", "parents", "how", "suspect", "candidate"}
 
@@ -64,12 +64,18 @@ class Node:
 
 @dataclass(frozen=True)
 class Planned:
-    """A pair to measure beyond those that kinship gives: models of one draw of initial weights."""
+    """A pair to measure beyond those that kinship gives.
+
+    Attributes:
+        steps: how long both were trained, for models of one draw of initial weights.
+        quiet: the pair shares nothing; both were made alike in a way that must not be taken for kinship.
+    """
 
     suspect: str
     candidate: str
     kind: str
-    steps: int
+    steps: int = 0
+    quiet: bool = False
 
 
 @dataclass(frozen=True)

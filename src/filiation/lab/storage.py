@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filiation.errors import UsageError
+from filiation.lab import kquants
 from filiation.lab.layout import EMBEDDING, HEAD, Config, Tensors
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -95,14 +96,14 @@ def write_gguf(folder: Path, tensors: Tensors, config: Config, tokenizer_json: b
     """Write a GGUF as llama.cpp's converter does: its names, q and k rows in its rotary order, gguf's quantisers.
 
     Args:
-        kind: `F16`, `Q8_0`, `Q4_0`, `Q4_1`, `Q5_0`, `Q5_1`. The package `gguf` reads K-quants and cannot make them.
+        kind: `F16`, `Q8_0`, `Q4_0`, `Q4_1`, `Q5_0`, `Q5_1`, or a K-quant (`Q2_K` to `Q6_K`, extra `serve`): every
+            matrix as one, or as what llama.cpp takes instead where rows are no multiple of 256.
 
     Raises:
-        UsageError: `gguf` has no quantiser of that kind.
+        UsageError: `gguf` has no quantiser of that kind. MissingExtraError: K-quants without xllamacpp.
     """
     import gguf
 
-    quantum = gguf.GGMLQuantizationType[kind]
     folder.mkdir(parents=True, exist_ok=True)
     writer = gguf.GGUFWriter(folder / "model.gguf", "llama")
     _gguf_header(writer, config, tokenizer_json)
@@ -111,19 +112,31 @@ def write_gguf(folder: Path, tensors: Tensors, config: Config, tokenizer_json: b
         if value.ndim == 1:
             writer.add_tensor(_gguf_name(name), stored)
             continue
-        try:
-            packed: Any = gguf.quants.quantize(stored, quantum)
-        except (NotImplementedError, gguf.quants.QuantError) as error:
-            raise UsageError(
-                f"no {kind} can be made",
-                reason=f"the package gguf has no quantiser of that kind, or none for {name} ({error})",
-                next_step="choose Q8_0, Q5_1, Q5_0, Q4_1, Q4_0 or F16",
-            ) from error
+        packed, quantum = _gguf_packed(name, stored, kind)
         writer.add_tensor(_gguf_name(name), packed, raw_dtype=quantum)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def _gguf_packed(name: str, matrix: npt.NDArray[np.float32], kind: str) -> tuple[Any, Any]:
+    """Return a matrix in blocks, and what kind of blocks they are."""
+    import gguf
+
+    if kind in kquants.INSTEAD:
+        kind = kquants.stored_as(kind, matrix.shape[1])
+        if kind != "F16":
+            return kquants.quantised(matrix, kind), gguf.GGMLQuantizationType[kind]
+    quantum = gguf.GGMLQuantizationType[kind]
+    try:
+        return gguf.quants.quantize(matrix, quantum), quantum
+    except (NotImplementedError, gguf.quants.QuantError) as error:
+        raise UsageError(
+            f"no {kind} can be made",
+            reason=f"the package gguf has no quantiser of that kind, or none for {name} ({error})",
+            next_step="choose Q8_0, Q5_1, Q5_0, Q4_1, Q4_0, F16 or a K-quant",
+        ) from error
 
 
 def _gguf_header(writer: Any, config: Config, tokenizer_json: bytes) -> None:

@@ -1,162 +1,20 @@
-"""What a measured zoo says: rates with exact intervals, a line for each kind, laws, shared initialisations, misses."""
+"""The tables of a measured zoo: what was found as markdown, JSON and parquet, with its figures."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from filiation._version import __version__
+from filiation.lab import backgrounds
 from filiation.lab.figures import write_figures
-from filiation.lab.kin import Category, Zoo
-from filiation.lab.laws import Rate, auroc, quantiles, tallies
+from filiation.lab.kin import Zoo
+from filiation.lab.laws import Rate
+from filiation.lab.summary import summarise
 
 Row = Mapping[str, Any]
-_ACCUSES = ("common_origin", "identical")
-
-
-def summarise(zoo: Zoo, rows: Sequence[Row]) -> dict[str, Any]:
-    """Return everything the tables hold, as plain numbers."""
-    by = {category: [row for row in rows if row["category"] == category] for category in Category}
-    kin = [*by[Category.DERIVED], *by[Category.JOINT]]
-    strangers = [*by[Category.INDEPENDENT], *by[Category.STRANGER]]
-    named = [row for row in kin if row["mechanism"] is not None]
-    return {
-        "filiation": __version__,
-        "recipe": zoo.record["recipe"],
-        "zoo_sha256": zoo.digest(),
-        "made_with": zoo.record["made_with"],
-        "models": len(zoo.models),
-        "comparisons": len(rows),
-        "true_pairs_right": _rate(kin, lambda r: bool(r["right"])),
-        "mechanism_right": _rate(named, lambda r: bool(r["mechanism"])),
-        "mechanism_left_open": _rate(named, lambda r: bool(r["left_open"])),
-        "independent_called_common_origin": _rate(strangers, lambda r: r["relation"] in _ACCUSES),
-        "independent_called_anything": _rate(
-            strangers, lambda r: r["relation"] not in ("none_found", "cannot_test")
-        ),
-        "quiet_called_common_origin": _rate(by[Category.QUIET], lambda r: r["relation"] in _ACCUSES),
-        "initialisation_called_common_origin": _rate(
-            by[Category.INITIALISATION], lambda r: r["relation"] in _ACCUSES
-        ),
-        "kinds": _kinds(kin),
-        "quiet": _kinds(by[Category.QUIET]),
-        "independent": _independent(strangers),
-        "laws": [tally.record() for tally in tallies(by[Category.INDEPENDENT])],
-        "likeness": backgrounds(rows),
-        "initialisation": _initialisation(rows),
-        "misses": _misses(rows),
-    }
-
-
-def _rate(rows: Sequence[Row], true: Any) -> dict[str, Any]:
-    return Rate(sum(true(row) for row in rows), len(rows)).record()
-
-
-def _kinds(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    groups: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        name = " < ".join(row["kinds"]) + (" (all parents)" if row["category"] == Category.JOINT else "")
-        groups[name].append(row)
-    return [_kind(name, groups[name]) for name in groups]
-
-
-def _kind(name: str, rows: Sequence[Row]) -> dict[str, Any]:
-    named = [row for row in rows if row["mechanism"] is not None]
-    return {
-        "kind": name,
-        "right": _rate(rows, lambda r: bool(r["right"])),
-        "mechanism": _rate(named, lambda r: bool(r["mechanism"])) if named else None,
-        "relations": dict(Counter(str(row["relation"]) for row in rows)),
-        "also_named": dict(Counter(kind for row in rows for kind in row["beyond"])),
-        "log10_e": quantiles([row["log10_e"] for row in rows if row.get("log10_e") is not None]),
-        "bytes": quantiles([row["bytes"] for row in rows if "bytes" in row]),
-        "seconds": quantiles([row["seconds"] for row in rows if "seconds" in row]),
-    }
-
-
-def _independent(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    groups: dict[tuple[str, str, bool], list[Row]] = defaultdict(list)
-    for row in rows:
-        groups[str(row["category"]), str(row["family"]), bool(row["same_shape"])].append(row)
-    return [
-        {
-            "category": category,
-            "family": family,
-            "same_shape": same,
-            "pairs": len(found),
-            "relations": dict(Counter(str(row["relation"]) for row in found)),
-            "common_origin": _rate(found, lambda r: r["relation"] in _ACCUSES),
-            "log10_e": quantiles([row["log10_e"] for row in found if row.get("log10_e") is not None]),
-        }
-        for (category, family, same), found in sorted(groups.items())
-    ]
-
-
-def _initialisation(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """Return pairs of one initialisation and the continued controls, by training length."""
-    found: list[dict[str, Any]] = []
-    for row in rows:
-        control = row["category"] == Category.DERIVED and str(row["suspect"]).startswith("continued-")
-        if row["category"] != Category.INITIALISATION and not control:
-            continue
-        found.append(
-            {
-                "suspect": row["suspect"],
-                "candidate": row["candidates"][0],
-                "kind": "control" if control else row["kinds"][0],
-                "steps": row["steps"],
-                "relation": row["relation"],
-                "log10_e": row.get("log10_e"),
-                **row.get("history", {}),
-            }
-        )
-    return found
-
-
-def backgrounds(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """Return what each published statistic shows on independent pairs of one shape, by family, and on kin pairs."""
-    kin: dict[tuple[str, str], list[float]] = defaultdict(list)
-    apart: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for row in rows:
-        independent = row["category"] == Category.INDEPENDENT and row["same_shape"]
-        if independent or row["category"] == Category.DERIVED:
-            for name, value in row.get("likeness", {}).items():
-                (apart if independent else kin)[name, str(row["family"])].append(value)
-    return [
-        {
-            "statistic": name,
-            "family": family,
-            "independent_pairs": len(values),
-            "independent": quantiles(values),
-            "kin_pairs": len(kin[name, family]),
-            "kin": quantiles(kin[name, family]),
-            "auroc": auroc(kin[name, family], values),
-        }
-        for (name, family), values in sorted(apart.items())
-    ]
-
-
-def _misses(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    keys = (
-        "suspect",
-        "candidates",
-        "category",
-        "kinds",
-        "relation",
-        "expected",
-        "log10_e",
-        "scope",
-        "reason",
-    )
-    more = ("derivation", "missing", "left_open", "error")
-    return [
-        {key: row[key] for key in (*keys, *more) if key in row}
-        for row in rows
-        if not row["right"] or row["mechanism"] is False
-    ]
 
 
 def markdown(found: Mapping[str, Any]) -> str:
@@ -167,6 +25,7 @@ def markdown(found: Mapping[str, Any]) -> str:
         _rates(found),
         "## Each kind of child\n\n" + _kind_table(found["kinds"]),
         "## Pairs that share no weights: distilled and framed\n\n" + _kind_table(found["quiet"]),
+        "## Pairs made alike without kinship\n\n" + _fixture_table(found["fixtures"]),
         "## Independent pairs\n\n" + _independent_table(found["independent"]),
         "## The laws of the exact tests\n\n" + _law_table(found["laws"]),
         "## Published similarity statistics\n\n" + _likeness_table(found["likeness"]),
@@ -181,9 +40,11 @@ def _rates(found: Mapping[str, Any]) -> str:
         "true_pairs_right": "true pairs with the right relation",
         "mechanism_right": "true pairs with the mechanism named",
         "mechanism_left_open": "true pairs with the mechanism left open between kinds of which the right is one",
+        "mechanism_open_among_right": "those of them that were left open between kinds that all count as right",
         "independent_called_common_origin": "independent pairs called a common origin",
         "independent_called_anything": "independent pairs called anything but none found or cannot test",
         "quiet_called_common_origin": "distilled and framed pairs called a common origin",
+        "fixtures_called_anything": "pairs made alike without kinship called anything but none found or cannot test",
         "initialisation_called_common_origin": "pairs of one initialisation called a common origin",
     }
     lines = [[text, _share(found[key])] for key, text in names.items()]
@@ -228,6 +89,20 @@ def _kind_table(kinds: Iterable[Mapping[str, Any]]) -> str:
 
 def _counts(relations: Mapping[str, int]) -> str:
     return ", ".join(f"{relation} {count}" for relation, count in sorted(relations.items()))
+
+
+def _fixture_table(fixtures: Iterable[Mapping[str, Any]]) -> str:
+    lines = [
+        [
+            found["kind"],
+            " / ".join(found["pair"]),
+            found["relation"],
+            _number(found["log10_e"]),
+            _number(found["largest_log10_e"]),
+        ]
+        for found in fixtures
+    ]
+    return table(["made alike by", "pair", "verdict", "log10 e", "largest of one label set"], lines)
 
 
 def _independent_table(groups: Iterable[Mapping[str, Any]]) -> str:
@@ -336,7 +211,9 @@ def table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 
 def write(zoo: Zoo, rows: Sequence[Row], out: Path) -> dict[str, Any]:
-    """Write ``tables.md``, ``results.json``, ``validation.json``, figures and, with pyarrow, ``rows.parquet``."""
+    """Write ``tables.md``, ``results.json``, ``validation.json``, ``backgrounds.json``, figures and, with pyarrow,
+    ``rows.parquet``.
+    """
     found = summarise(zoo, rows)
     (out / "results.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     (out / "tables.md").write_text(markdown(found), encoding="utf-8")
@@ -344,6 +221,8 @@ def write(zoo: Zoo, rows: Sequence[Row], out: Path) -> dict[str, Any]:
     kept = ("filiation", "recipe", "zoo_sha256", "made_with", "models", "comparisons")
     brief = {**{key: found[key] for key in kept}, "rates": rates}
     (out / "validation.json").write_text(json.dumps(brief, indent=1) + "\n", encoding="utf-8")
+    likeness = backgrounds.document(zoo, rows, __version__)
+    (out / "backgrounds.json").write_text(json.dumps(likeness, indent=1) + "\n", encoding="utf-8")
     _parquet(rows, out / "rows.parquet")
     write_figures(rows, out)
     return found
@@ -357,7 +236,7 @@ def _parquet(rows: Sequence[Row], path: Path) -> None:
         return
     flat = [
         {
-            **{k: v for k, v in row.items() if k not in ("tests", "history", "missing")},
+            **{k: v for k, v in row.items() if k not in ("tests", "by_test", "history", "missing")},
             **{f"history_{k}": v for k, v in row.get("history", {}).items()},
             "missing": [" or ".join(group) for group in row["missing"]],
         }

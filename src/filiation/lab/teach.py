@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -161,6 +161,8 @@ def _run(
     data = lessons.data_of(word, stream, material.pairs(), material.vocab)
     if word == "preferences":
         objective = lessons.preference_objective(body.logits, start)
+    if "frozen" in settings:
+        return _around(settings["frozen"], node, body, parents, data, recipe, held_out, state)
     if "rank" in settings:
         return _with_adapter(node, body, data, recipe, held_out, state)
     return train(
@@ -189,6 +191,24 @@ def _with_adapter(node: Node, body: Body, data: Any, recipe: Recipe, held_out: B
     done = train(node.name, factors, body.config, data, recipe, held_out, state, objective=objective)
     merged = lessons.merged_adapter(body.weights, done.weights)
     return replace(done, weights={name: np.asarray(v, dtype=np.float32) for name, v in merged.items()})
+
+
+def _around(
+    names: Sequence[str],
+    node: Node,
+    body: Body,
+    parents: list[Path],
+    data: Any,
+    recipe: Recipe,
+    held_out: Batch,
+    state: Path,
+) -> Trained:
+    """Train all but some tensors, which are the first parent's and stay as they are (a published table)."""
+    taken = {name: load_model(parents[0])[0][name] for name in names}
+    free = {name: value for name, value in body.weights.items() if name not in taken}
+    objective = lessons.frozen_objective(body.objective, taken)
+    done = train(node.name, free, body.config, data, recipe, held_out, state, objective=objective)
+    return replace(done, weights={name: taken.get(name, done.weights.get(name)) for name in body.weights})
 
 
 def loss_of(folder: Path, held_out: Batch) -> float:

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from filiation.evidence import Evidence
+from filiation.evidence import Background, Evidence
 from filiation.likeness.cka import UnbiasedCka
 from filiation.likeness.embeddings import EmbeddingGeometry
 from filiation.likeness.gains import NormCorrelation
+from filiation.likeness.measured import background
 from filiation.likeness.neurons import NeuronMatch
 from filiation.likeness.sigma import SigmaCurve
 from filiation.likeness.spectra import Spectra
@@ -40,6 +41,9 @@ MOST_LAYERS = 6
 #: What a sampled comparison measures, and what is left where every read is a request.
 SAMPLED = frozenset({"sigma_curve", "norm_correlation", "neuron_match", "embedding_geometry"})
 FRUGAL = frozenset({"norm_correlation", "neuron_match"})
+#: Whose published background is no distribution over trained models (none, one pair, a simulation): what filiation
+#: measured itself stands in its place.
+UNPUBLISHED = frozenset({"norm_correlation", "neuron_match", "embedding_geometry"})
 #: What reads matrices that no other step reads again, and does not keep them.
 UNREMEMBERED = frozenset({"sigma_curve"})
 
@@ -70,9 +74,14 @@ def measure(
     beside = full and not plan.whole
     outcomes = list(zip(STATISTICS, _side_by_side(subject) if beside else _in_turn(subject), strict=True))
     return Likeness(
-        tuple(record(s, m, subject) for s, m in outcomes),
+        tuple(record(s, m, subject, _beside(s, m, subject)) for s, m in outcomes),
         tuple({**curve, "number": number} for _, m in outcomes for curve in m.curves),
     )
+
+
+def _beside(statistic: Statistic, measured: Measured, subject: Subject) -> Background | None:
+    own = statistic.name in UNPUBLISHED
+    return background(statistic.name, subject, measured.value) if own else None
 
 
 def _in_turn(subject: Subject) -> list[Measured]:

@@ -6,8 +6,7 @@ import numpy as np
 
 from filiation.evidence import Background
 from filiation.likeness.subject import Measured, Subject
-from filiation.origin.gather import Side
-from filiation.origin.pairing import embedding_rows
+from filiation.origin.gather import Side, embedding_rows
 from filiation.origin.units import Integers
 
 TOKENS = 256

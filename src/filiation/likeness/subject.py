@@ -62,13 +62,19 @@ class Statistic(Protocol):
         ...
 
 
-def record(statistic: Statistic, measured: Measured, subject: Subject) -> Evidence:
-    """Return the evidence record: calibrated where a background is known, never exact."""
+def record(
+    statistic: Statistic, measured: Measured, subject: Subject, beside: Background | None = None
+) -> Evidence:
+    """Return the evidence record: calibrated where a background is known, never exact.
+
+    Args:
+        beside: a background for this pair, in place of the statistic's own.
+    """
     words = [f"likeness.{statistic.name}", subject.component]
     words += [f"{k}={v}" for k, v in sorted(measured.parameters.items())]
     words += [f"candidate={subject.number}"] if subject.number else []
-    background = statistic.background
-    if background is not None and measured.false_positive_rate is not None:
+    background = beside or statistic.background
+    if beside is None and background is not None and measured.false_positive_rate is not None:
         background = Background(
             background.description,
             background.n_pairs,

@@ -6,12 +6,13 @@ from filiation.origin.counted import marked
 from filiation.origin.diagonal import Diagonal
 from filiation.origin.infull import after_reading
 from filiation.origin.maps import inheritance_table, layer_map_tables, pairing_tables, stage_tables
+from filiation.origin.naming import measured, models
 from filiation.origin.order import FixedPoints
 from filiation.origin.overall import history_evidence, over_components, strength, word_verdict
 from filiation.origin.sign import Signs, SignsInPlace
 from filiation.origin.subsequence import Subsequence
 from filiation.origin.testing import Abstention, ExactTest, Outcome
-from filiation.origin.towers import NOT_EXAMINED, NOT_LOADED, not_examined, over_towers, tower_pairs
+from filiation.origin.towers import BEYOND, NOT_EXAMINED, NOT_LOADED, not_examined, over_towers, tower_pairs
 from filiation.origin.towers import TEST as TOWERS
 from filiation.origin.units import Units
 
@@ -19,6 +20,7 @@ from filiation.origin.units import Units
 TESTS: tuple[ExactTest, ...] = (FixedPoints(), Diagonal(), Subsequence(), Signs(), SignsInPlace())
 
 __all__ = [
+    "BEYOND",
     "NOT_EXAMINED",
     "NOT_LOADED",
     "TESTS",
@@ -32,6 +34,8 @@ __all__ = [
     "inheritance_table",
     "layer_map_tables",
     "marked",
+    "measured",
+    "models",
     "not_examined",
     "over_components",
     "over_towers",

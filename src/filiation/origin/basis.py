@@ -3,7 +3,7 @@
 Estimated from token embeddings alone (shared token rows), so that every label of the blocks stays unread. Three
 kinds are tried, from the cheap to the general: the identity; a signed permutation, or an injection where widths
 differ (linear assignment on absolute column correlations, after arXiv 2510.06738 and 2508.06309); a rotation
-(orthogonal Procrustes).
+(orthogonal Procrustes), or an isometry of the narrower stream into the wider one.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ class Basis:
 
     ``kind`` is ``identity``, ``signed_permutation``, ``injection`` or ``rotation``. For the column kinds
     ``columns[i]`` is the candidate's channel for the suspect's channel ``i`` and ``signs[i]`` its sign; for a
-    rotation ``matrix`` is ``(d_s, d_c)``. Where the suspect is the wider one, ``suspect_columns[j]`` is its channel
-    for the candidate's channel ``j``. ``agreement`` is the mean cosine of carried embedding columns.
+    rotation ``matrix`` is ``(d_s, d_c)``, with orthonormal columns or rows (of whichever there are fewer). Where the
+    suspect is the wider one, ``suspect_columns[j]`` is its channel for the candidate's channel ``j``. ``agreement``
+    is the mean cosine of carried embedding columns.
     """
 
     kind: str = "identity"
@@ -94,11 +95,13 @@ def signed_permutation(
 def rotation(suspect: Floats, candidate: Floats) -> Basis:
     """Return the orthogonal map that carries the suspect's embedding rows nearest to the candidate's.
 
-    The agreement is measured on every fourth row, which the fit did not see.
+    Where the suspect is the wider one, what lies outside of the directions that the candidate's channels take in it
+    is dropped; where it is the narrower one, its rows keep their lengths among more channels. The agreement is
+    measured on every fourth row, which the fit did not see.
     """
     held_out = np.arange(len(suspect)) % 4 == 3
     fitted = np.flatnonzero(~held_out)
-    if suspect.shape[1] <= PRECISE:
+    if max(suspect.shape[1], candidate.shape[1]) <= PRECISE:
         cross = suspect[fitted].T @ candidate[fitted]
     else:
         cross = np.zeros((suspect.shape[1], candidate.shape[1]), np.float32)

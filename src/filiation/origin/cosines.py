@@ -13,10 +13,18 @@ import numpy as np
 
 from filiation.origin.effects import spread
 from filiation.origin.gather import value_units
+from filiation.origin.heads import in_heads, moved, paired_heads
 from filiation.origin.matching import nearest, same_position
 from filiation.origin.pairing import Pairing, Plan, expert_pairs, ffn_views
 from filiation.origin.units import Doubles, Floats, Integers, Units, signed_agreement
-from filiation.origin.weighing import Weighing, both_count, weighing, weighing_of_values
+from filiation.origin.weighing import (
+    Experts,
+    Weighing,
+    both_count,
+    chosen,
+    weighing,
+    weighing_of_values,
+)
 
 #: Mean cosine of a layer's matched units from which their contents agree (evidence contract, section 4; ADR 0013).
 WEIGHT_COSINE = 0.5
@@ -30,7 +38,7 @@ def ffn_cosines(pairing: Pairing, pair: tuple[int, int], plan: Plan) -> Doubles:
     """
     bases = pairing.suspect.basis, pairing.candidate.basis
     where = pairing.suspect.component, pair, pairing.rows_of(pair[0]), pairing.match_anywhere
-    key = (bases, *where, plan.seed, plan.whole)
+    key = (bases, *where, plan.seed, plan.whole, chosen(pairing, pair, plan))
 
     def measured() -> Doubles:
         views = ffn_views(pairing, pair, with_down=plan.whole)
@@ -44,9 +52,70 @@ def ffn_cosines(pairing: Pairing, pair: tuple[int, int], plan: Plan) -> Doubles:
             _matched_cosines(s, c, plan.rng(f"weights/{pair}"), w)
             for (s, c), w in zip(views, weighed, strict=True)
         ]
+        if _dense_beside_experts(experts) and known and not pairing.rows_of(pair[0]):
+            return _beside_experts(views, weighed, plan.rng(f"experts/{pair}"))
         return np.concatenate(cosines) if cosines else np.zeros(0)
 
     return pairing.suspect.cache.known(key, measured)
+
+
+def _dense_beside_experts(experts: Sequence[Experts]) -> bool:
+    return len(experts) > 1 and all(mine is None for mine, _ in experts)
+
+
+def _beside_experts(
+    views: Sequence[tuple[Units, Units]], weighed: Sequence[Weighing | None], rng: np.random.Generator
+) -> Doubles:
+    """Return the cosines of a dense network's units beside the units of all experts, or of these beside it.
+
+    Of both ways the one that agrees less: a network that was spread over experts is found in all of them together,
+    and one expert of several that holds it does not speak for the others.
+    """
+    dense = _matched_cosines(views[0][0], *_pooled([c for _, c in views], weighed, rng))
+    turned = [w and w.turned() for w in weighed]
+    experts = [_matched_cosines(c, s, rng, w) for (s, c), w in zip(views, turned, strict=True)]
+    return min(dense, np.concatenate(experts), key=lambda x: float(x.mean()) if len(x) else 0.0)
+
+
+def _pooled(
+    experts: Sequence[Units], weighed: Sequence[Weighing | None], rng: np.random.Generator
+) -> tuple[Units, np.random.Generator, Weighing | None]:
+    """Return the units of all experts as those of one network, numbered one expert after another."""
+    width = 1 + max(int(c.position.max(initial=0)) for c in experts)
+    position = np.concatenate([c.position + n * width for n, c in enumerate(experts)])
+    signed = [np.concatenate(rows) for rows in zip(*(c.signed for c in experts), strict=True)]
+    units = replace(
+        experts[0],
+        content=np.concatenate([c.content for c in experts]),
+        position=position,
+        block=np.zeros_like(position),
+        signed=tuple(signed),
+    )
+    known = [w for w in weighed if w is not None]
+    if len(known) < len(experts):
+        return units, rng, None
+    counts = np.concatenate([np.pad(w.candidate[:width], (0, max(0, width - len(w.candidate)))) for w in known])
+    other = float(np.mean([w.other for w in known]))
+    return units, rng, replace(known[0], candidate=counts, other=other)
+
+
+def experts_alike(pairing: Pairing, pair: tuple[int, int], plan: Plan) -> tuple[int, ...]:
+    """Return which experts hold what a dense network of the other model holds; none where both or neither is dense."""
+    views, experts = ffn_views(pairing, pair, with_down=plan.whole), expert_pairs(pairing, pair)
+    if len(views) != len(experts) or len(experts) < 2:
+        return ()
+    rng, found = plan.rng(f"experts/{pair}"), list[int]()
+    for (s, c), (mine, theirs) in zip(views, experts, strict=True):
+        if (mine is None) == (theirs is None):
+            return ()
+        weighed = weighing(pairing, pair, (mine, theirs), (s, c), plan)
+        if mine is None:
+            s, c, weighed = c, s, weighed and weighed.turned()
+        cosines = _matched_cosines(s, c, rng, weighed)
+        number = theirs if mine is None else mine
+        if number is not None and len(cosines) and cosines.mean() >= WEIGHT_COSINE:
+            found.append(number)
+    return tuple(found)
 
 
 def value_contents(pairing: Pairing, plan: Plan, layers: Sequence[int]) -> dict[int, float]:
@@ -56,9 +125,20 @@ def value_contents(pairing: Pairing, plan: Plan, layers: Sequence[int]) -> dict[
         if i not in layers or not both_count(pairing, (i, j), plan, "attn"):
             continue
         s, c = value_units(pairing.suspect, i), value_units(pairing.candidate, j)
-        if s is None or c is None or s.content.shape != c.content.shape:
+        if s is None or c is None or s.content.shape[1] != c.content.shape[1]:
             continue
-        cosines = _matched_cosines(s, c, plan.rng(f"values/{i}"), weighing_of_values(pairing, (i, j), plan))
+        if len(s.signed) != len(c.signed) or any(
+            a.shape[1] != b.shape[1] for a, b in zip(s.signed, c.signed, strict=True)
+        ):
+            continue
+        weighed = weighing_of_values(pairing, (i, j), plan)
+        heads = paired_heads(s, c, plan.rng(f"heads/{(i, j)}"))
+        if heads is None or (weighed is None and len(s) != len(c)):
+            continue  # heads that do nothing can be added to any model: what they hold counts where it is weighed
+        s = in_heads(s, heads)
+        if weighed is not None:
+            weighed = replace(weighed, suspect=moved(weighed.suspect, heads, weighed.stride))
+        cosines = _matched_cosines(s, c, plan.rng(f"values/{i}"), weighed)
         if len(cosines):
             found[i] = float(cosines.mean())
     return found

@@ -18,6 +18,7 @@ from filiation.origin.stages import LAYER_CARRIES, STAGES, Examination
 
 #: Why a label set that agrees is not counted; phrase keys under ``shows``.
 DENIED, UNCHECKED, IDLE = "labels_without_contents", "arrangement_not_checked", "labels_without_effect"
+UNWEIGHED = "effects_not_weighed"
 COPYABLE, NOT_NAMED = "gains_can_be_copied", "part_not_named"
 #: Labels of the channels that heads carry, which can agree where the feed-forward networks do not.
 OF_VALUES = frozenset({Symmetry.VALUE_ORDER, Symmetry.VALUE_SIGN})
@@ -31,7 +32,8 @@ class Named:
     Attributes:
         pairs: the named layers of the suspect, each with its layer of the candidate; None where the component is
             named as a whole.
-        values: layers of which only the value channels hold the same.
+        values: layers of which only the value channels hold the same; ``experts`` those of them in which single
+            experts do as well.
         denied: layers whose labels agree and whose contents do not, or were not seen, with the reason.
         views: the views of the residual channels that are named (``embedding``); None for all of them.
         doubts: why a view is not named although its labels agree.
@@ -39,6 +41,7 @@ class Named:
 
     pairs: Mapping[int, int] | None = None
     values: Container[int] = ()
+    experts: Container[int] = ()
     denied: Mapping[int, str] = field(default_factory=dict[int, str])
     views: Container[str] | None = None
     doubts: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -54,7 +57,8 @@ class Named:
             return None
         if layer in self.denied:
             return self.denied[layer]
-        if layer in self.values and subject.symmetry not in OF_VALUES:
+        of_experts = layer in self.experts and subject.symmetry in _OF_NEURONS
+        if layer in self.values and subject.symmetry not in OF_VALUES and not of_experts:
             return DENIED if subject.symmetry in _OF_NEURONS else NOT_NAMED
         if self.pairs is None:
             return None

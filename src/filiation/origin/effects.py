@@ -16,8 +16,8 @@ from math import erf
 import numpy as np
 
 from filiation.origin.basis import IDENTITY
-from filiation.origin.gather import Side
-from filiation.origin.pairing import Plan, embedding_rows, experts_of
+from filiation.origin.gather import Side, token_rows
+from filiation.origin.pairing import Plan, experts_of
 from filiation.origin.units import EQUAL, Doubles, Floats, unit_rows
 
 #: Share of a model's usual effect below which a branch does nothing to speak of. Trained models of 64 and 96 channels:
@@ -156,24 +156,16 @@ class _Carried:
             return None
         gate = side.reader("gate", layer, expert)
         if gate is None:
-            fires = rectified(spread(up, given), self._offset("up", layer, expert, len(up)))
+            fires = rectified(spread(up, given), offset(side, "up", layer, expert, len(up)))
         else:
-            fires = rectified(spread(gate, given), self._offset("gate", layer, expert, len(gate)))
-            fires = fires * np.hypot(spread(up, given), self._offset("up", layer, expert, len(up)))
+            fires = rectified(spread(gate, given), offset(side, "gate", layer, expert, len(gate)))
+            fires = fires * np.hypot(spread(up, given), offset(side, "up", layer, expert, len(up)))
         rows = np.multiply(down, fires[:, None], dtype=np.float32)
-        rows = together(rows, up if gate is None else gate, None if gate is None else up)
-        self._units[layer, expert] = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+        rows, clones = together(rows, up if gate is None else gate, None if gate is None else up)
+        # A unit that was split counts no more than it did before.
+        lengths = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
+        self._units[layer, expert] = np.sqrt(lengths / clones)
         return rows
-
-    def _offset(self, role: str, layer: int, expert: int | None, n: int) -> Doubles:
-        """Return what a reader's units are given whatever the input is: their bias, and that of the norm before."""
-        bias = self._side.matrix(f"{role}.bias", layer, expert)
-        offset = np.zeros(n) if bias is None or bias.shape != (n,) else bias.astype(np.float64)
-        shift = self._side.matrix("ffn_norm.bias", layer)
-        rows = self._side.matrix(role, layer, expert)
-        if shift is not None and rows is not None and rows.shape[1:] == shift.shape:
-            offset = offset + rows @ shift
-        return offset
 
     def _add(self, layer: int, branch: str, written: Floats) -> float:
         """Add what a branch writes; return how much it is, as a root mean square over the channels."""
@@ -197,10 +189,21 @@ def _of_tokens(side: Side, plan: Plan) -> Doubles:
     part = side.anatomy.part("embedding", component=side.component)
     n = 0 if part is None else part.shape[0]
     start = int(plan.rng("effects/tokens").integers(0, max(1, n - TOKENS + 1)))
-    rows = embedding_rows(side, np.arange(start, min(n, start + TOKENS)))
+    rows = token_rows(side, np.arange(start, min(n, start + TOKENS)))
     if rows is None or not len(rows):
         return np.eye(side.geometry.d_model)
     return (rows.T @ rows).astype(np.float64) / len(rows)
+
+
+def offset(side: Side, role: str, layer: int, expert: int | None, n: int) -> Doubles:
+    """Return what a reader's units are given whatever the input is: their bias, and that of the norm before."""
+    bias = side.matrix(f"{role}.bias", layer, expert)
+    given = np.zeros(n) if bias is None or bias.shape != (n,) else bias.astype(np.float64)
+    shift = side.matrix("ffn_norm.bias", layer)
+    rows = side.matrix(role, layer, expert)
+    if shift is not None and rows is not None and rows.shape[1:] == shift.shape:
+        given = given + rows @ shift
+    return given
 
 
 def spread(rows: Floats, moment: Floats | Doubles) -> Doubles:
@@ -211,8 +214,11 @@ def spread(rows: Floats, moment: Floats | Doubles) -> Doubles:
     return np.sqrt(np.maximum(squares, 0.0))
 
 
-def together(written: Floats, first: Floats, second: Floats | None) -> Floats:
-    """Return what units write where those that read the same are taken together: what they write may cancel.
+def together(written: Floats, first: Floats, second: Floats | None) -> tuple[Floats, Doubles]:
+    """Return what units write where those that read the same are taken together, and how many read so.
+
+    What clones write may cancel. Each is given its share of what they write together, which leaves the second moment
+    of all as it is.
 
     Args:
         written: ``(units, d)``, scaled by how strongly each unit fires.
@@ -229,8 +235,9 @@ def together(written: Floats, first: Floats, second: Floats | None) -> Floats:
     if second is not None:
         sign = np.einsum("ij,ij->i", unit_rows(second[one]), unit_rows(second[other]), dtype=np.float64)
         equal &= np.abs(sign) > 1 - EQUAL
+    clones = np.ones(len(written))
     if not equal.any():
-        return written
+        return written, clones
     written = written.copy()
     starts = np.ones(len(order), np.bool_)
     starts[near[equal] + 1] = False
@@ -241,7 +248,8 @@ def together(written: Floats, first: Floats, second: Floats | None) -> Floats:
             signs = np.cumprod(np.where(np.arange(len(rows)) == 0, 1.0, turned[rows]))[:, None]
             total = (written[order[rows]] * signs).sum(axis=0)
             written[order[rows]] = total * signs / len(rows) ** 0.5
-    return written
+            clones[order[rows]] = len(rows)
+    return written, clones
 
 
 def rectified(deviation: Doubles, mean: Doubles) -> Doubles:

@@ -39,6 +39,7 @@ from filiation.origin.recovered import (
     MOST_ROTATED,
     ROWS_PER_CHANNEL,
     Recovered,
+    layers_by_contents,
     layers_by_values,
 )
 from filiation.origin.stages import LAYER_CARRIES, STAGES, Examination, Stage
@@ -208,14 +209,18 @@ def _aligned(walk: _Walk) -> bool:
 
 
 def _heads(walk: _Walk) -> bool:
-    """Test heads and value channels of a sample of layers in place, which a sampled direct stage leaves out."""
+    """Test heads and value channels of layers in place, which a sampled direct stage leaves out.
+
+    Models of another depth have no layers in place: theirs are paired by what they hold, and no label is read for it.
+    """
     s, c = walk.sides(bases.IDENTITY)
-    if walk.plan.whole or s.geometry.n_layers != c.geometry.n_layers:
+    same_depth = s.geometry.n_layers == c.geometry.n_layers
+    if walk.plan.whole and same_depth:
         return False
     layers = walk.plan.sampled_layers(s.geometry.n_layers)
-    if not walk.affordable(_cost_of_heads(s, len(layers))):
+    if not walk.affordable(_cost_of_heads(s, len(layers) if same_depth else c.geometry.n_layers)):
         return False
-    pairing = Pairing(s, c, tuple((i, i) for i in layers), "aligned", walk.number)
+    pairing = Pairing(s, c, layers_by_contents(s, c, layers, walk.plan), "aligned", walk.number)
     blocks = tuple(head_label_sets(pairing, walk.plan, walk.tests))
     return walk.keep("aligned", "stage.aligned", pairing, blocks, len(layers)).covers_half()
 
@@ -226,7 +231,7 @@ def _rebased(walk: _Walk) -> bool:
     if walk.tokens is None:
         return False
     rows = _basis_rows(walk)
-    if not walk.affordable(4 * rows * s.geometry.d_model):
+    if not walk.affordable(4 * rows * max(s.geometry.d_model, c.geometry.d_model)):
         return False
     wanted = walk.tokens.sample(rows, walk.plan.rng("basis tokens"))
     shared = read_rows(s, c, wanted) if len(wanted.suspect) >= 32 else None
@@ -240,7 +245,7 @@ def _rebased(walk: _Walk) -> bool:
         return True
     # Where the channels are clearly those of the other model, a rotation would only blur them.
     clear = any(x.recovered is not None for x in walk.stages)
-    if clear or not walk.same_width or len(shared) < 2 * s.geometry.d_model:
+    if clear or len(shared) < 2 * min(x.geometry.d_model for x in (s, c)):
         return settled
     turned = shared.rotation()
     settled = _match_layers(walk, turned, "rotated", "stage.rotated", ("order", "sign"))

@@ -1,7 +1,8 @@
 """From anatomy to units: reading the contents of one label set, canonicalised and in a common basis.
 
 Canonicalisation commutes with every symmetry: norm gains are folded into the matrices that read them; nothing is
-sorted, no sign convention is imposed (evidence contract, section 2).
+sorted, no sign convention is imposed (evidence contract, section 2). What LayerNorms let nobody see is taken out of
+each model by itself (:mod:`filiation.origin.level`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import numpy as np
 from filiation.anatomy.model import Anatomy, Geometry, Symmetry
 from filiation.origin.basis import IDENTITY, Basis
 from filiation.origin.cache import ReadCache
-from filiation.origin.units import Floats, Units
+from filiation.origin.level import level, unseen_through
+from filiation.origin.units import Floats, Integers, Units
 
 Window = tuple[int, int]
 #: Several windows of one matrix, ascending: units of each are a block of their own.
@@ -73,6 +75,11 @@ class Side:
         part = self.anatomy.part(role, layer, expert, self.component)
         return part is not None and axis in part.blocked
 
+    @property
+    def levelled(self) -> bool:
+        """Whether the norms that everything is read through take the mean over the channels away."""
+        return self.geometry.norm == "layer" and self.geometry.norm_position != "output"
+
     def gain(self, role: str, layer: int | None) -> Floats | None:
         """Return a norm's gain, None where this model has none there."""
         return self.matrix(role, layer)
@@ -90,17 +97,31 @@ class Side:
         gain = self.gain(norm, layer) if self.geometry.norm_position != "post" else None
         if gain is None and role in {"gate", "up", "router"} and self.geometry.norm_position == "pre":
             gain = self._parallel_gain(layer)
-        return self._carried(rows, gain)
+        return self._carried(rows, gain, unseen_through(self.gain_behind(role, layer)))
 
-    def _carried(self, rows: Floats, gain: Floats | None) -> Floats:
+    def gain_behind(self, role: str, layer: int) -> Floats | None:
+        """Return the gain of a mean-subtracting norm that is not folded into a reader: it stands behind an addition."""
+        if not self.levelled or self.geometry.norm_position != "post":
+            return None
+        if role not in {"q", "k", "v"}:
+            return self.gain("post_attn_norm", layer)
+        return self.gain("post_ffn_norm", layer - 1) if layer else self.gain("embedding_norm", None)
+
+    def _carried(self, rows: Floats, gain: Floats | None, unseen: Floats | None) -> Floats:
         """Fold a gain in and carry rows to the common basis, some rows at a time: memory holds the result alone."""
+
+        def carried_of(some: Floats) -> Floats:
+            some = some if gain is None else some * gain
+            if self.levelled and some.ndim == 2:
+                some = level(some.copy() if gain is None else some, unseen)
+            return self.carry(some)
+
         step = max(1, AT_ONCE // max(1, rows.shape[-1]))
         if rows.ndim != 2 or len(rows) <= step:
-            return self.carry(rows if gain is None else rows * gain)
+            return carried_of(rows)
         out: Floats | None = None
         for start in range(0, len(rows), step):
-            some = rows[start : start + step]
-            carried = self.carry(some if gain is None else some * gain)
+            carried = carried_of(rows[start : start + step])
             out = np.empty((len(rows), carried.shape[1]), np.float32) if out is None else out
             out[start : start + step] = carried
         assert out is not None
@@ -115,7 +136,38 @@ class Side:
     ) -> Floats | None:
         """Return a writer's columns as rows ``(units, d)``, carried to the common basis."""
         matrix = self.matrix(role, layer, expert, window, axis=1)
-        return None if matrix is None else self.carry(np.ascontiguousarray(matrix.T))
+        if matrix is None:
+            return None
+        if not self.levelled:
+            return self.carry(np.ascontiguousarray(matrix.T))
+        return self.carry(level(np.array(matrix.T, order="C")))
+
+
+def embedding_rows(side: Side, ids: Integers) -> Floats | None:
+    """Return the token embedding rows ``(len(ids), d_model)``, read in as few ranges as the ids allow.
+
+    None where there are none, or where they are narrower than the residual stream (ELECTRA, ALBERT, OPT-350M): their
+    columns are not its channels then.
+    """
+    part = side.anatomy.part("embedding", component=side.component)
+    if part is None or not len(ids) or part.shape[-1] != side.geometry.d_model:
+        return None
+    low, high = int(ids.min()), int(ids.max()) + 1
+    if high - low <= 4 * len(ids):
+        return side.anatomy.read(part, low, high)[ids - low]
+    order = np.argsort(ids, kind="stable")
+    breaks = np.flatnonzero(np.diff(ids[order]) > 64) + 1
+    rows = np.empty((len(ids), side.geometry.d_model), np.float32)
+    for run_of in np.split(order, breaks):
+        first, last = int(ids[run_of[0]]), int(ids[run_of[-1]]) + 1
+        rows[run_of] = side.anatomy.read(part, first, last)[ids[run_of] - first]
+    return rows
+
+
+def token_rows(side: Side, ids: Integers) -> Floats | None:
+    """Return token embedding rows as :func:`embedding_rows` does, without what LayerNorms let nobody see."""
+    rows = embedding_rows(side, ids)
+    return rows if rows is None or not side.levelled else level(rows)
 
 
 def ffn_units(
@@ -217,6 +269,11 @@ def probe_for(width: int, seed: int) -> Floats:
     """Return the seeded probe directions ``(width, SKETCH)`` that both models' heads are sketched with."""
     drawn = np.random.default_rng(seed).standard_normal((width, SKETCH)) / np.sqrt(width)
     return drawn.astype(np.float32)
+
+
+def head_sketches(rows: Floats, heads: int, seed: int) -> Floats:
+    """Return a sketch ``(heads, m)`` of each head's value rows, blind to their order and signs."""
+    return _sketch(rows, heads, probe_for(rows.shape[1], seed))
 
 
 def kv_group_units(side: Side, layer: int, seed: int) -> Units | None:

@@ -7,25 +7,24 @@ significant.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
 
 from filiation.anatomy.model import Symmetry
-from filiation.origin.cosines import WEIGHT_COSINE, ffn_cosines, value_contents
+from filiation.origin.computed import COMPUTES_ALIKE, TRAINED_ALIKE, UNRELATED, computed_alike
+from filiation.origin.cosines import WEIGHT_COSINE, experts_alike, ffn_cosines, value_contents
 from filiation.origin.evalues import LOG10
 from filiation.origin.examine import LAYER_CARRIES, RESIDUAL_AGREES, Examination, Stage
-from filiation.origin.gather import Side, gain_units
+from filiation.origin.gather import gain_units, token_rows
 from filiation.origin.labelset import combine
 from filiation.origin.matching import nearest
 from filiation.origin.pairing import (
     Pairing,
     Plan,
     TokenRows,
-    embedding_rows,
-    experts_of,
     paired_gains,
 )
 from filiation.origin.partners import (
@@ -33,14 +32,17 @@ from filiation.origin.partners import (
     MOST_CHANNELS,
     PARTNERS_AGREE,
     ROWS_PER_CHANNEL,
+    STAND_OUT,
     affordable,
     channels_stand_out,
     partner_agreement,
     partners_by_effect,
     profiles_agree,
 )
-from filiation.origin.units import Doubles, Floats, Units, unit_rows
-from filiation.origin.weighing import both_count, idle, neurons_of
+from filiation.origin.readers import reading_of
+from filiation.origin.units import Doubles, Floats, Units
+from filiation.origin.unweighed import spoken_for, with_weighed
+from filiation.origin.weighing import both_count, idle
 
 #: Lines of the contract, provisional until measured by training length.
 GAIN_CORRELATION = 0.5
@@ -54,8 +56,6 @@ CLOSE = 0.8
 COPIED = 0.98
 #: Norms from which on a channel can be told by its gains.
 FEW_NORMS = 5
-#: Spread of the logarithms of a gain ratio from which on it is asked whether the readers undo it.
-RESCALED = 0.05
 
 
 class Shared(StrEnum):
@@ -64,7 +64,9 @@ class Shared(StrEnum):
     TRAINING = "training"
     LABELS_ONLY = "labels_only"
     UNCHECKED = "unchecked"
+    NOT_WEIGHED = "not_weighed"
     NO_EFFECT = "no_effect"
+    OTHERWISE = "otherwise"
     INITIALISATION = "initialisation"
     UNKNOWN = "unknown"
 
@@ -82,7 +84,12 @@ class History:
     that all this was measured in, where they are not all that were paired. ``idle``: layers that carry labels and
     whose feed-forward network does next to nothing in one of the models beside the other; ``of_suspect``: how many of
     the suspect's layers do nothing at all to speak of. ``everywhere``: the cosine of all units of every layer that was
-    read whole, where a large model was.
+    read whole, where a large model was. ``experts``: of layers in which value channels hold the same, those experts of
+    either model that a dense feed-forward network of the other agrees with; ``scrambled``: beside such
+    layers, those whose feed-forward networks hold the same and carry no label. ``exchanged``: the roles that contents
+    were compared in under other names than the suspect's (:mod:`filiation.origin.naming`), ``unnamed`` the layers
+    whose feed-forward network was. ``computed_alike``: how what the layers' feed-forward networks write for the same
+    inputs correlates (:mod:`filiation.origin.computed`), where the models are read whole and units hold the same.
     """
 
     shared: Shared
@@ -101,6 +108,11 @@ class History:
     idle: frozenset[int] = frozenset()
     of_suspect: int = 0
     everywhere: Mapping[int, float] = field(default_factory=dict[int, float])
+    experts: Mapping[int, tuple[int, ...]] = field(default_factory=dict[int, tuple[int, ...]])
+    scrambled: tuple[int, ...] = ()
+    exchanged: tuple[str, ...] = ()
+    unnamed: frozenset[int] = frozenset()
+    computed_alike: float | None = None
 
     def alike(self, layer: int) -> bool:
         """Return whether a layer's contents agree as only copied weights do; True where nothing was measured."""
@@ -138,12 +150,18 @@ def of(examination: Examination, plan: Plan) -> History | None:
     best = examination.best
     if best is None:
         return None
+    best = replace(best, pairing=with_weighed(best.pairing, best.carrying(), plan))
     found = _of_layers(best, plan)
-    settled = best.covers_half() and not (found is not None and (found.attention_only or found.idle))
+    open_ = found is not None and (found.attention_only or found.idle or found.shared is Shared.OTHERWISE)
+    settled = best.covers_half() and not open_
     standing = None if settled else _embeddings(best, plan, examination.tokens)
     if standing is None:
         return found
-    return replace(found or _nothing(), channels_stand_out=standing)
+    found = replace(found or _nothing(), channels_stand_out=standing)
+    if found.shared is Shared.OTHERWISE and standing >= STAND_OUT:
+        # Long training leaves nothing alike of what layers computed at first; embeddings move less.
+        return replace(found, shared=Shared.INITIALISATION)
+    return found
 
 
 def _nothing(agree: float | None = None) -> History:
@@ -178,6 +196,9 @@ def _of_layers(best: Stage, plan: Plan) -> History | None:
     values = value_contents(
         best.pairing, plan, [i for i in _by_values(best) if contents.get(i, 0.0) < WEIGHT_COSINE]
     )
+    computed = _computed(pairing, plan, contents)
+    contents |= {i: min(contents[i], max(r, 0.0)) for i, r in _otherwise(computed).items()}
+    contents, is_weighed = spoken_for(pairing, contents, unlike, plan)
     # One layer that was copied must not vouch for others that were put in order.
     alike = {i for i in contents if contents[i] >= WEIGHT_COSINE} or set(contents)
     kept = tuple(pair for pair in layers if pair[0] in alike) or layers
@@ -187,9 +208,52 @@ def _of_layers(best: Stage, plan: Plan) -> History | None:
         else replace(_nothing(), shared=Shared.NO_EFFECT)
     )
     measured = () if len(kept) == len(best.pairing.layers) else tuple(i for i, _ in kept)
+    found = by_function(found, [r for i, r in computed.items() if i in dict(kept)])
+    if not is_weighed and found.shared in (Shared.TRAINING, Shared.INITIALISATION):
+        found = replace(found, shared=Shared.NOT_WEIGHED)
     contents |= dict.fromkeys(unlike, 0.0)
     found = replace(found, contents=contents, values=values, layers=measured, idle=unlike)
+    if found.attention_only:
+        experts = {pair[0]: experts_alike(pairing, pair, plan) for pair in layers if found.alike(pair[0])}
+        # The mean over experts says nothing of one that holds the same: then history was not measured.
+        found = replace(found, experts={i: e for i, e in experts.items() if e})
+        scrambled = _scrambled(best, plan)
+        found = replace(found, scrambled=scrambled)
+        found = replace(found, shared=Shared.UNKNOWN) if found.experts or scrambled else found
     return replace(found, of_suspect=_doing_nothing(best, plan))
+
+
+def _computed(pairing: Pairing, plan: Plan, contents: Mapping[int, float]) -> dict[int, float]:
+    """Return how alike the layers compute whose units were compared, where that could be measured."""
+    found = {pair[0]: computed_alike(pairing, pair, plan) for pair in pairing.layers if pair[0] in contents}
+    return {i: r for i, r in found.items() if r is not None}
+
+
+def _otherwise(computed: Mapping[int, float]) -> dict[int, float]:
+    """Return the layers that compute something else, beside others that compute as shared training leaves them."""
+    mixed = max(computed.values(), default=0.0) >= TRAINED_ALIKE
+    return {i: r for i, r in computed.items() if mixed and r < COMPUTES_ALIKE}
+
+
+def by_function(found: History, computed: Sequence[float]) -> History:
+    """Return the figures with what the layers compute, which decides: units that cancel can be put in any layer."""
+    if not computed:
+        return found
+    alike = float(np.mean(computed))
+    found = replace(found, computed_alike=alike)
+    if alike < UNRELATED and found.shared in (Shared.TRAINING, Shared.INITIALISATION):
+        return replace(found, shared=Shared.OTHERWISE)
+    if alike < TRAINED_ALIKE and found.shared is Shared.TRAINING:
+        return replace(found, shared=Shared.INITIALISATION)
+    return found
+
+
+def _scrambled(stage: Stage, plan: Plan) -> tuple[int, ...]:
+    """Return the layers that carry no label, although their feed-forward networks hold the same."""
+    silent = [p for p in stage.pairing.layers if p[0] not in stage.carrying()]
+    alike = [p for p in silent if both_count(stage.pairing, p, plan)]
+    cosines = {i: x for i, j in alike if len(x := ffn_cosines(stage.pairing, (i, j), plan))}
+    return tuple(i for i, x in cosines.items() if x.mean() >= WEIGHT_COSINE)
 
 
 def _doing_nothing(stage: Stage, plan: Plan) -> int:
@@ -221,7 +285,7 @@ def _embeddings(stage: Stage, plan: Plan, tokens: TokenRows | None) -> float | N
     if size < 16 or not all(plan.affords(s.anatomy.checkpoint, each * s.geometry.d_model) for s in sides):
         return None
     chosen = np.sort(plan.rng("contents/channels").permutation(width)[:size])
-    mine, theirs = embedding_rows(sides[0], rows.suspect), embedding_rows(sides[1], rows.candidate)
+    mine, theirs = token_rows(sides[0], rows.suspect), token_rows(sides[1], rows.candidate)
     if mine is None or theirs is None:
         return None
     return channels_stand_out(mine[:, chosen], theirs[:, chosen])
@@ -242,7 +306,7 @@ def measure(pairing: Pairing, plan: Plan, cosines: Cosines | None = None) -> His
     known = cosines or {pair[0]: ffn_cosines(pairing, pair, plan) for pair in pairing.layers}
     every = np.concatenate([x for x in known.values() if len(x)] or [np.zeros(0)])
     correlation, in_place, norms = _gains(pairing, plan)
-    reading = _reading(pairing, plan)
+    reading = reading_of(pairing, plan)
     found = History(
         Shared.UNKNOWN,
         "none" if correlation is None and not len(every) else "weights" if correlation is None else "gains",
@@ -297,64 +361,6 @@ def _without_contents(found: History, cosine: float, *, gains: bool) -> Shared:
         return Shared.UNCHECKED if gains or cosine < SOME_COSINE else Shared.INITIALISATION
     some = found.partners_agree >= PARTNERS_AGREE and cosine >= SOME_COSINE
     return Shared.INITIALISATION if some else Shared.LABELS_ONLY
-
-
-def _reading(pairing: Pairing, plan: Plan) -> tuple[float, bool] | None:
-    """Return how alike what is read of each channel is, and whether gains were rescaled against their readers.
-
-    The lengths of the columns of gate and up, gain folded in, carry what training did to the gains, and no rescaling
-    of gains against readers moves them. Mean Pearson correlation of their logarithms over layers. None after a
-    rotation, or where different units were read of the two models.
-    """
-    if pairing.suspect.basis.matrix is not None or (pairing.match_anywhere and not plan.whole):
-        return None
-    correlations: list[float] = []
-    spreads: list[tuple[float, float]] = []
-    for pair in pairing.layers:
-        sides = tuple(zip((pairing.suspect, pairing.candidate), pair, strict=True))
-        columns = [_column_lengths(side, layer, pairing, pair[0], plan) for side, layer in sides]
-        if columns[0] is None or columns[1] is None or len(columns[0]) != len(columns[1]):
-            continue
-        if min(c.std() for c in columns if c is not None) > 0:
-            correlations.append(float(np.corrcoef(columns[0], columns[1])[0, 1]))
-        gains = [side.gain("ffn_norm", layer) for side, layer in sides]
-        if gains[0] is not None and gains[1] is not None:
-            mine, theirs = (
-                _log(side.carry(g[None])[0])
-                for (side, _), g in zip(sides, gains, strict=True)
-                if g is not None
-            )
-            if len(mine) == len(theirs):
-                spreads.append((float((mine - theirs).std()), float((columns[0] - columns[1]).std())))
-    if not correlations:
-        return None
-    gain_spread, read_spread = np.mean(spreads, axis=0) if spreads else (0.0, 0.0)
-    return float(np.mean(correlations)), bool(gain_spread > RESCALED and 2 * read_spread < gain_spread)
-
-
-def _column_lengths(
-    side: Side, layer: int, pairing: Pairing, suspect_layer: int, plan: Plan
-) -> Doubles | None:
-    """Return the logarithms of the lengths of gate's and up's columns together, in the common basis.
-
-    Every row counts by its unit's effect, whatever its length: one loud row that does nothing would drown the rest.
-    """
-    expert = experts_of(side, layer)[0]
-    # Units that are looked for anywhere stand at no equal places: then every unit is read of both.
-    read = None if pairing.match_anywhere else pairing.rows_of(suspect_layer)
-    roles = ("gate",) if suspect_layer in pairing.unsigned else ("gate", "up")
-    rows = [r for role in roles if (r := side.reader(role, layer, expert, read)) is not None]
-    if not rows or not len(rows[0]):
-        return None
-    weights = neurons_of(side, layer, expert, plan)
-    if weights is None or read is not None:
-        weights = np.prod([np.linalg.norm(r, axis=1) for r in rows], axis=0)
-    squares = [np.einsum("i,ij->j", weights, np.square(unit_rows(r)), dtype=np.float64) for r in rows]
-    return 0.5 * _log(np.sum(np.stack(squares), axis=0))
-
-
-def _log(values: Floats | Doubles) -> Doubles:
-    return np.log(np.maximum(np.abs(values.astype(np.float64)), 1e-30))
 
 
 def _gains(pairing: Pairing, plan: Plan) -> tuple[float | None, float | None, int]:

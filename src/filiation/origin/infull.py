@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from filiation.evidence import Relation
+from filiation.origin.computed import computed_alike
 from filiation.origin.cosines import WEIGHT_COSINE
 from filiation.origin.examine import Examination
 from filiation.origin.gather import seeded_windows
-from filiation.origin.history import History, measure
+from filiation.origin.history import History, Shared, by_function, measure
 from filiation.origin.pairing import Pairing, Plan
 from filiation.origin.verdict import Finding, judge
 
@@ -23,6 +24,8 @@ from filiation.origin.verdict import Finding, judge
 ELSEWHERE = "contents_elsewhere"
 #: Units of a layer by which partners, and what is read of the channels, are looked at again.
 UNITS = 1024
+#: Layers that are asked what they compute: each is read once more, and multiplied.
+COMPUTED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,9 @@ def after_reading(
         whole = finding.relation is Relation.COMMON_ORIGIN
         refuted = whole and nothing_agrees and stage == "direct" and not plan.whole
     if refuted:
-        finding = Finding(Relation.SUGGESTIVE, examination.log10_e, (), (ELSEWHERE,), 0, 0)
+        otherwise = history is not None and history.shared is Shared.OTHERWISE
+        reasons = finding.reasons if otherwise else (ELSEWHERE,)
+        finding = Finding(Relation.SUGGESTIVE, examination.log10_e, (), reasons, 0, 0)
     return (replace(finding, inherited=0, tested=0) if nothing_agrees else finding), history
 
 
@@ -87,6 +92,9 @@ def read_in_full(
     kept = tuple(p for p in layers if p[0] in alike) or layers
     cosines = {i: np.full(contents[i].units, contents[i].cosine) for i, _ in kept}
     found = measure(replace(_widely(best.pairing, plan), layers=kept), plan, cosines)
+    chosen = plan.rng("computed/layers").permutation(len(kept))[:COMPUTED]
+    wholes = [computed_alike(best.pairing, kept[n], plan, full=True) for n in sorted(chosen)]
+    found = by_function(found, [r for r in wholes if r is not None])
     return replace(
         found,
         contents=merged,
@@ -94,6 +102,8 @@ def read_in_full(
         channels_stand_out=history.channels_stand_out,
         layers=() if len(kept) == len(best.pairing.layers) else tuple(i for i, _ in kept),
         everywhere={i: a.cosine for i, a in contents.items()},
+        exchanged=history.exchanged,
+        unnamed=history.unnamed,
     )
 
 

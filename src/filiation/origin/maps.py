@@ -11,6 +11,7 @@ from filiation.origin.examine import LAYER_CARRIES, Examination, Stage
 from filiation.origin.history import History
 from filiation.origin.labelset import Tested, combine
 from filiation.origin.layers import LayerMap
+from filiation.origin.verdict import EXCHANGED
 
 
 def layer_map_tables(examination: Examination, number: int) -> list[dict[str, Any]]:
@@ -44,6 +45,12 @@ def inheritance_table(
         ran = [t for t in members if t.applied]
         log10_e = combine(ran) / LOG10 if ran else None
         top = max(ran, key=lambda t: t.log_e, default=None)
+        # Tested under names that are not theirs: what was not found there is not said to be missing.
+        state = _state(log10_e, top)
+        other_names = (
+            state == "not_found" and role == "ffn" and history is not None and layer in history.unnamed
+        )
+        state = "not_tested" if other_names else state
         rows.append(
             {
                 "candidate": number,
@@ -51,8 +58,8 @@ def inheritance_table(
                 "layer": layer,
                 "candidate_layer": members[0].subject.part.candidate_layer,
                 "role": role,
-                "state": _state(log10_e, top),
-                "reason": _why_open(log10_e, top, members),
+                "state": state,
+                "reason": EXCHANGED if other_names else _why_open(log10_e, top, members),
                 "log10_e": log10_e,
                 "matched": None if top is None else top.matched,
                 "n": None if top is None else top.n,

@@ -21,7 +21,8 @@ from filiation.evidence import (
 from filiation.origin import evalues
 from filiation.origin.examine import Examination
 from filiation.origin.history import History
-from filiation.origin.verdict import DECIDE_AT, SUGGEST_AT, WITHOUT_LABELS, Finding, ranges
+from filiation.origin.parts import DECIDE_AT, ranges
+from filiation.origin.verdict import SUGGEST_AT, WITHOUT_LABELS, Finding
 
 #: From the strongest statement to the weakest.
 RANK = (
@@ -186,6 +187,7 @@ def history_evidence(
     identity = f"origin.history/{component}" + (f"/stage={stage}" if stage else "")
     # What holds of the layers that agree is not to be read as said of the whole model.
     identity += f"/layers={ranges(history.layers)}" if history is not None and history.layers else ""
+    identity += f"/names={','.join(history.exchanged)}" if history is not None and history.exchanged else ""
     identity += f"/candidate={number}" if number else ""
     question, part = "question.history", Location(component)
     effects = () if history is None else _effects(history)
@@ -219,6 +221,7 @@ def _effects(history: History) -> tuple[Effect, ...]:
         ("gains_in_place", history.gains_in_place),
         ("weight_cosine", history.weight_cosine),
         ("reading_correlation", history.reading_correlation),
+        ("computed_alike", history.computed_alike),
         ("partners_agree", history.partners_agree),
         ("channels_stand_out", history.channels_stand_out),
     )

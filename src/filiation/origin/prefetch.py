@@ -7,6 +7,7 @@ from filiation.checkpoint.model import Index
 from filiation.origin.gather import Side
 from filiation.origin.pairing import Pairing, Plan, TokenRows
 from filiation.origin.units import Integers
+from filiation.origin.weighing import channels_written, chosen
 
 
 def prefetch(pairing: Pairing, plan: Plan, tokens: TokenRows | None) -> None:
@@ -17,7 +18,9 @@ def prefetch(pairing: Pairing, plan: Plan, tokens: TokenRows | None) -> None:
     for side, column in ((pairing.suspect, 0), (pairing.candidate, 1)):
         ids = None if sample is None else (sample.suspect, sample.candidate)[column]
         layers = [(pair[column], pair[0]) for pair in pairing.layers]
-        side.anatomy.checkpoint.prefetch(_wanted(side, layers, pairing, ids))
+        wanted = _wanted(side, layers, pairing, ids)
+        wanted += _weighed(side, [p[column] for p in pairing.layers if chosen(pairing, p, plan)], plan)
+        side.anatomy.checkpoint.prefetch(wanted)
 
 
 def _wanted(
@@ -42,6 +45,13 @@ def _wanted(
     if ids is not None and len(ids) and int(ids.max()) - int(ids.min()) < 4 * len(ids):
         add("embedding", None, int(ids.min()), int(ids.max()) + 1)
     return wanted
+
+
+def _weighed(side: Side, layers: list[int], plan: Plan) -> list[tuple[str, Index]]:
+    """Return the ranges by which neurons of these layers are weighed under a budget."""
+    parts = [side.anatomy.part("down", i, component=side.component) for i in layers if plan.frugal]
+    rows = slice(*channels_written(side, plan))
+    return [(part.tensor, (rows,)) for part in parts if part is not None and _plain(part)]
 
 
 def _plain(part: Part) -> bool:

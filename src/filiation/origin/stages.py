@@ -100,10 +100,10 @@ class Examination:
         Maps and derivations are drawn from it.
         """
 
-        def rank(stage: Stage) -> tuple[int, bool, float]:
+        def rank(stage: Stage) -> tuple[int, bool, float, bool]:
             carrying = stage.carrying()
             clear = stage.recovered is not None and stage.recovered.clear
-            return len(carrying), clear, stage.log_e if carrying else 0.0
+            return len(carrying), clear, stage.log_e if carrying else 0.0, bool(stage.pairing.layers)
 
         return max(self.stages, key=rank, default=None)
 

@@ -15,9 +15,10 @@ import numpy as np
 from filiation.origin import basis as bases
 from filiation.origin.basis import Basis
 from filiation.origin.compact import CompactRows
-from filiation.origin.gather import Side
+from filiation.origin.gather import Side, embedding_rows, token_rows
+from filiation.origin.level import level
 from filiation.origin.matching import assign_rows
-from filiation.origin.pairing import TokenRows, embedding_rows
+from filiation.origin.pairing import TokenRows
 from filiation.origin.polar import nearest_rotation
 from filiation.origin.recovered import (
     MOST_CHANNELS,
@@ -59,7 +60,7 @@ def read_rows(suspect: Side, candidate: Side, wanted: TokenRows) -> SharedRows |
     """Read the embedding rows of these tokens; None where a model has none that lie in the residual channels."""
     if max(suspect.geometry.d_model, candidate.geometry.d_model) > WIDE:
         return _summed(suspect, candidate, wanted)
-    mine, theirs = embedding_rows(suspect, wanted.suspect), embedding_rows(candidate, wanted.candidate)
+    mine, theirs = token_rows(suspect, wanted.suspect), token_rows(candidate, wanted.candidate)
     return None if mine is None or theirs is None else HeldRows(mine, theirs)
 
 
@@ -88,11 +89,14 @@ class HeldRows:
 class SummedRows:
     """Products and sums of rows that were seen once, and the rows on which a basis is judged.
 
-    Every fourth row is held out of the fit of a rotation; the first ones show how far channels stand out.
+    Every fourth row is held out of the fit of a rotation; the first ones show how far channels stand out. Rows are
+    held as stored and levelled when they are looked at (``levelled``: of which models).
     """
 
-    def __init__(self, rows: int, mine: int, theirs: int) -> None:
-        self._rows, self._seen = rows, 0
+    def __init__(
+        self, rows: int, mine: int, theirs: int, levelled: tuple[bool, bool] = (False, False)
+    ) -> None:
+        self._rows, self._seen, self._levelled = rows, 0, levelled
         self._products = np.zeros((mine, theirs), np.float32)
         self._sums = np.zeros(mine), np.zeros(theirs)
         self._squares = np.zeros(mine), np.zeros(theirs)
@@ -105,14 +109,21 @@ class SummedRows:
         return self._rows
 
     def add(self, mine: Floats, theirs: Floats) -> None:
-        """Add the next rows of both models."""
+        """Add the next rows of both models, as stored; they are levelled in place."""
         number = np.arange(self._seen, self._seen + len(mine))
         self._seen += len(mine)
-        for rows, head, late, sums, squares in zip(
-            (mine, theirs), self._head, self._held_out, self._sums, self._squares, strict=True
+        for rows, head, late, sums, squares, levelled in zip(
+            (mine, theirs),
+            self._head,
+            self._held_out,
+            self._sums,
+            self._squares,
+            self._levelled,
+            strict=True,
         ):
             head.append(rows[number < self._first])
             late.append(rows[(number >= self._first) & (number % 4 == 3)])
+            rows = level(rows) if levelled else rows
             sums += rows.sum(axis=0, dtype=np.float64)
             squares += np.einsum("ij,ij->j", rows, rows, dtype=np.float64)
         for start in range(0, len(self._products), _CHANNELS):
@@ -166,15 +177,22 @@ class SummedRows:
         """Judge a basis by the first rows; a rotation of so many channels is not judged."""
         if basis.matrix is not None:
             return None
-        carried = basis.suspect(self._head[0].rows(slice(0, 1))).shape[1]
+        carried = basis.suspect(self._kept(0, slice(0, 1))).shape[1]
         chosen = judged_channels(carried, self._rows, rng)
         if chosen is None:
             return None
         rows = min(self._rows, ROWS_PER_CHANNEL * len(chosen))
         pieces = [slice(start, min(start + _CHUNK, rows)) for start in range(0, rows, _CHUNK)]
-        mine = [basis.suspect(self._head[0].rows(some))[:, chosen] for some in pieces]
-        theirs = [basis.candidate(self._head[1].rows(some))[:, chosen] for some in pieces]
+        mine = [basis.suspect(self._kept(0, some))[:, chosen] for some in pieces]
+        theirs = [basis.candidate(self._kept(1, some))[:, chosen] for some in pieces]
         return by_channels(basis, np.concatenate(mine), np.concatenate(theirs))
+
+    def _kept(self, side: int, some: slice) -> Floats:
+        """Return some of the first rows of one model."""
+        return self._as_compared(side, self._head[side].rows(some))
+
+    def _as_compared(self, side: int, rows: Floats) -> Floats:
+        return level(rows) if self._levelled[side] else rows
 
     def rotation(self) -> Basis:
         """Fit a rotation on all rows but those held out; the products are used up."""
@@ -198,7 +216,7 @@ class SummedRows:
         for kept, numbers in ((self._head, early), (self._held_out, np.arange(len(self._held_out[0])))):
             for start in range(0, len(numbers), _CHUNK):
                 some = numbers[start : start + _CHUNK]
-                yield kept[0].rows(some), kept[1].rows(some)
+                yield self._as_compared(0, kept[0].rows(some)), self._as_compared(1, kept[1].rows(some))
 
 
 def _summed(suspect: Side, candidate: Side, wanted: TokenRows) -> SummedRows | None:
@@ -210,6 +228,7 @@ def _summed(suspect: Side, candidate: Side, wanted: TokenRows) -> SummedRows | N
         if mine is None or theirs is None:
             return None
         if found is None:
-            found = SummedRows(len(wanted.suspect), mine.shape[1], theirs.shape[1])
+            levelled = suspect.levelled, candidate.levelled
+            found = SummedRows(len(wanted.suspect), mine.shape[1], theirs.shape[1], levelled)
         found.add(mine, theirs)
     return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from filiation.anatomy.loaded import DRAFT
 from filiation.anatomy.model import Anatomy
 from filiation.anatomy.standing import kind_of
 from filiation.evidence import Evidence, Location, Place, Relation, Status, Wing
@@ -21,6 +22,10 @@ MOST_CROSSED = 12
 TEST = "towers"
 #: Why a finding is one of parts: a loader that follows the config would not read the tower it speaks of.
 NOT_LOADED = "tower_not_loaded"
+#: The same of layers that only predict further tokens, which stand beside a model's own rightly.
+DRAFT_ONLY = "draft_not_loaded"
+#: Why layers were compared with nothing: they lie beyond the number that the model's config says.
+BEYOND = "layers_not_loaded"
 #: The limit of a report in which some towers or tensors were compared with nothing.
 NOT_EXAMINED = "towers_not_examined"
 
@@ -98,7 +103,7 @@ def _of_tower(members: Sequence[tuple[TowerPair, Finding]]) -> Finding:
     counted = next((f for p, f in tested if p.is_loaded), None) if not pair.is_loaded else best
     if not pair.is_loaded and relation is not Relation.NONE_FOUND:
         relation = Relation.SHARED_PARTS if relation is Relation.COMMON_ORIGIN else relation
-        reasons = (NOT_LOADED, *reasons)
+        reasons = (DRAFT_ONLY if kind_of(pair.mine) == DRAFT else NOT_LOADED, *reasons)
     relation, reasons = above_its_line(relation, reasons, together)
     inherited, of = (0, 0) if counted is None else (counted.inherited, counted.tested)
     return replace(best, relation=relation, log10_e=together, reasons=reasons, inherited=inherited, tested=of)
@@ -119,22 +124,27 @@ def not_examined(
             if component in candidate.components and (component, reason) in told:
                 continue  # namesakes that could not be tested against each other
             told.add((component, reason))
-            identity = f"origin.{TEST}/{component}/of={side}" + (f"/candidate={number}" if number else "")
-            records.append(
-                Evidence(
-                    identity,
-                    Wing.ORIGIN,
-                    f"question.{TEST}",
-                    Location(component),
-                    Status.NOT_MEASURED,
-                    reason,
-                    test=TEST,
-                    n=len(tensors),
-                    candidate=number,
-                    places=tuple(Place(tensor=name) for name in tensors[:3]),
-                )
-            )
+            records.append(_nothing_read(f"{component}/of={side}", component, reason, tensors, number))
+        records += [
+            _nothing_read(f"{component}/beyond/of={side}", component, BEYOND, tensors, number)
+            for component, tensors in model.beyond.items()
+        ]
     return tuple(records)
+
+
+def _nothing_read(what: str, component: str, reason: str, tensors: Sequence[str], number: int) -> Evidence:
+    return Evidence(
+        f"origin.{TEST}/{what}" + (f"/candidate={number}" if number else ""),
+        Wing.ORIGIN,
+        f"question.{TEST}",
+        Location(component),
+        Status.NOT_MEASURED,
+        reason,
+        test=TEST,
+        n=len(tensors),
+        candidate=number,
+        places=tuple(Place(tensor=name) for name in tensors[:3]),
+    )
 
 
 def _open(

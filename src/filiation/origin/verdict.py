@@ -8,24 +8,33 @@ from dataclasses import dataclass, field, replace
 from filiation.evidence import Relation
 from filiation.origin import evalues
 from filiation.origin.cosines import WEIGHT_COSINE
-from filiation.origin.counted import COPYABLE, DENIED, IDLE, UNCHECKED, Named, counted
+from filiation.origin.counted import COPYABLE, DENIED, IDLE, UNCHECKED, UNWEIGHED, Named, counted
 from filiation.origin.examine import Examination, Stage
 from filiation.origin.history import History, Shared
 from filiation.origin.labelset import Tested, combine
+from filiation.origin.pairing import experts_of
 from filiation.origin.partners import PARTNERS_AGREE, STAND_OUT
+from filiation.origin.parts import DECIDE_AT, EMBEDDINGS, Parts
 
-DECIDE_AT = 6.0
 SUGGEST_AT = 2.0
-EMBEDDINGS, RESIDUAL, GAINS = "token embeddings", "residual", "norm gains"
-IN_VALUES = "value channels of layers"
 #: Why contents that agree in a recovered basis are no more than suggestive: no label is left to bound chance by.
 WITHOUT_LABELS = "basis_without_labels"
 #: Why only attention is spoken of: the feed-forward networks were not shown to hold the same, or not measured.
 ATTENTION_ONLY = ("attention_only", "attention_only_unmeasured")
+WITH_EXPERT, WITH_SCRAMBLED = "attention_and_expert", "attention_and_scrambled"
 #: Why a shared initialisation is not said to exonerate: the weights are close, and not every trace of training differs.
 DIVIDED = "history_divided"
+#: What is said where contents were compared under other names than the suspect's.
+EXCHANGED = "names_exchanged"
+FINDINGS = (Relation.COMMON_ORIGIN, Relation.SHARED_PARTS, Relation.SHARED_INITIALISATION)
 #: Why agreeing labels are no finding: somebody may have arranged them.
-SUSPENDED = {Shared.LABELS_ONLY: DENIED, Shared.UNCHECKED: UNCHECKED, Shared.NO_EFFECT: IDLE}
+SUSPENDED = {
+    Shared.LABELS_ONLY: DENIED,
+    Shared.UNCHECKED: UNCHECKED,
+    Shared.NO_EFFECT: IDLE,
+    Shared.OTHERWISE: "computes_otherwise",
+    Shared.NOT_WEIGHED: UNWEIGHED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,14 @@ class Finding:
 
 
 def judge(examination: Examination, history: History | None) -> Finding:
+    """Judge one component; say where contents were found under other names than the suspect gives."""
+    finding = _judged(examination, history)
+    if history is None or not history.exchanged or finding.relation not in FINDINGS:
+        return finding
+    return replace(finding, reasons=(*finding.reasons, EXCHANGED))
+
+
+def _judged(examination: Examination, history: History | None) -> Finding:
     """Judge one component.
 
     ``common_origin`` asks for log10 e >= 6, evidence from the residual channels and from the blocks of at least
@@ -71,67 +88,11 @@ def judge(examination: Examination, history: History | None) -> Finding:
     finding = replace(_related(parts, history), log10_e=log10_e, tested=tested)
     if finding.relation is not Relation.SUGGESTIVE:
         finding = _counting(finding, examination, parts)
-    if any(reason in ATTENTION_ONLY for reason in finding.reasons):
+    if any(reason in (*ATTENTION_ONLY, WITH_EXPERT, WITH_SCRAMBLED) for reason in finding.reasons):
         return replace(finding, inherited=0, tested=0)  # no share of layers: half of each is somebody else's
     if history is not None and history.everywhere:
         return replace(finding, inherited=_alike_in_full(history), tested=len(history.everywhere))
     return finding
-
-
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """What agrees at the stage a finding rests on.
-
-    ``carrying``: layers whose labels agree; ``held``: those of them whose contents do too; ``in_values``: those of
-    them in which only the value channels do; ``views``: of the residual channels, those that pass the line. All in
-    the order of the layers. ``columns``: what the residual channels were seen in. ``doubt``: why embeddings may not
-    be named. ``spread``: the blocks agree only together. ``in_full``: no full reading says that most layers do not
-    agree.
-    """
-
-    component: str
-    stage: Stage
-    carrying: list[int]
-    held: list[int]
-    in_values: list[int]
-    blocks: float
-    residual: float
-    views: frozenset[str]
-    spread: bool
-    doubt: str | None
-    unseen: frozenset[int]
-    idle: frozenset[int]
-    considered: int
-    other_embeddings: bool = False
-    columns: str = EMBEDDINGS
-    in_full: bool = True
-
-    @property
-    def covers(self) -> bool:
-        """Whether at least half of the layers that were looked at are held, and half of those that were read whole."""
-        return self.in_full and self.considered > 0 and 2 * len(self.held) >= self.considered
-
-    @property
-    def layers(self) -> list[int]:
-        """The layers to name, all of whose blocks agree; where they do so only together, all layers."""
-        if self.spread:
-            return list(self.stage.layer_log10_e())
-        return [i for i in self.held if i not in self.in_values]
-
-    @property
-    def undivided(self) -> bool:
-        """Whether the views of the residual channels pass the line only together: they are not told apart."""
-        return self.residual >= DECIDE_AT and not self.views and self.doubt is None
-
-    def scope(self, *, gains: bool) -> tuple[str, ...]:
-        """Return the names of the parts; of ``gains`` only where nothing is concluded from them."""
-        scope = [f"layers {ranges(self.layers)}"] if self.layers else []
-        scope += [f"{IN_VALUES} {ranges(self.in_values)}"] if self.in_values else []
-        scope += [
-            GAINS if v == "gains" else self.columns for v in sorted(self.views) if gains or v != "gains"
-        ]
-        scope += [RESIDUAL] if self.undivided else []
-        return tuple(f"{self.component}: {part}" for part in scope)
 
 
 def _columns(examination: Examination, stage: Stage) -> str:
@@ -143,18 +104,20 @@ def _columns(examination: Examination, stage: Stage) -> str:
     return EMBEDDINGS if 2 * shared > part.shape[0] else f"embeddings of {shared} shared tokens"
 
 
-def _agreeing(component: str, stage: Stage, history: History | None) -> _Parts:
+def _agreeing(component: str, stage: Stage, history: History | None) -> Parts:
     residual, blocks = _bans(stage.residual), _bans(stage.blocks)
     # A layer is named only where the blocks together carry: one of many layers reaches three bans by chance.
     carrying = stage.carrying() if blocks >= DECIDE_AT else []
     held = carrying if history is None else held_layers(carrying, history)
+    in_values = [] if history is None else [i for i in held if history.only_values(i)]
     views = {t.subject.detail for t in stage.residual if t.applied and t.log10_e >= DECIDE_AT}
-    found = _Parts(
+    found = Parts(
         component=component,
         stage=stage,
         carrying=carrying,
         held=held,
-        in_values=[] if history is None else [i for i in held if history.only_values(i)],
+        in_values=in_values,
+        in_experts={} if history is None else _of_suspect(stage, history, in_values),
         blocks=blocks,
         residual=residual,
         views=frozenset(views if residual >= DECIDE_AT else ()),
@@ -176,7 +139,13 @@ def _agreeing(component: str, stage: Stage, history: History | None) -> _Parts:
     return replace(found, doubt=doubt, views=found.views & {"gains"})
 
 
-def _related(parts: _Parts, history: History | None) -> Finding:
+def _of_suspect(stage: Stage, history: History, layers: Sequence[int]) -> Mapping[int, tuple[int, ...]]:
+    """Return the suspect's experts that hold what a dense network does; none where the candidate has the experts."""
+    side = stage.pairing.suspect
+    return {i: e for i, e in history.experts.items() if i in layers and experts_of(side, i) != [None]}
+
+
+def _related(parts: Parts, history: History | None) -> Finding:
     """Return the relation of models whose evidence passes the line, with all parts whose labels agree."""
     scope = parts.scope(gains=True)
     if parts.covers and parts.blocks >= DECIDE_AT and _enough_label_sets(parts):
@@ -201,10 +170,10 @@ def _related(parts: _Parts, history: History | None) -> Finding:
     return Finding(relation, None, scope, reasons, len(parts.held), 0)
 
 
-def _counting(finding: Finding, examination: Examination, parts: _Parts) -> Finding:
+def _counting(finding: Finding, examination: Examination, parts: Parts) -> Finding:
     """Return the finding with the evidence of the parts that it names; no finding, where that misses the line."""
     denied = {i: _why_denied(parts, i) for i in parts.carrying if i not in parts.held}
-    named = Named(values=parts.in_values, denied=denied)
+    named = Named(values=parts.in_values, experts=parts.in_experts, denied=denied)
     if finding.relation is not Relation.COMMON_ORIGIN:
         path = dict(parts.stage.pairing.layers)
         named = replace(
@@ -220,7 +189,7 @@ def _counting(finding: Finding, examination: Examination, parts: _Parts) -> Find
     return replace(finding, relation=Relation.SUGGESTIVE, reasons=(reason,))
 
 
-def _why_denied(parts: _Parts, layer: int) -> str:
+def _why_denied(parts: Parts, layer: int) -> str:
     if layer in parts.idle:
         return IDLE
     return UNCHECKED if layer in parts.unseen else DENIED
@@ -278,9 +247,11 @@ Told = tuple[Relation, tuple[str, ...]]
 
 def _of_wholes(history: History | None) -> Told:
     """Return the relation of models whose residual channels and blocks agree."""
+    if history is not None and (alone := _attention_alone(history)):
+        return alone
     if history is None or history.shared is Shared.UNKNOWN:
         return Relation.SHARED_PARTS, ("history_not_measured",)
-    return _attention_alone(history) or _unless_trained(history) or (Relation.COMMON_ORIGIN, ())
+    return _unless_trained(history) or (Relation.COMMON_ORIGIN, ())
 
 
 def _doubt(history: History | None) -> str | None:
@@ -318,7 +289,8 @@ def _attention_alone(history: History) -> Told | None:
     if not history.attention_only:
         return None
     measured = any(i in history.contents for i in history.values if history.alike(i))
-    return Relation.SHARED_PARTS, (ATTENTION_ONLY[not measured],)
+    reason = WITH_EXPERT if history.experts else WITH_SCRAMBLED if history.scrambled else None
+    return Relation.SHARED_PARTS, (reason or ATTENTION_ONLY[not measured],)
 
 
 def _unless_trained(history: History) -> Told | None:
@@ -334,19 +306,19 @@ def _bans(tested: Sequence[Tested]) -> float:
     return combine(tested) / evalues.LOG10
 
 
-def _enough_label_sets(parts: _Parts) -> bool:
+def _enough_label_sets(parts: Parts) -> bool:
     """Return whether the residual channels agree too, or their labels are gone and several layers agree."""
     if parts.residual >= DECIDE_AT and not _only_gains(parts):
         return True
     return parts.stage.pairing.basis != "identity" and len(parts.held) >= 2
 
 
-def _only_gains(parts: _Parts) -> bool:
+def _only_gains(parts: Parts) -> bool:
     """Return whether of the residual channels only gains agree, which anyone can copy, beside other embeddings."""
     return parts.views == frozenset({"gains"}) and parts.other_embeddings
 
 
-def _why_parts(parts: _Parts) -> tuple[str, ...]:
+def _why_parts(parts: Parts) -> tuple[str, ...]:
     if not parts.held:
         return (
             ("gains_only",)
@@ -357,17 +329,3 @@ def _why_parts(parts: _Parts) -> tuple[str, ...]:
         return ("less_than_half_of_layers",)
     one_set = parts.residual < DECIDE_AT or _only_gains(parts)
     return ("one_label_set_only",) if one_set else ("blocks_too_weak",)
-
-
-def ranges(numbers: Sequence[int]) -> str:
-    """Return ``0-3, 7`` for 0, 1, 2, 3, 7."""
-    words: list[str] = []
-    start = previous = None
-    for n in [*numbers, None]:
-        if start is not None and (n is None or previous is None or n != previous + 1):
-            words.append(f"{start}" if start == previous else f"{start}-{previous}")
-            start = None
-        if start is None:
-            start = n
-        previous = n
-    return ", ".join(words)

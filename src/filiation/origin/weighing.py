@@ -1,7 +1,8 @@
 """What the matched units of two layers count: by what they contribute in either model (ADR 0017).
 
 A model that is read whole is weighed by :mod:`filiation.origin.effects`. Of a sampled reading the rows that were read
-are weighed, by what they read, the spread of the token rows, and a few rows of the matrix that they write through.
+are weighed, by what they read, the spread of the token rows, and a few rows of the matrix that they write through;
+where every read is a request, those of a few layers (ADR 0021).
 """
 
 from __future__ import annotations
@@ -11,14 +12,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from filiation.origin.effects import Effects, as_much, of_model, spread, usual
-from filiation.origin.gather import Side, Window, ffn_units
-from filiation.origin.pairing import Pairing, Plan, embedding_rows, experts_of
+from filiation.origin.gather import Side, Window, ffn_units, token_rows
+from filiation.origin.pairing import Pairing, Plan, expert_pairs, experts_of, ffn_views
 from filiation.origin.units import Doubles, Floats, Integers, Units
 
 #: How many times weaker (beside what is usual) a unit may be in the other model and count as much.
 WEAKER = 2.0
 #: Channels by which a sampled reading sees how much neurons write.
 CHANNELS = 16
+#: Under a budget: how little a layer may do in the other model, beside its token rows, and be compared. Kin have .5
+#: and more, silenced layers a millionth.
+BESIDE_TOKENS = 0.05
 
 
 def relative(effects: Doubles) -> Doubles:
@@ -36,7 +40,7 @@ class Weighing:
             channel's is known.
         suspect, candidate: each unit's effect beside what is usual in its layer, by its number; 0 for those that
             were not read.
-        mean: the mean of the suspect's, of those that were read.
+        mean: the mean of the suspect's, of those that were read; ``other`` that of the candidate's.
         stride: how many units a block has, where there are blocks.
     """
 
@@ -44,7 +48,13 @@ class Weighing:
     suspect: Doubles
     candidate: Doubles
     mean: float
+    other: float
     stride: int = 0
+
+    def turned(self) -> Weighing:
+        """Return how the candidate's units are weighed beside the suspect's."""
+        moments = self.moments[1], self.moments[0]
+        return Weighing(moments, self.candidate, self.suspect, self.other, self.mean, self.stride)
 
     def number(self, units: Units) -> Integers:
         """Return each unit's number in its layer."""
@@ -101,8 +111,8 @@ def _of_wholes(
     theirs = _carried(pairing.candidate, effects[1], pair[1])
     if mine is None or theirs is None or mine.shape != theirs.shape or units[0] is None or units[1] is None:
         return None
-    own = relative(units[0])
-    return Weighing((mine, theirs), own, relative(units[1]), float(own.mean()))
+    own, other = relative(units[0]), relative(units[1])
+    return Weighing((mine, theirs), own, other, float(own.mean()), float(other.mean()))
 
 
 def _carried(side: Side, effects: Effects, layer: int) -> Floats | None:
@@ -114,7 +124,7 @@ def _carried(side: Side, effects: Effects, layer: int) -> Floats | None:
 def _of_what_was_read(
     pairing: Pairing, pair: tuple[int, int], experts: Experts, views: Views, plan: Plan
 ) -> Weighing | None:
-    if plan.budget is not None:
+    if not chosen(pairing, pair, plan):
         return None
     sides = pairing.suspect, pairing.candidate
     moments = [_of_channels(side, plan) for side in sides]
@@ -130,21 +140,71 @@ def _of_what_was_read(
         everyone[units.position] = seen.relative
         found.append(everyone)
         means.append(seen.mean)
-    return Weighing((moments[0], moments[1]), found[0], found[1], means[0])
+    return Weighing((moments[0], moments[1]), found[0], found[1], means[0], means[1])
+
+
+def chosen(pairing: Pairing, pair: tuple[int, int], plan: Plan) -> bool:
+    """Return whether a layer pair is one of those to weigh: all of them, where no byte is counted."""
+    if plan.budget is None or pairing.weighed is None:
+        return plan.budget is None or pair[0] not in pairing.unsigned
+    return pair[0] in pairing.weighed
+
+
+def weighed(pairing: Pairing, pair: tuple[int, int], plan: Plan) -> bool:
+    """Return whether the neurons of a layer pair are weighed: chosen, and what it takes could be read."""
+    views, experts = ffn_views(pairing, pair, with_down=plan.whole), expert_pairs(pairing, pair)
+    return len(views) == len(experts) and all(
+        weighing(pairing, pair, e, v, plan) is not None for e, v in zip(experts, views, strict=True)
+    )
 
 
 def _of_channels(side: Side, plan: Plan) -> Floats | None:
     """Return each channel's mean square over some token rows in the common basis, 1 on average."""
-    part = side.anatomy.part("embedding", component=side.component)
-    n = 0 if part is None else part.shape[0]
-    count = plan.tokens // 4
-    start = int(plan.rng("effects/tokens").integers(0, max(1, n - count + 1)))
-    key = "effects/channels", side.is_suspect, side.component, start
-    rows = side.cache.once(key, lambda: embedding_rows(side, np.arange(start, min(n, start + count))))
+    rows = _token_rows(side, plan)
     if rows is None or not len(rows):
-        return None
+        # Under a budget the units of some layers must be weighed: then every channel counts alike.
+        width = len(side.carry(np.zeros((1, side.geometry.d_model), np.float32))[0])
+        return None if plan.budget is None else np.ones(width, np.float32)
     squares = np.square(side.carry(rows)).mean(axis=0)
     return squares / np.maximum(squares.mean(), np.float32(1e-30))
+
+
+def _token_rows(side: Side, plan: Plan) -> Floats | None:
+    """Return a seeded run of token rows; under a budget the first of those that are read anyway, where ids agree."""
+    part = side.anatomy.part("embedding", component=side.component)
+    n, count = 0 if part is None else part.shape[0], plan.tokens // 4
+    free = plan.budget is None
+    purpose, most = ("effects/tokens", count) if free else ("tokens", plan.tokens)
+    start = int(plan.rng(purpose).integers(0, max(1, n - most + 1)))
+    ids = np.arange(start, min(n, start + count))
+
+    def read() -> Floats | None:
+        affordable = plan.affords(side.anatomy.checkpoint, 4 * len(ids) * side.geometry.d_model)
+        return token_rows(side, ids) if affordable else None
+
+    return side.cache.once(("effects/channels", side.is_suspect, side.component, start), read)
+
+
+def channels_written(side: Side, plan: Plan) -> Window:
+    """Return the seeded run of channels by which it is seen how much neurons write; the same in every layer."""
+    rows = side.geometry.d_model
+    start = int(plan.rng("effects/down").integers(0, max(1, rows - CHANNELS + 1)))
+    return start, min(rows, start + CHANNELS)
+
+
+def _written(side: Side, layer: int, expert: int | None, plan: Plan) -> Floats | None:
+    """Return what neurons write into a few channels; None where that is not there, or the budget forbids it."""
+    part, window = side.anatomy.part("down", layer, expert, side.component), channels_written(side, plan)
+    if part is None or plan.budget is None:
+        return side.matrix("down", layer, expert, window)
+    # No range of a transposed matrix holds rows: all of it is read.
+    rows = part.shape[0] if part.view.transpose else CHANNELS
+
+    def read() -> Floats | None:
+        affordable = plan.affords(side.anatomy.checkpoint, 4 * rows * part.shape[1])
+        return side.matrix("down", layer, expert, window) if affordable else None
+
+    return side.cache.once(("effects/down", side.is_suspect, side.component, layer, expert), read)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,11 +223,11 @@ def _of_units(
 
     How much all units of the layer write is known, so units that are silent together do not pass for usual ones.
     """
-    rows = side.geometry.d_model
-    start = int(plan.rng("effects/down").integers(0, max(1, rows - CHANNELS + 1)))
-    down = side.matrix("down", layer, expert, (start, min(rows, start + CHANNELS)))
+    down = _written(side, layer, expert, plan)
     if down is None or not len(units) or units.position.max() >= down.shape[1]:
         return None
+    if side.levelled:
+        down = down - down.mean(axis=0)  # as far as a few channels show it
     written = np.sqrt(np.square(down, dtype=np.float64).sum(axis=0))
     read = [units.content, *units.signed[:1]]
     fires = np.ones(len(units))
@@ -183,6 +243,8 @@ def both_count(pairing: Pairing, pair: tuple[int, int], plan: Plan, branch: str 
 
     True where that is not known.
     """
+    if plan.frugal:
+        return branch != "ffn" or _beside_tokens(pairing, pair, plan)
     shares = [
         _share(side, pair[column], branch, [p[column] for p in pairing.layers], plan)
         for column, side in enumerate((pairing.suspect, pairing.candidate))
@@ -190,12 +252,38 @@ def both_count(pairing: Pairing, pair: tuple[int, int], plan: Plan, branch: str 
     return as_much(shares[0], shares[1])
 
 
+def _beside_tokens(pairing: Pairing, pair: tuple[int, int], plan: Plan) -> bool:
+    """Return whether the neurons that were read do about as much, beside the token rows; True where it is not known.
+
+    Under a budget too few layers are weighed to say what is usual. A norm behind a branch undoes what it writes.
+    """
+    sides = pairing.suspect, pairing.candidate
+    views, experts = ffn_views(pairing, pair, with_down=False), expert_pairs(pairing, pair)
+    known = len(views) == len(experts) and all(s.geometry.norm_position == "pre" for s in sides)
+    if not known or not views or not chosen(pairing, pair, plan):
+        return True
+    sizes: list[float] = []
+    for column, side in enumerate(sides):
+        rows, moment = _token_rows(side, plan), _of_channels(side, plan)
+        seen = [
+            _of_units(side, pair[column], e[column], v[column], moment, plan)
+            for e, v in zip(experts, views, strict=True)
+            if moment is not None
+        ]
+        each = [float(x.effects.mean()) for x in seen if x is not None]
+        scale = 0.0 if rows is None or not len(rows) else float(np.sqrt(np.square(rows).mean()))
+        if not scale or not each or len(each) < len(views):
+            return True
+        sizes.append(float(np.mean(each)) / scale)
+    return min(sizes) >= BESIDE_TOKENS * max(sizes)
+
+
 def _share(side: Side, layer: int, branch: str, paired: list[int], plan: Plan) -> float | None:
     """Return what a branch does beside what is usual in its model (in the layers that were sampled, and paired)."""
     effects = of_model(side, plan)
     if effects is not None:
         return effects.share(layer, branch)
-    if branch != "ffn" or plan.budget is not None:
+    if branch != "ffn":
         return None
     looked_at = dict.fromkeys((layer, *plan.sampled_layers(side.geometry.n_layers), *paired))
     found = {i: _of_layer(side, i, plan) for i in looked_at}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from filiation.behaviour import (
     controls,
     derived,
     distilled,
     exclusive,
+    hidden_width,
     identity,
     mistakes,
     output_layer,
@@ -36,8 +38,9 @@ def run(
     found: list[Found] = []
     for name in request.tests or TESTS:
         tell(name)
-        against = _against(name, request, materials)
         one = _TESTS[name](asker, request, materials)
+        # A test knows best of whom it speaks: a parent that was chosen among several, a reference that counted.
+        against = one.test.against or _against(name, request, materials)
         found.append(replace(one, test=replace(one.test, against=against)))
     return tuple(found)
 
@@ -77,29 +80,57 @@ def _same(asker: Asker, request: Request, materials: Materials) -> Found:
 
 def _tokenizer(asker: Asker, request: Request, materials: Materials) -> Found:
     setting = tokenizer.Setting(
-        materials.tokenizers, materials.unusable, materials.expected, seed=request.seed
+        materials.tokenizers,
+        materials.unusable,
+        materials.expected,
+        reference=None if request.reference is None else "reference",
+        seed=request.seed,
     )
     return tokenizer.run(asker, setting)
 
 
 def _layer(asker: Asker, request: Request, materials: Materials) -> Found:
     if materials.head is None:
-        return not_measured("output_layer", "behaviour.output_layer/candidate=none", "no_candidate_head")
+        id = f"behaviour.output_layer/candidate=none/seed={request.seed}"
+        alone = not_measured("output_layer", id, "no_candidate_head")
+        return hidden_width.beside(asker, alone, hidden_width.Setting(request.seed, request.vectors))
     _, head = materials.head
-    return output_layer.run(asker, output_layer.Setting(head, materials.heads, seed=request.seed))
+    return output_layer.run(
+        asker, output_layer.Setting(head, materials.heads, seed=request.seed, rank_prompts=request.vectors)
+    )
 
 
 def _derived(asker: Asker, request: Request, materials: Materials) -> Found:
-    return derived.run(
-        asker,
-        derived.Setting(
-            request.seed,
-            parents=_roles(request, "parent"),
-            controls=_roles(request, "control"),
-            standings=standings(request, materials),
-            prompts=request.prompts,
-        ),
+    shared = standings(request, materials)
+    setting = derived.Setting(
+        request.seed,
+        parents=_roles(request, "parent"),
+        controls=_roles(request, "control"),
+        standings=shared,
+        prompts=request.prompts,
     )
+    found = derived.run(asker, setting)
+    suggested = _suggested(request) if controls.wanting(shared, setting.controls) else []
+    if not suggested:
+        return found
+    return replace(found, test=replace(found.test, figures={**found.test.figures, "suggested": suggested}))
+
+
+def _suggested(request: Request) -> list[dict[str, Any]]:
+    """Return public models that could serve as controls of the (first) parent, where that one is known."""
+    names = {p.role: p.model for p in request.parties()}
+    parents = _roles(request, "parent")
+    taken = {controls.find(names[role]) for role in _roles(request, "control")}
+    rows = controls.suggest(names[parents[0]]) if parents else ()
+    return [
+        {
+            "name": row.model.name,
+            "same_tokenizer": row.standing.same_tokenizer,
+            "same_generation": row.standing.same_generation,
+        }
+        for row in rows
+        if row.model not in taken
+    ]
 
 
 def standings(request: Request, materials: Materials) -> dict[str, controls.Standing]:

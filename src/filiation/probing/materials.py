@@ -42,6 +42,12 @@ class Materials:
     items: tuple[tuple[Item, ...], str] | None = None
     choices: tuple[tuple[Choice, ...], str] | None = None
 
+    @property
+    def files(self) -> dict[str, str]:
+        """The SHA-256 of the caller's files of questions, by option."""
+        read = {"items": self.items, "choices": self.choices}
+        return {option: found[1] for option, found in read.items() if found is not None}
+
 
 def open_materials(request: Request) -> Materials:
     """Open everything that the request names and that is not asked over a network.

@@ -26,7 +26,7 @@ class Asked:
     """Who was asked, and what was at hand to hold the answers against.
 
     ``checkpoints`` are the local models by role (a candidate's output layer, a local reference); ``identity`` says
-    which roles are one model.
+    which roles are one model; ``files`` holds the SHA-256 of the files of questions, by option.
     """
 
     suspect: EndpointRecord
@@ -34,6 +34,7 @@ class Asked:
     checkpoints: Mapping[str, ModelRecord] = field(default_factory=dict[str, ModelRecord])
     tokenizers: tuple[TokenizerFile, ...] = ()
     identity: Mapping[str, str] = field(default_factory=dict[str, str])
+    files: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,9 @@ class Request:
         pairs, most, prompts: how many pairs the test of the same model asks at first and at most, and how many prompts
             the test of derivation asks.
         languages: of the prompts for the same model (en, zh, es, fr); all of them where empty.
-        key_env: names of environment variables with keys, ``VAR`` for the endpoint or ``ROLE=VAR``.
+        vectors: how many vectors of log-probabilities are collected to read off how wide the model is; 0 for none.
+        key_env: names of environment variables with keys, ``VAR`` for the endpoint or ``ROLE=VAR``; or of entries of
+            the keyring, ``keyring:SERVICE/USER``.
         stream: ask for streams.
 
     A model is given as ``URL#MODEL``, a path, or a hub id.
@@ -76,6 +78,7 @@ class Request:
     pairs: int = 200
     most: int = 1000
     prompts: int = 400
+    vectors: int = 0
     key_env: tuple[str, ...] = field(default=())
     stream: bool = False
     languages: tuple[str, ...] = ()

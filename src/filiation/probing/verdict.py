@@ -140,6 +140,8 @@ def _association(about: _About) -> ProbeVerdict | None:
         reasons.append("tokenizer_contradicts")
     if about.contradicted(LAYER):
         reasons.append("output_layer_contradicts")
+    if about.contradicted(SAME):
+        reasons.append("answers_contradict")
     return _verdict(about, ProbeRelation.ASSOCIATED, held, tuple(reasons))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from filiation._version import __version__
 from filiation.endpoint.budget import Budget
 from filiation.endpoint.client import Endpoint
-from filiation.endpoint.keys import Key, from_environment
+from filiation.endpoint.keys import Key, from_environment, from_keyring
 from filiation.endpoint.model import Asker, EndpointRecord, Spent
 from filiation.endpoint.patience import Patience
 from filiation.endpoint.replay import Replay
@@ -26,6 +26,7 @@ from filiation.probing.request import Party, Request
 from filiation.probing.verdict import judge
 
 Progress = Callable[[str, int, int | None], None]
+_KEYRING = "keyring:"
 _LIMITS = ("proxy", "checkpoint", "distillation", "controls", "identity")
 
 
@@ -127,6 +128,7 @@ def judged(asker: Asker, request: Request, materials: Materials, tell: Callable[
                 TokenizerFile(t.name, t.digest or "", t.source) for t in materials.tokenizers if t.digest
             ),
             identity=identity,
+            files=materials.files,
         ),
         verdict=verdict,
         tests=tuple(tests),
@@ -175,8 +177,21 @@ def _keys(request: Request) -> dict[str, Key]:
                 f"No endpoint has the role '{role}' that a key was given for.",
                 next_step=f"Use one of: {', '.join(sorted(roles))}.",
             )
-        keys[role] = from_environment(variable)
+        keys[role] = _key(variable)
     return keys
+
+
+def _key(source: str) -> Key:
+    """Return the key of an environment variable, or of ``keyring:SERVICE/USER``."""
+    if not source.startswith(_KEYRING):
+        return from_environment(source)
+    service, mark, user = source.removeprefix(_KEYRING).rpartition("/")
+    if not mark or not service or not user:
+        raise UsageError(
+            "The keyring entry is not named.",
+            next_step="Write it as keyring:SERVICE/USER, for example keyring:nova/me.",
+        )
+    return from_keyring(service, user)
 
 
 def _stage(progress: Progress | None) -> Callable[[str], None]:

@@ -175,6 +175,9 @@ def _scope_entry(phrases: Phrases, what: str) -> str:
         return layers_text(phrases, layers[1])
     if layers := re.fullmatch(r"value channels of layers ([\d,\s–-]+)", what):
         return phrases.say("scope", "value_channels", layers=layers_text(phrases, layers[1]))
+    if experts := re.fullmatch(r"expert ([\d,\s–-]+) of layers ([\d,\s–-]+)", what):
+        layers = layers_text(phrases, experts[2])
+        return phrases.say("scope", "experts", numbers=experts[1], layers=layers)
     if tokens := re.fullmatch(r"embeddings of (\d+) shared tokens", what):
         return phrases.say("scope", "shared_tokens", tokens=f"{int(tokens[1]):,d}")
     if ":" in what:  # a further tower of a kind, named by its prefix, which may hold any word

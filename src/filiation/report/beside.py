@@ -52,7 +52,9 @@ def _view(phrases: Phrases, e: Evidence, here: str | None) -> Likeness:
     if template and e.statistic is not None:
         said = phrases.fill(template, x=decimal(e.statistic, 3))
     text, rate, source = _background(phrases, e.background)
-    if population := phrases.find("test", e.test, "population"):
+    bred = is_bred(e.background)
+    population = phrases.find("ui", "background_bred") if bred else phrases.find("test", e.test, "population")
+    if population:
         text = phrases.say("ui", "label_colon", label=population, value=text)
     return Likeness(
         name=name_of_test(phrases, e.test),
@@ -61,7 +63,7 @@ def _view(phrases: Phrases, e: Evidence, here: str | None) -> Likeness:
         background=text,
         rate=rate,
         source=source,
-        here=here,
+        here=None if bred else here,
         shows=phrases.find("test", e.test, "shows"),
         evidence=e,
     )
@@ -92,9 +94,10 @@ def _background(phrases: Phrases, background: Background | None) -> tuple[str, s
         )
         text = listed or clean(background.description)
     rate = background.false_positive_rate
+    rated = "background_rate_families" if is_bred(background) else "background_rate"
     return (
         phrases.say("ui", "with_detail", text=text, detail=pairs),
-        None if rate is None else phrases.say("ui", "background_rate", rate=share(rate)),
+        None if rate is None else phrases.say("ui", rated, rate=share(rate)),
         clean(background.source) or None,
     )
 
@@ -102,6 +105,11 @@ def _background(phrases: Phrases, background: Background | None) -> tuple[str, s
 def is_simulated(background: Background) -> bool:
     """Whether the pairs were made up: then the background says nothing about trained models."""
     return background.source.startswith("simulation")
+
+
+def is_bred(background: Background | None) -> bool:
+    """Whether filiation measured it itself, on models bred for it: rates then count pairs of families."""
+    return background is not None and background.source.startswith("filiation lab")
 
 
 _NAMED = {"min": 0.0, "low": 0.0, "high": 1.0, "minimum": 0.0, "median": 0.5, "max": 1.0, "maximum": 1.0}

@@ -107,7 +107,7 @@ def custody(canonical: str, started: datetime, finished: datetime) -> Custody:
         seeds=_mapping(report.get("seed")),
         threads={name: os.environ.get(name) for name in _THREADS},
         corpus=_mapping(_mapping(report.get("source")).get("corpus")),
-        inputs=tuple(_inputs(_mapping(report.get("models")))),
+        inputs=tuple(_of_probe(report) if _is_probe(report) else _inputs(_mapping(report.get("models")))),
         warnings=tuple(_warnings(report)),
     )
 
@@ -157,6 +157,33 @@ def _inputs(models: Mapping[str, Any]) -> Iterator[Input]:
             yield Input(
                 role.removesuffix("s"), locator, name, model.get("revision"), model.get("digest"), listed
             )
+
+
+def _is_probe(report: Mapping[str, Any]) -> bool:
+    return "log_sha256" in report
+
+
+def _of_probe(report: Mapping[str, Any]) -> Iterator[Input]:
+    """Yield whom a probe asked and every local file that it read; a model of one's own with its digest and files."""
+    models = _mapping(report.get("models"))
+    local = {role: _mapping(record) for role, record in _mapping(models.get("checkpoints")).items()}
+    for entry in (_mapping(models.get("suspect")), *map(_mapping, _list(models.get("others")))):
+        role = str(entry.get("role"))
+        yield _model(role, local.pop(role, {}), str(entry.get("locator")), str(entry.get("model")))
+    for role, record in local.items():
+        yield _model(role, record, str(record.get("locator") or ""), str(record.get("name") or ""))
+    for file in map(_mapping, _list(models.get("tokenizers"))):
+        yield Input("tokenizer", str(file.get("source")), str(file.get("name")), None, file.get("sha256"), ())
+    for role, sha256 in _mapping(models.get("files")).items():
+        locator = str(_mapping(report.get("command")).get(role) or "")
+        yield Input(role, locator, Path(locator).name, None, sha256, ())
+    by_hand = _mapping(models.get("suspect")).get("dialect") == "sheet"
+    yield Input("sheet" if by_hand else "log", "", "", None, report.get("log_sha256"), ())
+
+
+def _model(role: str, record: Mapping[str, Any], locator: str, name: str) -> Input:
+    listed = tuple(_file(_mapping(file)) for file in _list(record.get("files")))
+    return Input(role, locator, name, record.get("revision"), record.get("digest"), listed)
 
 
 def _file(file: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ import numpy as np
 from filiation.source.model import Disclosed
 from filiation.source.prints import Definition, Gathered, Print, Statements
 
-VERSION = 2  # of the fingerprint: raise it with every change of what is hashed
+VERSION = 3  # of the fingerprint: raise it with every change of what is hashed
 _ARRAYS = ("digests", "sizes", "lines", "first", "names")
 
 

@@ -12,6 +12,7 @@ from filiation.source.cache import cached, kept
 from filiation.source.corpus.release import Release
 from filiation.source.finding import evidence_of
 from filiation.source.fingerprint import fingerprint
+from filiation.source.given import Given
 from filiation.source.headers import Header
 from filiation.source.judge import Judged, judge
 from filiation.source.library import Library
@@ -74,7 +75,8 @@ def examine(
     library = corpus if isinstance(corpus, Library) else Library(tuple(corpus or ()))
     ours = _read(suspect, cache, jobs)
     theirs = [(each, _read(each, cache, jobs)) for each in references]
-    given = [_document(repository, each) for repository, read in theirs for each in read.files]
+    documents = [_document(repository, each) for repository, read in theirs for each in read.files]
+    given = Given(library.index, documents) if documents else None
     heads = {(r.locator, each.path): each.header for r, read in theirs for each in read.files}
     judged = [(each, judge(each.source, given, library)) for each in ours.files]
     checked = [

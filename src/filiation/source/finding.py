@@ -45,7 +45,7 @@ def _code(found: FileFound, digests: Mapping[str, str], library: Library) -> Evi
     places = [_place(found.file, 1, digests)]
     if found.reference_file is not None:
         places.append(Place(file=f"{found.reference}/{found.reference_file}", line=1))
-    best = found.candidates[0] if found.candidates else None
+    best = found.best
     effects = [Effect("reverse_share", found.reverse_share), Effect("longest_run", found.longest_run)]
     if best is not None:
         effects += [Effect("score", best.score), Effect("rare_structures", best.rare)]
@@ -69,7 +69,7 @@ def _code(found: FileFound, digests: Mapping[str, str], library: Library) -> Evi
         effect=tuple(effects),
         background=background(library),
         places=tuple(places),
-        shows=f"shows.source_{found.level}",
+        shows=f"shows.source_{found.level}{'_whole' if found.holds else ''}",
         cannot_show=_CANNOT[found.level],
     )
 

@@ -41,8 +41,9 @@ def fingerprint(tree: ast.Module, path: str, data: bytes, repaired: tuple[int, .
     """
     tree = clean(tree)
     plain = plain_hash(tree)
-    tree = canonical(tree)
-    writing = _Writing(_imports(tree))
+    imported = _imports(tree)
+    writing = _Writing(imported)
+    tree = canonical(tree, imported)
     _module(writing, tree)
     return _finished(writing, path, data, plain, repaired)
 

@@ -9,7 +9,7 @@ one renaming throughout is asked of the names (:mod:`filiation.source.renames`).
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -20,6 +20,7 @@ LOCAL, SHARED = 0, 1
 Name = tuple[int, str]
 
 _SMALLEST, _LARGEST = 12, 400  # nodes of a subtree that counts as a feature
+_COMMUTING = (ast.Add, ast.Mult, ast.BitAnd, ast.BitOr, ast.BitXor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +74,26 @@ class Hasher:
     def _node(self, node: ast.AST) -> tuple[bytes, int]:
         made = self._leaf(node)
         if made is None:
-            parts = self._call(node) if isinstance(node, ast.Call) else self._parts(node)
-            made = self._combined(self._label(node), parts)
+            made = self._combined(self._label(node), self._inner(node))
         digest, size = made
         if _SMALLEST <= size <= _LARGEST:
             self.collected.subtrees.append((int.from_bytes(digest, "little"), size))
         return made
+
+    def _inner(self, node: ast.AST) -> Iterable[tuple[bytes, int]]:
+        if isinstance(node, ast.Call):
+            return self._call(node)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, _COMMUTING):
+            return self._unordered(_chained(node))
+        if isinstance(node, ast.BoolOp):
+            return self._unordered(node.values)
+        if (
+            isinstance(node, ast.Compare)
+            and len(node.ops) == 1
+            and isinstance(node.ops[0], ast.Eq | ast.NotEq)
+        ):
+            return self._unordered([node.left, *node.comparators])
+        return self._parts(node)
 
     def _parts(self, node: ast.AST) -> list[tuple[bytes, int]]:
         parts: list[tuple[bytes, int]] = []
@@ -92,17 +107,30 @@ class Hasher:
 
     def _call(self, node: ast.Call) -> list[tuple[bytes, int]]:
         """Hash a call; keyword arguments count by their values' hashes, then by which value was named first."""
-        parts = [self._node(node.func), *(self._node(a) for a in node.args)]
-        keywords: list[tuple[bytes, int, int, list[Name]]] = []
+        return [
+            self._node(node.func),
+            *(self._node(a) for a in node.args),
+            *self._unordered(node.keywords, own=1),
+        ]
+
+    def _unordered(self, nodes: Sequence[ast.AST], own: int = 0) -> list[tuple[bytes, int]]:
+        """Hash what may stand in any order: by the hashes, then by which was named first.
+
+        ``own``: names at the beginning of each that say nothing of its place, such as a keyword's.
+        """
+        if not nodes:
+            return []
+        found: list[tuple[bytes, int, int, list[Name]]] = []
         known = len(self._order)
-        for keyword in node.keywords:
+        for each in nodes:
             start = len(self._names)
-            digest, size = self._node(keyword)
+            digest, size = self._node(each)
             names = self._names[start:]
-            seen = min((self._order[name] for _, name in names[1:]), default=known)
-            keywords.append((digest, min(seen, known), size, names))
+            seen = min((self._order[name] for _, name in names[own:]), default=known)
+            found.append((digest, min(seen, known), size, names))
             del self._names[start:]
-        for digest, _, size, names in sorted(keywords, key=lambda k: k[:2]):
+        parts: list[tuple[bytes, int]] = []
+        for digest, _, size, names in sorted(found, key=lambda k: k[:2]):
             self._names += names
             parts.append((digest, size))
         return parts
@@ -198,6 +226,19 @@ def _label_digest(label: str) -> bytes:
         if len(_DIGESTS) < 100_000:  # a file with a million numbers does not stay in memory
             _DIGESTS[label] = known
     return known
+
+
+def _chained(node: ast.BinOp) -> list[ast.expr]:
+    """Return the operands of ``a + b + c``, however they are bracketed."""
+    found: list[ast.expr] = []
+    waiting: list[ast.expr] = [node]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, ast.BinOp) and type(each.op) is type(node.op):
+            waiting += (each.right, each.left)
+        else:
+            found.append(each)
+    return found
 
 
 def _named_by(node: ast.AST) -> list[str]:

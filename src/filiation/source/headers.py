@@ -152,7 +152,19 @@ def compare(
         suspect.attributions[:50],
         bool(reference) and (named or bool(kept and not removed)),
         suspect.denied[:50],
+        reference is not None and not added and not named and _later(suspect, reference, removed),
     )
+
+
+def _later(suspect: Header, reference: Header, others: Sequence[str]) -> bool:
+    """Return whether the reference's other holders begin later than all of the suspect's."""
+    ours = [int(n.years[:4]) for n in suspect.notices if n.years]
+    first: dict[str, int] = {}
+    for notice in reference.notices:
+        if notice.years:
+            first[notice.holder] = min(int(notice.years[:4]), first.get(notice.holder, 9999))
+    theirs = [first.get(holder) for holder in others]
+    return bool(ours and theirs) and all(year is not None and year > max(ours) for year in theirs)
 
 
 def _state(theirs: dict[str, str], kept: tuple[str, ...], removed: tuple[str, ...]) -> HeaderState:

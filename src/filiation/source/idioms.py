@@ -2,19 +2,23 @@
 
 The rules are those seen in real rewritings: loop with append and comprehension, counting ``while`` and ``range``,
 search for a minimum and ``min(key=)``, swapped branches, branch and conditional expression, assignment of tuples,
-temporaries that are used once in the next statement, ``x += y``, ``x.size(0)`` and ``x.shape[0]``. They are meant for
-comparison: a rule may ignore evaluation order, which a program that runs could not.
+temporaries that are used once in the next statement, ``x += y``, ``x.size(0)`` and ``x.shape[0]``, ``a > b`` and
+``b < a``, calls under several names (:mod:`filiation.source.calls`), what was taken out of a method
+(:mod:`filiation.source.helpers`). They are meant for comparison: a rule may ignore evaluation order, which a program
+that runs could not.
 """
 
 from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeGuard
 
 from filiation.source import loops
+from filiation.source.calls import one_call, one_width
 from filiation.source.dead import unused
+from filiation.source.helpers import inlined, spoken
 from filiation.source.uses import fields, names_in, same, substitute, uses, walk
 
 _OPPOSITE: dict[type[ast.cmpop], type[ast.cmpop]] = {
@@ -28,18 +32,26 @@ _NEGATED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Is: ast.IsNot,
     ast.In: ast.NotIn,
 }
+_TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {ast.Gt: ast.Lt, ast.GtE: ast.LtE}
+_BELOW: dict[type[ast.cmpop], type[ast.cmpop]] = {ast.Lt: ast.LtE, ast.LtE: ast.Lt}
 _LEAVES = (ast.Return, ast.Raise, ast.Continue, ast.Break)
 _BODIES = ("body", "orelse", "finalbody")
 _SMALL = 60  # an expression with more nodes is not moved: nobody inlines those by hand
 _LONG = 400  # in a longer block temporaries stay: the search for later uses would grow with its square
 
 
-def canonical(tree: ast.Module) -> ast.Module:
-    """Return ``tree`` in the one form. The tree itself is changed."""
-    return _Canonical().visit(tree)
+def canonical(tree: ast.Module, imported: Mapping[str, str]) -> ast.Module:
+    """Return ``tree`` in the one form. The tree itself is changed.
+
+    ``imported``: what names stand for in other packages.
+    """
+    return _Canonical(imported).visit(tree)
 
 
 class _Canonical(ast.NodeTransformer):
+    def __init__(self, imported: Mapping[str, str]) -> None:
+        self.imported = imported
+
     def generic_visit(self, node: ast.AST) -> ast.AST:
         for name in fields(type(node)):
             value = getattr(node, name, None)
@@ -57,6 +69,25 @@ class _Canonical(ast.NodeTransformer):
     def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
         return unused(self.generic_visit(unused(node)))
 
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        node = inlined(node)
+        for each in node.body:
+            if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef):
+                each.body = _tuples(each.body)
+                spoken(each)
+        return self.generic_visit(node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        self.generic_visit(node)
+        return one_width(node, self.imported)
+
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        self.generic_visit(node)
+        turned = _TURNED.get(type(node.ops[0])) if len(node.ops) == 1 else None
+        if turned is not None:
+            node.left, node.comparators, node.ops = node.comparators[0], [node.left], [turned()]
+        return node
+
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
         self.generic_visit(node)
         inner = node.operand
@@ -67,6 +98,8 @@ class _Canonical(ast.NodeTransformer):
         if isinstance(inner, ast.Compare) and len(inner.ops) == 1 and type(inner.ops[0]) in _NEGATED:
             inner.ops = [_NEGATED[type(inner.ops[0])]()]
             return inner
+        if isinstance(inner, ast.Compare) and len(inner.ops) == 1 and type(inner.ops[0]) in _BELOW:
+            return _reversed(inner)
         return node
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
@@ -99,7 +132,7 @@ class _Canonical(ast.NodeTransformer):
         ):
             empty = ast.List([], ast.Load()) if called.id == "list" else ast.Dict([], [])
             return ast.copy_location(empty, node)
-        return node
+        return one_call(node, self.imported)
 
 
 def _open(value: Any) -> TypeGuard[ast.AST]:
@@ -123,7 +156,16 @@ def _positive(test: ast.expr) -> tuple[ast.expr, bool]:
     if isinstance(test, ast.Compare) and len(test.ops) == 1 and type(test.ops[0]) in _OPPOSITE:
         test.ops = [_OPPOSITE[type(test.ops[0])]()]
         return test, True
+    if isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.LtE):
+        return _reversed(test), True
     return test, False
+
+
+def _reversed(test: ast.Compare) -> ast.Compare:
+    """Return the opposite of ``a < b`` or ``a <= b``: ``b <= a`` or ``b < a``. (Not so for NaN.)"""
+    left, right = test.left, test.comparators[0]
+    test.left, test.comparators, test.ops = right, [left], [_BELOW[type(test.ops[0])]()]
+    return test
 
 
 Rule = Callable[[list[ast.stmt]], list[ast.stmt]]

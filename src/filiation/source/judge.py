@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from filiation.source.given import Given
 from filiation.source.library import Library
-from filiation.source.model import LEVELS, Candidate, FileFound, Level, RenameMap
+from filiation.source.model import LEVELS, SAME, Candidate, FileFound, Level, RenameMap
 from filiation.source.pair import Pair, compare, overlap
 from filiation.source.prints import Print
 from filiation.source.ranking import Document, Ranked
 from filiation.source.siblings import most_of_siblings, own
 
-SAME = 0.8  # share of the suspect's nodes that are equal after one rename map
 MARGIN = 1.5  # the first work's score over the second's
 RARE_STRUCTURES = 3  # that at most two works of the corpus have
 UNUSUAL = 0.05  # how often the best of a whole corpus of unrelated files may score as high
@@ -21,6 +21,9 @@ EXPLAINED = 0.10  # of what two files share may be missing in the third that exp
 _ANSWERS = (Level.IDENTICAL, Level.SAME_AFTER_RENAMING, Level.REFACTORED)
 _NOTHING_LESS = 0.001  # the score of a second that shares nothing, so that a margin stays a number
 ONE_WORK = 0.95  # of a file's nodes stand in another: two copies of one work, not two works
+HELD_MARGIN = 1.1  # of what is held of a reference, or of what it explains of the file, over any other work
+_TOLD = 5  # candidates in the record
+_KEPT = 8  # given files that stand beside the corpus's candidates
 _LOOKED_AT = 3  # candidates of the corpus, and of the given ones, that are compared node by node
 
 
@@ -53,21 +56,31 @@ class Apart:
     margin: float
 
 
-def judge(source: Print, given: Sequence[Document], library: Library) -> Judged:
+def judge(source: Print, given: Given | None, library: Library) -> Judged:
     """Return the level of one file.
 
     Where a given reference is at least ``refactored``, the level answers the question that was asked; else it is the
     strongest that any candidate reaches. The candidates of the corpus are in the record either way.
     """
-    ranked = library.index.rank(source, extra=given)
-    mine = sorted((r for r in ranked if r.document.given is not None), key=lambda r: -r.score)[:_LOOKED_AT]
-    known = [r for r in ranked if r.document.given is None][:_LOOKED_AT]
-    options = [*_options(source, mine, ranked, library), *_options(source, known, ranked, library)]
+    known = library.index.rank(source)
+    mine = sorted(given.rank(source), key=_place)[:_KEPT] if given is not None else []
+    if given is not None:
+        mine = [given.known_as(source, r) if r.score > 0 else r for r in mine]
+    ranked = sorted([*known, *mine], key=_place)
+    looked = [some[:_LOOKED_AT] for some in (mine, known)]
+    options = [option for some in looked for option in _options(source, some, ranked, library)]
     best = min(options, key=_order, default=None)
-    candidates = tuple(_candidate(r, library) for r in ranked[:5] if r.score > 0)
+    told = [r for r in ranked if r.score > 0][:_TOLD]
+    if best is not None and best.ranked not in told:
+        told.append(best.ranked)
+    candidates = tuple(_candidate(r, library) for r in told)
     if best is None:
         return Judged(_nothing(source, candidates), None, None)
     return _judged(source, best, ranked, candidates, library)
+
+
+def _place(ranked: Ranked) -> tuple[float, str, str]:
+    return -ranked.score, ranked.document.repository, ranked.document.path
 
 
 def _options(
@@ -91,14 +104,36 @@ def _order(option: _Option) -> tuple[bool, int, float]:
 
 def _option(source: Print, ranked: Ranked, every: Sequence[Ranked], library: Library) -> _Option:
     pair = compare(source, ranked.document.fingerprint())
-    same = [_one_work(r, ranked) for r in every]
-    others = [r.score for r, one in zip(every, same, strict=True) if not one]
     if library.index.works <= 1:
         return _Option(_level(pair, ranked, None, None, library), ranked, pair, None, None)
-    margin = ranked.score / max(*others, _NOTHING_LESS, _NOTHING_LESS)
-    works = frozenset(r.document.work for r, one in zip(every, same, strict=True) if one)
+    next_one = next((r for r in every if not _one_work(r, ranked, library)), None)
+    margin = ranked.score / max(next_one.score if next_one else 0.0, _NOTHING_LESS)
+    known = (r for r in every if r.document.given is None)
+    works = frozenset(r.document.work for r in known if _one_work(r, ranked, library))
     apart = _apart(source, ranked, works | {ranked.document.work}, library)
-    return _Option(_level(pair, ranked, margin, apart, library), ranked, pair, margin, apart)
+    level = _level(pair, ranked, margin, apart, library)
+    if (
+        level is Level.SHARES_ANCESTOR
+        and _is_rare(ranked, library)
+        and _held(source, pair, ranked, every, library)
+    ):
+        level = Level.REFACTORED
+    return _Option(level, ranked, pair, margin, apart)
+
+
+def _held(source: Print, pair: Pair, ranked: Ranked, every: Sequence[Ranked], library: Library) -> bool:
+    """Return whether the file holds nearly all of the reference, and of every other work less, or a smaller one.
+
+    Code that was put around a copy, or between its statements, thins the file's own share and leaves this one.
+    """
+    if pair.reverse < SAME:
+        return False
+    others = [r for r in every if not _one_work(r, ranked, library)][:_LOOKED_AT]
+    pairs = (compare(source, r.document.fingerprint()) for r in others)
+    return all(
+        HELD_MARGIN * other.reverse <= pair.reverse or HELD_MARGIN * other.share <= pair.share
+        for other in pairs
+    )
 
 
 def _apart(source: Print, ranked: Ranked, works: frozenset[str], library: Library) -> Apart:
@@ -110,13 +145,18 @@ def _apart(source: Print, ranked: Ranked, works: frozenset[str], library: Librar
     return Apart(mine.of_shared, mine.of_file / max(siblings, _NOTHING_LESS))
 
 
-def _one_work(left: Ranked, right: Ranked) -> bool:
+def _one_work(left: Ranked, right: Ranked, library: Library) -> bool:
     """Return whether two candidates are one work: the same file, or one that is nearly a copy of the other."""
     if left.document == right.document or left.document.work == right.document.work:
         return True
     if left.document.given is None and right.document.given is None:
         return False
-    return compare(left.document.fingerprint(), right.document.fingerprint()).share >= ONE_WORK
+    pair = (left.document, right.document)
+    known = library.index.one_work.get(pair)
+    if known is None:
+        share = compare(left.document.fingerprint(), right.document.fingerprint()).share
+        known = library.index.one_work[pair] = share >= ONE_WORK
+    return known
 
 
 def _level(pair: Pair, ranked: Ranked, margin: float | None, apart: Apart | None, library: Library) -> Level:
@@ -124,11 +164,13 @@ def _level(pair: Pair, ranked: Ranked, margin: float | None, apart: Apart | None
         return Level.IDENTICAL
     if pair.share >= SAME:
         return Level.SAME_AFTER_RENAMING
-    null = library.null
-    rare = ranked.rare >= RARE_STRUCTURES and _unusual(null.joint(ranked.contained, ranked.rare))
-    if rare and _ahead(margin, apart):
+    if _is_rare(ranked, library) and _ahead(margin, apart):
         return Level.REFACTORED
-    return Level.SHARES_ANCESTOR if _unusual(null.p_value(ranked.score)) else Level.NO_FINDING
+    return Level.SHARES_ANCESTOR if _unusual(library.null.p_value(ranked.score)) else Level.NO_FINDING
+
+
+def _is_rare(ranked: Ranked, library: Library) -> bool:
+    return ranked.rare >= RARE_STRUCTURES and _unusual(library.null.joint(ranked.contained, ranked.rare))
 
 
 def _ahead(margin: float | None, apart: Apart | None) -> bool:
@@ -188,7 +230,7 @@ def _explained(
     here: list[tuple[float, str]] = []
     reference = best.document.fingerprint()
     for each in ranked:
-        if each.document.given is not None or _one_work(each, best):
+        if each.document.given is not None or _one_work(each, best, library):
             continue
         left = library.index.beyond(source, reference, each.document.fingerprint())
         here.append((left, f"{each.document.repository}: {each.document.path}"))

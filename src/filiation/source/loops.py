@@ -129,15 +129,22 @@ def _search(loop: ast.For) -> tuple[ast.stmt, set[str]] | None:
     if not isinstance(branch, ast.If) or branch.orelse or not isinstance(branch.test, ast.Compare):
         return None
     test = branch.test
-    if len(test.ops) != 1 or not isinstance(test.ops[0], ast.Lt | ast.Gt):
+    if len(test.ops) != 1 or not isinstance(test.ops[0], ast.Lt):
         return None
-    key, bound = test.left, test.comparators[0]
     kept = [assigned(node) for node in branch.body]
-    if not isinstance(bound, ast.Name) or not 1 <= len(kept) <= 2 or any(pair is None for pair in kept):
+    if not 1 <= len(kept) <= 2 or any(pair is None for pair in kept):
         return None
     pairs = dict(pair for pair in kept if pair is not None)
-    if bound.id not in pairs:
+    sides = (
+        test.left,
+        test.comparators[0],
+    )  # ``key < low`` looks for the least, ``high < key`` for the greatest
+    bounds = [n for n, side in enumerate(sides) if isinstance(side, ast.Name) and side.id in pairs]
+    if not bounds:
         return None
+    at = bounds[-1]
+    bound, key = sides[at], sides[1 - at]
+    assert isinstance(bound, ast.Name)
     whole: ast.stmt = ast.Expr(key)
     for node in reversed(loop.body[:-1]):
         named = assigned(node)
@@ -145,7 +152,7 @@ def _search(loop: ast.For) -> tuple[ast.stmt, set[str]] | None:
             return None
         whole = substitute(whole, *named)
     assert isinstance(whole, ast.Expr)
-    called = "min" if isinstance(test.ops[0], ast.Lt) else "max"
+    called = "min" if at == 1 else "max"
     target = next((name for name in pairs if name != bound.id), bound.id)
     return _extreme(called, target, loop, whole.value), set(pairs)
 

@@ -20,6 +20,7 @@ class Level(StrEnum):
 
 
 LEVELS = tuple(Level)
+SAME = 0.8  # share of nodes that are equal after one rename map
 
 
 class HeaderState(StrEnum):
@@ -164,6 +165,20 @@ class FileFound:
     attributes: float | None = None
     parameters: float | None = None
 
+    @property
+    def holds(self) -> bool:
+        """Whether nearly all of the reference stands in the file, beside so much else that the levels say less."""
+        less = self.level in (Level.REFACTORED, Level.SHARES_ANCESTOR)
+        return less and self.reverse_share >= SAME
+
+    @property
+    def best(self) -> Candidate | None:
+        """The candidate that the level speaks of, or the first where there is no finding."""
+        of_level = (
+            c for c in self.candidates if (c.repository, c.file) == (self.reference, self.reference_file)
+        )
+        return next(of_level, self.candidates[0] if self.candidates else None)
+
 
 @dataclass(frozen=True, slots=True)
 class Notice:
@@ -181,6 +196,8 @@ class HeaderFinding:
     ``kept``, ``removed`` and ``added`` are holders. ``attributions`` are the suspect's own statements of where code
     comes from, with their lines; ``source_attributed`` says whether one of them, or a kept holder, names the reference.
     ``denied`` are statements that something is no source; they attribute nothing and contradict nothing by themselves.
+    ``later_there``: the reference has every holder that the file has, and others of later years only, as a file has
+    that was made from this one; which came from which cannot be told from such heads.
     """
 
     file: str
@@ -195,6 +212,7 @@ class HeaderFinding:
     attributions: tuple[tuple[int, str], ...]
     source_attributed: bool
     denied: tuple[tuple[int, str], ...] = ()
+    later_there: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,6 @@ from filiation.source.prints import Counts, Hashes, Print
 
 RARE = 2  # works of the corpus that may have a rare structure
 COMMON = 0.3  # of the works have it: boilerplate, which counts nothing
-_FEW_GIVEN = 4  # given documents that may all be versions of one work
 _FEW = 10  # works below which nothing is called boilerplate
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -67,6 +66,7 @@ class Index:
         self.siblings: dict[
             tuple[Document, frozenset[str]], float
         ] = {}  # filled by filiation.source.siblings
+        self.one_work: dict[tuple[Document, Document], bool] = {}  # filled by filiation.source.judge
         hashes: list[npt.NDArray[np.uint64]] = []
         weights: list[npt.NDArray[np.int32]] = []
         for each in releases:
@@ -102,7 +102,7 @@ class Index:
         """
         counts = np.maximum(np.asarray(frequency, np.float64), 1)
         boilerplate = (counts > COMMON * self.works) & (self.works >= _FEW)
-        return np.where(boilerplate, 0.0, np.log((self.works + 1) / counts))
+        return np.where(boilerplate, 0.0, np.log((max(self.works, 1) + 1) / counts))
 
     def look_up(self, hashes: npt.NDArray[np.uint64]) -> Ints:
         """Return the position of each feature among the known ones, or -1."""
@@ -119,7 +119,7 @@ class Index:
         missing = sizes[at < 0].astype(np.float64) @ np.full(int((at < 0).sum()), float(self.rarity(1)))
         total = float(self.weight[there].sum() + missing)
         counts = self._starts[there + 1] - self._starts[there]
-        spots = _ranges(self._starts[there], counts)
+        spots = ranges(self._starts[there], counts)
         owners = self._postings[spots]
         n = len(self.documents)
         shared = np.bincount(owners, np.repeat(self.weight[there], counts), minlength=n)
@@ -128,38 +128,15 @@ class Index:
         score = shared / np.sqrt(np.maximum(self.totals * total, 1e-12))
         return np.minimum(score, 1.0), shared / max(total, 1e-12), rare
 
-    def rank(self, source: Print, *, extra: Sequence[Document] = (), top: int = 5) -> list[Ranked]:
-        """Return the best documents of as many works, the best first. ``extra`` are given references."""
+    def rank(self, source: Print, *, top: int = 5) -> list[Ranked]:
+        """Return the best documents of as many works, the best first."""
         score, contained, rare = self.scores(source)
         best: dict[str, Ranked] = {}
         for at in np.argsort(-score, kind="stable")[: top * (len(self.releases) + 1)]:
             document = self.documents[int(at)]
             if score[at] > 0 and document.work not in best:
                 best[document.work] = Ranked(document, float(score[at]), float(contained[at]), int(rare[at]))
-        common = _common([features(each.fingerprint())[0] for each in extra])
-        given = [self.score_pair(source, each, common) for each in extra]
-        every = [*best.values(), *given]
-        return sorted(every, key=lambda r: (-r.score, r.document.repository, r.document.path))[
-            : top + len(given)
-        ]
-
-    def score_pair(self, source: Print, other: Document, common: Hashes | None = None) -> Ranked:
-        """Return the score of a document that is not in the corpus, weighted by the corpus.
-
-        ``common`` are features that many of the given documents have: what a library writes in every file is not rare.
-        """
-        ours, sizes = features(source)
-        theirs, their_sizes = features(other.fingerprint())
-        mine, yours = self.weights(ours, sizes), self.weights(theirs, their_sizes)
-        _, at, _ = np.intersect1d(ours, theirs, assume_unique=True, return_indices=True)
-        shared = float(mine[at].sum())
-        total, their_total = max(float(mine.sum()), 1e-12), max(float(yours.sum()), 1e-12)
-        found = self.look_up(ours[at])
-        is_rare = np.where(found >= 0, self.frequency[found], 0) <= RARE - 1 if len(self.known) else found < 0
-        if common is not None:
-            is_rare &= ~np.isin(ours[at], common)
-        rare = int(is_rare.sum())
-        return Ranked(other, min(shared / float(np.sqrt(total * their_total)), 1.0), shared / total, rare)
+        return list(best.values())[:top]
 
     def weights(self, hashes: Hashes, sizes: Counts) -> Floats:
         """Return the weights of features: their sizes times how few works have them."""
@@ -167,16 +144,23 @@ class Index:
         frequency = np.where(at >= 0, self.frequency[at], 1) if len(self.known) else np.ones(len(at))
         return sizes * self.rarity(frequency)
 
+    def among(self, hashes: Hashes, works: frozenset[str]) -> npt.NDArray[np.bool_]:
+        """Return whether each feature stands in one of ``works``."""
+        return self._stands(hashes, works, inside=True)
+
     def elsewhere(self, hashes: Hashes, works: frozenset[str]) -> npt.NDArray[np.bool_]:
         """Return whether each feature stands in a work of the corpus that is not one of ``works``."""
+        return self._stands(hashes, works, inside=False)
+
+    def _stands(self, hashes: Hashes, works: frozenset[str], *, inside: bool) -> npt.NDArray[np.bool_]:
         at = self.look_up(hashes)
         there = np.flatnonzero(at >= 0)
         counts = self._starts[at[there] + 1] - self._starts[at[there]]
-        owners = self._postings[_ranges(self._starts[at[there]], counts)]
+        owners = self._postings[ranges(self._starts[at[there]], counts)]
         numbers = [self.number_of[work] for work in works if work in self.number_of]
-        other = ~np.isin(self.work_of[owners], numbers)
+        told = np.isin(self.work_of[owners], numbers) == inside
         found = np.zeros(len(hashes), np.bool_)
-        found[np.repeat(there, counts)[other]] = True
+        found[np.repeat(there, counts)[told]] = True
         return found
 
     def beyond(self, source: Print, reference: Print, ancestor: Print) -> float:
@@ -192,15 +176,7 @@ def _whole(release: Release) -> Callable[[int], Features]:
     return lambda number: features(release.print_of(number))
 
 
-def _common(every: Sequence[Hashes]) -> Hashes:
-    """Return the features that many of several given documents have, sorted."""
-    if len(every) <= _FEW_GIVEN:
-        return np.zeros(0, np.uint64)
-    hashes, counts = np.unique(np.concatenate(every), return_counts=True)
-    return hashes[counts > max(_FEW_GIVEN, COMMON * len(every))]
-
-
-def _ranges(starts: Ints, counts: Ints) -> Ints:
+def ranges(starts: Ints, counts: Ints) -> Ints:
     """Return the concatenation of ``starts[i], starts[i] + 1, ...`` of ``counts[i]`` numbers each."""
     ends = np.cumsum(counts)
     if not len(ends):

@@ -19,6 +19,7 @@ _MOST_CODE = 20_000
 _MOST_SHOWN = 40
 _LARGEST_SOURCE = 4 << 20
 _LARGEST_COMPILED = 16 << 20
+_MOST_STATEMENTS = 40_000  # by ends of lines and semicolons: more is data that a program wrote
 _MADE_UP = ("<module>", "<lambda>", "<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>")
 
 
@@ -154,13 +155,16 @@ def definitions(repository: Repository) -> frozenset[str]:
 
 
 def parsed(repository: Repository, path: str) -> ast.Module | None:
-    """Return a Python file's syntax tree, None where it has none."""
+    """Return a Python file's syntax tree, None where it has none or is too long to be somebody's writing."""
     if not repository.readable(path) or (repository.files[path].size or 0) > _LARGEST_SOURCE:
         return None
     try:
+        data = repository.data(path)
+        if data.count(b"\n") + data.count(b";") > _MOST_STATEMENTS:
+            return None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return ast.parse(repository.data(path))
+            return ast.parse(data)
     except (SyntaxError, ValueError, RecursionError, MemoryError, InputError):
         return None
 

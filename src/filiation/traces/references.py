@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from filiation.errors import InputError
 from filiation.evidence import Place
 from filiation.repository.model import Repository
 from filiation.traces.compiled import parsed
@@ -27,6 +28,7 @@ _CONFIGS = (
 )
 _MOST_MODULES = 500
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_RELATIVE = re.compile(rb"\bfrom[ \t]*(?:\\\r?\n[ \t]*)?\.")
 _CLASS_KEYS = ("tokenizer_class", "processor_class", "image_processor_type", "feature_extractor_type")
 
 
@@ -221,8 +223,9 @@ def _bound(repository: Repository, path: str) -> frozenset[str] | None:
 
 def _missing_imports(suspect: Repository, index: Mapping[int, _Names]) -> Iterator[Trace]:
     """Relative imports of modules that are not there."""
+    folders = {path[:at] for path in suspect.files for at, c in enumerate(path) if c == "/"}
     for path in suspect.ending(".py"):
-        tree = parsed(suspect, path)
+        tree = parsed(suspect, path) if _imports_beside(suspect, path) else None
         if tree is None:
             continue
         folder = path.rpartition("/")[0]
@@ -234,13 +237,19 @@ def _missing_imports(suspect: Repository, index: Mapping[int, _Names]) -> Iterat
                 continue  # it leads out of the repository: part of a package that was not taken along
             base = up[: len(up) - (node.level - 1)]
             module = "/".join([*base, *node.module.split(".")])
-            is_there = f"{module}.py" in suspect.files or any(
-                p.startswith(module + "/") for p in suspect.files
-            )
+            is_there = f"{module}.py" in suspect.files or module in folders
             if not is_there and _is_absent(suspect, f"{module}.py"):
                 held = {n: where for n, names in index.items() if (where := names.module(f"{module}.py"))}
                 place = Place(file=path, line=node.lineno, digest=suspect.files[path].sha256)
                 yield from _dangling(place, "import", node.module, "module", f"{module}.py", held)
+
+
+def _imports_beside(suspect: Repository, path: str) -> bool:
+    """Return whether a file has a relative import at all; a syntax tree costs a thousand times as much to make."""
+    try:
+        return suspect.readable(path) and _RELATIVE.search(suspect.data(path)) is not None
+    except InputError:
+        return False
 
 
 def _plain(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -13,13 +14,18 @@ from filiation.auditing.excerpts import MOST_ROWS, excerpts
 from filiation.evidence import to_json
 from filiation.report import AUDIT_RENDERERS, renderer
 from filiation.report.audit import html, markdown, terminal
+from filiation.report.audit.answer import answer
+from filiation.report.audit.code import views
 from filiation.report.audit.story import RuleRow, tell
 from filiation.report.audit.terminal import idle_entries
+from filiation.report.audit.words import percent
 from filiation.report.custody import custody, now
 from filiation.report.wording import LANGUAGES, phrases
+from filiation.source import Level
 from tests.auditing import made
 from tests.report.audit.conftest import NASTY
 from tests.report.pages import Page, read
+from tests.source.examples import OTHER
 
 HEADS = (
     "answer",
@@ -85,6 +91,39 @@ def test_definitions_stand_beside_one_another_in_short_excerpts(audited: Audited
     assert any(row.equal and row.text.strip() != row.reference_text.strip() for e in shown for row in e.rows)
     text = html.render(audited.report, phrases("en"), excerpts=shown)
     assert 'class="equal"' in text
+
+
+def test_a_line_that_was_put_into_the_next_is_marked_by_its_renamed_text(audited: Audited) -> None:
+    """What only names a value for the next statement is no statement of its own, and still the same line."""
+    rows = [row for e in excerpts(audited) for row in e.rows]
+    mine = next(row for row in rows if ".ln2(hidden)" in row.text)
+    assert ".second_norm(hidden)" in mine.reference_text
+    assert mine.equal
+
+
+def test_code_that_was_compared_with_nothing_is_said_to_be(tmp_path: Path) -> None:
+    """No finding is one only where something was looked at."""
+    suspect = made.suspect(tmp_path)
+    alone = examine(Request(str(suspect), corpus=False)).report
+    said = answer(alone, phrases("en"))
+    assert "its source code was compared with nothing" in said.sentence
+    assert "unrelated" not in said.sentence
+    assert ("Source code", "Not compared") in said.heads
+    other = made.write(tmp_path / "other", {"modeling_other.py": OTHER})
+    beside = answer(examine(Request(str(suspect), (str(other),), corpus=False)).report, phrases("en"))
+    assert "without a corpus of public code no more can be told" in beside.sentence
+
+
+@pytest.mark.parametrize("language", ["en", "zh-CN"])
+@pytest.mark.parametrize("level", [Level.REFACTORED, Level.SHARES_ANCESTOR])
+def test_what_a_file_holds_of_a_reference_is_said(audited: Audited, level: Level, language: str) -> None:
+    (file, *_) = audited.report.source.files
+    thin = dataclasses.replace(file, level=level, share=0.2, reverse_share=0.97)
+    source = dataclasses.replace(audited.report.source, level=level, files=(thin,))
+    report = dataclasses.replace(audited.report, source=source)
+    assert percent(0.97) in answer(report, phrases(language)).sentence
+    (view,) = views(report, phrases(language))
+    assert view.shows == phrases(language).find("shows", f"source_{level}_whole")
 
 
 def test_without_the_files_positions_stand_there(audited: Audited) -> None:

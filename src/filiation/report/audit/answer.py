@@ -75,22 +75,34 @@ def code_clause(report: AuditReport, phrases: Phrases) -> str:
     """Return the strongest code finding as a clause."""
     file = strongest(report)
     if file is None:
-        return phrases.say("audit", "says", "code_no_finding" if report.source.files else "code_none")
+        return phrases.say("audit", "says", _code_unfound(report))
     head = head_of(report, file.file)
     return phrases.say(
         "audit",
         "says",
-        f"code_{file.level}",
+        f"code_{file.level}{'_whole' if file.holds else ''}",
         file=short_file(file.file),
         reference_file=short_file(file.reference_file),
         reference=release_name(file.reference, names_of(report)),
+        whole=percent(file.reverse_share),
         notices=notices(head, phrases),
         attributed=attributed(head, phrases),
     )
 
 
+def _code_unfound(report: AuditReport) -> str:
+    """Return the key of what is said where nothing was found: also what it was not compared with."""
+    if not report.source.files:
+        return "code_none"
+    if report.source.corpus:
+        return "code_no_finding"
+    return "code_no_corpus" if report.models.references else "code_not_compared"
+
+
 def notices(head: HeaderFinding | None, phrases: Phrases) -> str:
     """Return what became of the copyright lines, as part of a sentence."""
+    if head is not None and head.later_there:
+        return phrases.say("audit", "says", "notices_later_there")
     return phrases.say("audit", "says", f"notices_{head.state if head else 'none_in_reference'}")
 
 
@@ -211,7 +223,10 @@ def _code_head(report: AuditReport, phrases: Phrases) -> str:
         return phrases.say("audit", "says", "code_none")
     level = phrases.name_at("source", "level", str(report.source.level))
     file = strongest(report)
-    if file is None or file.level is Level.SHARES_ANCESTOR:
+    if file is None:
+        unfound = _code_unfound(report)
+        return level if unfound != "code_not_compared" else phrases.say("audit", "tokenizer", "not_measured")
+    if file.level is Level.SHARES_ANCESTOR:
         return level
     head = head_of(report, file.file)
     parts = [level, notices(head, phrases), attributed(head, phrases), percent(file.share)]

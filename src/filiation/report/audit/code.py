@@ -84,7 +84,7 @@ def _view(file: FileFound, report: AuditReport, phrases: Phrases) -> CodeView:
 
 
 def _shows(record: Evidence | None, file: FileFound, phrases: Phrases) -> str:
-    key = f"source_{file.level}"
+    key = f"source_{file.level}{'_whole' if file.holds else ''}"
     known = phrases.find("shows", key)
     return known or (phrases.resolve(record.shows or "", "shows") if record else None) or ""
 
@@ -97,7 +97,7 @@ def _measured(file: FileFound, names: Mapping[str, str], phrases: Phrases) -> It
     yield "reference", f"{reference} · {clean(file.reference_file or MISSING)}"
     shares = {"share": percent(file.share), "reverse": percent(file.reverse_share)}
     yield "share", say("share_value", nodes=count(file.nodes), **shares)
-    best = file.candidates[0] if file.candidates else None
+    best = file.best
     if best is not None:
         key = "rank_value" if file.margin is not None else "rank_alone"
         yield "rank", say(key, score=decimal(best.score, 2), margin=decimal(file.margin or 0.0, 2))

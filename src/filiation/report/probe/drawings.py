@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from filiation.report.draw import svg
 from filiation.report.numbers import clean, figure
-from filiation.report.probe.story import TestView
+from filiation.report.probe.findings import TestView
 from filiation.report.wording import Phrases
 
 _WIDTH, _NAMES, _ROW, _TOP = 560.0, 190.0, 22.0, 26.0

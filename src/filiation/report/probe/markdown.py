@@ -8,7 +8,8 @@ from filiation.probing.records import ProbeReport
 from filiation.report.custody import Custody
 from filiation.report.figures import Figures
 from filiation.report.markdown import safe
-from filiation.report.probe.story import TestView, tell
+from filiation.report.probe.findings import TestView
+from filiation.report.probe.story import tell
 from filiation.report.wording import Phrases
 
 NAME = "markdown"
@@ -30,7 +31,7 @@ def render(report: ProbeReport, phrases: Phrases, custody: Custody | None = None
         _facts(story.answer.heads),
         f"> {safe(story.answer.means)}",
         f"## {say('tests')}",
-        *(block for view in story.measured for block in _test(view)),
+        *(block for view in story.measured for block in _test(view, safe(phrases.say("ui", "cannot_show")))),
     ]
     if story.left:
         blocks += [f"## {say('left')}", _items(f"{view.name}: {view.found}" for view in story.left)]
@@ -48,9 +49,11 @@ def render(report: ProbeReport, phrases: Phrases, custody: Custody | None = None
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _test(view: TestView) -> tuple[str, ...]:
+def _test(view: TestView, cannot: str) -> tuple[str, ...]:
     heading = f"### {safe(view.name)}: {safe(view.outcome_name)}"
-    return (heading, safe(view.question), safe(view.found), _facts(view.numbers), _items(view.cannot_show))
+    further = tuple(safe(line) for line in view.further)
+    left = (f"{cannot}:", _items(view.cannot_show)) if view.cannot_show else ()
+    return (heading, safe(view.question), safe(view.found), *further, _facts(view.numbers), *left)
 
 
 def _items(lines: Iterable[str]) -> str:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from filiation.behaviour.records import ProbeTest
 from filiation.endpoint.model import Capabilities, EndpointRecord
-from filiation.evidence import Effect, Evidence, Outcome, ProbeRelation, ProbeVerdict
+from filiation.endpoint.sheets import SHEET
+from filiation.evidence import Outcome, ProbeRelation, ProbeVerdict
 from filiation.probing.records import ProbeReport
 from filiation.report.figures import Figures
-from filiation.report.numbers import MISSING, bans, clean, count, figure
+from filiation.report.numbers import MISSING, bans, clean, count
+from filiation.report.probe.findings import TestView, records_of, view_of
+from filiation.report.probe.naming import model_name, named, p_text, sentences
 from filiation.report.sentences import sentence
 from filiation.report.wording import Phrases
 
 _LAYER_ALONE = "output_layer_alone"
 _OF_KINSHIP = (ProbeRelation.DERIVATIVE, ProbeRelation.TRAINED_ON_OUTPUTS)
+_SAID_ALREADY = frozenset({_LAYER_ALONE, "nothing_measured"})
+"""Reasons of a verdict that its sentence says itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +44,6 @@ class EndpointView:
 
 
 @dataclass(frozen=True, slots=True)
-class TestView:
-    """One test: its outcome in words, what was found, its numbers, and what it cannot show."""
-
-    name: str
-    outcome: str
-    outcome_name: str
-    question: str
-    found: str
-    numbers: Figures
-    cannot_show: tuple[str, ...]
-    key: str
-    figures: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
 class ProbeStory:
     """Everything a renderer shows, in the order in which it is shown."""
 
@@ -69,14 +56,15 @@ class ProbeStory:
     left: tuple[TestView, ...]
     limits: tuple[str, ...]
     command: str
+    kept: str
     spent: Figures
     versions: Figures
 
 
 def tell(report: ProbeReport, phrases: Phrases) -> ProbeStory:
     """Word a report."""
-    by_id = {e.id: e for e in report.evidence}
-    views = [_test(test, by_id.get(test.evidence), report, phrases) for test in report.tests]
+    records = records_of(report)
+    views = [view_of(test, records[test.evidence], report, phrases) for test in report.tests]
     silent = Outcome.NOT_MEASURED.value
     return ProbeStory(
         language=phrases.language,
@@ -88,6 +76,7 @@ def tell(report: ProbeReport, phrases: Phrases) -> ProbeStory:
         left=tuple(v for v in views if v.outcome == silent),
         limits=tuple(phrases.say("probe", "limit", key) for key in report.limits),
         command=command_line(report),
+        kept=phrases.say("probe", "ui", "sheet_text" if _is_by_hand(report) else "replay_text"),
         spent=_spent(report, phrases),
         versions=tuple((clean(k), clean(v)) for k, v in report.tool.items()),
     )
@@ -95,32 +84,56 @@ def tell(report: ProbeReport, phrases: Phrases) -> ProbeStory:
 
 def command_line(report: ProbeReport) -> str:
     """Return the command that computes this report again from its log; no key stands in it."""
-    given = report.command
-    log = given.get("log")
+    log, suspect = report.command.get("log"), report.models.suspect
     words = ["filiation", "probe", "--replay", clean(log) if log else "LOG.jsonl"]
+    if _is_by_hand(report):
+        sheet = clean(suspect.locator.removeprefix("sheet:"))
+        words = ["filiation", "probe", "--answers", sheet, "--model", clean(suspect.model)]
     return " ".join(shlex.quote(word) for word in words)
+
+
+def _is_by_hand(report: ProbeReport) -> bool:
+    """Whether the answers come from a sheet: then there is no log, and no seed that a log committed to."""
+    return report.models.suspect.dialect == SHEET
 
 
 def _answer(report: ProbeReport, phrases: Phrases) -> Answer:
     verdict = report.verdict
+    against_nobody = verdict.relation is ProbeRelation.NONE_FOUND and verdict.against is None
     names = {
         "suspect": clean(report.models.suspect.model),
-        "other": _model_name(report, verdict.against, phrases),
+        "other": model_name(report, verdict.against, phrases),
         "tests": phrases.say("ui", "list_comma").join(
             phrases.name_at("probe", "test", name) for name in verdict.rests_on
         ),
+        "tokenizer": _tokenizer(report, phrases),
     }
-    why = [phrases.say("probe", "reason", key, **names) for key in verdict.reasons if key != _LAYER_ALONE]
+    renamed = {"tokenizer_alone": "tokenizer_named"} if against_nobody else {}
+    why = [
+        phrases.say("probe", "reason", renamed.get(key, key), **names)
+        for key in verdict.reasons
+        if key not in _SAID_ALREADY
+    ]
     key = "shared_output_layer" if _LAYER_ALONE in verdict.reasons else verdict.relation.value
+    key = "none_against" if against_nobody else key
+    name = phrases.name_at("probe", "relation", key)
+    if verdict.relation is ProbeRelation.DIFFERENT and "second" not in {r.role for r in report.models.others}:
+        key = "different_itself"
     said = phrases.say("probe", "says", key, **names)
     return Answer(
         verdict.relation.value,
-        phrases.name_at("probe", "relation", key),
-        _sentences(phrases, said, *why),
+        name,
+        sentences(phrases, said, *why),
         phrases.say("probe", "means", key, **names),
         _heads(verdict, report, phrases),
         tuple(sentence(_resolved(phrases, key)) for key in verdict.attention),
     )
+
+
+def _tokenizer(report: ProbeReport, phrases: Phrases) -> str:
+    """Return the name of the tokenizer that was found."""
+    found = next((t.figures.get("named") for t in report.tests if t.name == "tokenizer"), None)
+    return named(str(found), report, phrases) if found else MISSING
 
 
 def _resolved(phrases: Phrases, key: str) -> str:
@@ -143,32 +156,8 @@ def _heads(verdict: ProbeVerdict, report: ProbeReport, phrases: Phrases) -> Figu
     return tuple(rows)
 
 
-def p_text(p: float) -> str:
-    """Return a p-value as text, never smaller than it is."""
-    if p <= 0:
-        return "0"
-    if p >= 0.001:
-        return f"{min(1.0, p + 0.0005):.3f}" if p < 1 else "1"
-    mantissa, power = f"{p:.1e}".split("e")
-    return f"{mantissa} · 10^{int(power)}".replace("10^-", "10^-")
-
-
-def _model_name(report: ProbeReport, against: str | None, phrases: Phrases) -> str:
-    """What the model that a verdict speaks of is called: by the endpoint, the checkpoint, or its role."""
-    if against is None:
-        return phrases.say("probe", "ui", "another")
-    roles = [role for role, key in report.models.identity.items() if key == against] or [against]
-    for role in roles:
-        for record in report.models.others:
-            if record.role == role:
-                return clean(record.model)
-        if role in report.models.checkpoints:
-            return clean(report.models.checkpoints[role].name)
-    return clean(roles[0])
-
-
 def _endpoint(record: EndpointRecord, phrases: Phrases) -> EndpointView:
-    role, _, number = record.role.partition("-")
+    role, _, number = record.role.rpartition("-") if record.role[-1].isdigit() else (record.role, "", "")
     heading = phrases.say("probe", "role", role)
     returned = [m for m in record.returned_models if m != record.model]
     rows = [
@@ -201,114 +190,11 @@ def _capabilities(found: Capabilities, phrases: Phrases) -> str:
     return phrases.say("ui", "list_comma").join(parts)
 
 
-def _test(test: ProbeTest, main: Evidence | None, report: ProbeReport, phrases: Phrases) -> TestView:
-    key = main.shows if main is not None and test.outcome is not Outcome.NOT_MEASURED else None
-    values = _values(test, main, report, phrases)
-    found = _say_key(phrases, key, values) if key else ""
-    why = _say_key(phrases, test.reason, values) if test.reason else ""
-    cannot = main.cannot_show if main is not None else ()
-    return TestView(
-        phrases.name_at("probe", "test", test.name),
-        test.outcome.value,
-        phrases.say("probe", "outcome", test.outcome.value),
-        phrases.say("probe", "question", test.name, other=values["against"]),
-        _sentences(phrases, found, why) or MISSING,
-        _numbers(test, report, phrases),
-        tuple(_say_key(phrases, k, values) for k in cannot),
-        test.name,
-        test.figures,
-    )
-
-
-def _sentences(phrases: Phrases, *parts: str) -> str:
-    """Return clauses as sentences: a capital in front, a full stop behind."""
-    stop, space = phrases.say("probe", "ui", "stop"), phrases.say("ui", "sentence_join")
-    ended = (part if part.endswith((".", "。", "?", "？")) else part + stop for part in filter(None, parts))
-    return space.join(sentence(part) for part in ended)
-
-
-def _named(value: str, report: ProbeReport, phrases: Phrases) -> str:
-    """Return what a role, or a control that a test made for itself, is called."""
-    if value.startswith("row_permuted"):
-        return phrases.say("probe", "ui", "row_permuted_plain")
-    roles = {record.role for record in report.models.others} | set(report.models.checkpoints)
-    return (
-        _model_name(report, report.models.identity.get(value, value), phrases)
-        if value in roles
-        else clean(value)
-    )
-
-
-def _listed(names: Sequence[str], report: ProbeReport, phrases: Phrases) -> str:
-    """Return names with commas, equal ones once, with their number."""
-    called = Counter(_named(name, report, phrases) for name in names)
-    parts = (name if n == 1 else f"{name} ({n})" for name, n in called.items())
-    return phrases.say("ui", "list_comma").join(parts)
-
-
-def _say_key(phrases: Phrases, key: str, values: Mapping[str, object]) -> str:
-    known = phrases.find("behaviour", *key.split(".")) or phrases.resolve(key, "behaviour")
-    if known is None:
-        known = phrases.find("probe", "reason", key)
-    return phrases.fill(known, **values) if known else clean(key).replace("_", " ")
-
-
-def _values(
-    test: ProbeTest, main: Evidence | None, report: ProbeReport, phrases: Phrases
-) -> dict[str, object]:
-    values: dict[str, object] = {
-        "against": _model_name(report, test.against, phrases),
-        "requests": count(test.requests),
-        "controls": _listed(test.controls, report, phrases) or MISSING,
-        "p": MISSING if test.p is None else p_text(test.p),
-        "log10_e": bans(test.log10_e),
-    }
-    for effect in (*test.effect, *((test.smallest_effect,) if test.smallest_effect else ())):
-        values.setdefault(effect.name, figure(effect.value))
-    for name, value in test.figures.items():
-        if isinstance(value, str):
-            values.setdefault(name, _named(value, report, phrases))
-        elif isinstance(value, int | float):
-            values.setdefault(name, figure(value))
-    if main is not None:
-        values |= {"n": count(main.n), "statistic": figure(main.statistic), "expected": figure(main.expected)}
-    return values
-
-
-def _numbers(test: ProbeTest, report: ProbeReport, phrases: Phrases) -> Figures:
-    rows = [(_effect_name(phrases, e), _effect(e)) for e in test.effect]
-    if test.smallest_effect is not None:
-        label = phrases.say("probe", "ui", "smallest", name=_effect_name(phrases, test.smallest_effect))
-        rows.append((label, _effect(test.smallest_effect)))
-    if test.p is not None:
-        rows.append((phrases.say("probe", "ui", "p"), p_text(test.p)))
-    if test.log10_e is not None:
-        rows.append((phrases.say("ui", "log10_e"), bans(test.log10_e)))
-    if test.controls:
-        rows.append((phrases.say("probe", "ui", "controls"), _listed(test.controls, report, phrases)))
-    if test.requests:
-        rows.append((phrases.say("probe", "ui", "requests"), count(test.requests)))
-    return tuple(rows)
-
-
-def _effect_name(phrases: Phrases, effect: Effect) -> str:
-    return phrases.name_at("behaviour", "effect", effect.name)
-
-
-def _effect(effect: Effect) -> str:
-    unit = f" {effect.unit}" if effect.unit else ""
-    value = f"{figure(effect.value)}{unit}"
-    if effect.low is None and effect.high is None:
-        return value
-    low, high = (
-        ("−∞" if effect.low is None else figure(effect.low)),
-        ("∞" if effect.high is None else figure(effect.high)),
-    )
-    return f"{value} ({low} – {high})"
-
-
 def _spent(report: ProbeReport, phrases: Phrases) -> Figures:
     spent = report.spent
+    if _is_by_hand(report):
+        sheet = (phrases.say("probe", "ui", "sheet_sha256"), report.log_sha256)
+        return (phrases.say("probe", "ui", "questions"), count(spent.requests)), sheet
     rows: Sequence[tuple[str, str]] = (
         (phrases.say("probe", "ui", "requests"), count(spent.requests)),
         (phrases.say("probe", "ui", "tokens_in"), count(spent.prompt_tokens)),

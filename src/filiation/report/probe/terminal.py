@@ -12,7 +12,8 @@ from rich.text import Text
 from filiation.probing.records import ProbeReport
 from filiation.report.custody import Custody
 from filiation.report.flow import Flow
-from filiation.report.probe.story import ProbeStory, TestView, tell
+from filiation.report.probe.findings import TestView
+from filiation.report.probe.story import ProbeStory, tell
 from filiation.report.terminal import MAX_WIDTH, WIDTH, bullets, facts, section, table
 from filiation.report.wording import Phrases
 
@@ -64,7 +65,7 @@ def show(report: ProbeReport, phrases: Phrases, console: Console) -> None:
     console.print(Flow(story.answer.means))
     console.print(Text())
     for view in story.measured:
-        console.print(_test(view))
+        console.print(_test(view, phrases.say("ui", "cannot_show")))
     if story.left:
         rows = [(view.name, view.found) for view in story.left]
         console.print(section(say("left"), table((say("test"), phrases.say("ui", "reason")), rows)))
@@ -76,13 +77,14 @@ def show(report: ProbeReport, phrases: Phrases, console: Console) -> None:
     console.print(Padding(facts((*story.spent, (phrases.say("ui", "versions"), versions))), (0, 0, 1, 2)))
 
 
-def _test(view: TestView) -> RenderableType:
+def _test(view: TestView, cannot: str) -> RenderableType:
     parts: list[RenderableType] = [
         Flow(view.question, style="dim"),
         Flow(view.found),
+        *(Flow(line) for line in view.further),
         Padding(facts(view.numbers), (0, 0, 0, 2)),
     ]
-    parts += [bullets(view.cannot_show)] if view.cannot_show else []
+    parts += [Flow(f"{cannot}:", style="dim"), bullets(view.cannot_show)] if view.cannot_show else []
     return section(f"{view.name}: {view.outcome_name}", *parts)
 
 

@@ -28,7 +28,7 @@ from filiation.source.headers import Header
 from filiation.source.model import Notice
 from filiation.source.prints import Definition, Print, Statements
 
-FORMAT = 2
+FORMAT = 3
 _MOST = 200 * 2**20  # bytes of a corpus file when unpacked
 _RECENT = 64  # fingerprints of a release that stay in memory
 _KINDS = ("module", "class", "function", "method")

@@ -1,0 +1,156 @@
+"""``filiation probe`` on real models behind llama.cpp's server: what it can do, whose tokens, whose weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("xllamacpp", reason="the extra 'serve' is not installed: make test-real")
+
+from filiation import checkpoint
+from filiation.behaviour import output_layer, same_model, tokenizer
+from filiation.behaviour.candidates import shipped_candidates
+from filiation.behaviour.heads import Head, of_checkpoint
+from filiation.cli import main
+from filiation.endpoint.budget import Budget
+from filiation.endpoint.client import Endpoint
+from filiation.endpoint.model import Allowance, Answer, Call, Capabilities, EndpointRecord, Failure, Support
+from filiation.endpoint.session import Session, agreed
+from filiation.evidence import Outcome
+from tests.real import fetch, siblings
+from tests.real.servers import Served, real_model
+
+pytestmark = pytest.mark.real
+
+SUSPECT, REFERENCE, STRANGER = "suspect", "reference", "stranger"
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Mapping[str, Served]]:
+    """SmolLM2-135M-Instruct in two processes, and a model of its shape and tokenizer with other weights."""
+    files = {SUSPECT: siblings.gguf(), REFERENCE: siblings.gguf(), STRANGER: siblings.stranger(1)}
+    with ExitStack() as stack:
+        yield {role: stack.enter_context(real_model(file, role, slots=1)) for role, file in files.items()}
+
+
+@pytest.fixture(scope="module")
+def live(served: Mapping[str, Served]) -> Iterator[Session]:
+    endpoints = [Endpoint(role, one.url, one.model, "llama-server") for role, one in served.items()]
+    budget = Budget(requests=2000, concurrency=2)
+    with Session(endpoints[:1], budget=budget, seed=1, consent=agreed) as first:
+        able = first.records[SUSPECT].capabilities
+    known = dict.fromkeys(served, able)
+    with Session(endpoints, budget=budget, seed=1, consent=agreed, capabilities=known) as session:
+        yield session
+
+
+@pytest.fixture(scope="module")
+def raw(served: Mapping[str, Served]) -> Iterator[Session]:
+    """The same servers, asked by raw completions: half the tokens of a conversation, so half the time."""
+    endpoints = [Endpoint(role, one.url, one.model, "llama-server") for role, one in served.items()]
+    known = dict.fromkeys(served, Capabilities(chat=False, completions=True, usage=True))
+    budget = Budget(requests=1000, concurrency=2)
+    with Session(endpoints, budget=budget, seed=1, consent=agreed, capabilities=known) as session:
+        yield session
+
+
+class Seeded:
+    """Sends a sampling seed of its own with every request, so that a run can be repeated: every answer stays a draw."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._sent = 0
+
+    @property
+    def records(self) -> Mapping[str, EndpointRecord]:
+        return self._session.records
+
+    def ask(self, calls: Sequence[Call]) -> tuple[Answer | Failure, ...]:
+        return self._session.ask([self._seeded(call) for call in calls])
+
+    def allowance(self) -> Allowance:
+        return self._session.allowance()
+
+    def _seeded(self, call: Call) -> Call:
+        self._sent += 1
+        seed = int.from_bytes(hashlib.sha256(f"{call.role}/{self._sent}".encode()).digest()[:4], "big") >> 1
+        return replace(call, ask=replace(call.ask, seed=seed))
+
+
+@pytest.fixture(scope="module")
+def head() -> Head:
+    return of_checkpoint(checkpoint.open(str(siblings.gguf())), "SmolLM2")
+
+
+def test_the_servers_capabilities_are_found(live: Session) -> None:
+    able = live.records[SUSPECT].capabilities
+    assert (able.chat, able.completions, able.usage, able.top_logprobs) == (True, True, True, -1)
+    assert (able.seed, able.include_usage, able.prompt_ids) == (Support.SUPPORTED,) * 3
+    assert (able.token_logprob_ids, able.prompt_logprobs) == (Support.REFUSED,) * 2
+
+
+def test_its_tokenizer_is_found_among_the_shipped_ones(live: Session) -> None:
+    found = tokenizer.run(live, tokenizer.Setting(shipped_candidates()))
+    assert found.test.outcome is Outcome.SUPPORTED
+    assert found.test.figures["identified"] == ["SmolLM2"]
+
+
+def test_its_output_layer_is_a_million_times_nearer_than_any_control(live: Session, head: Head) -> None:
+    other = of_checkpoint(checkpoint.open(str(fetch.folder("minilm"))), "MiniLM embedding")
+    found = output_layer.run(live, output_layer.Setting(head, (other,)))
+    assert found.test.outcome is Outcome.SUPPORTED
+    assert {row["kind"] for row in found.test.figures["residuals"]} == {
+        "candidate",
+        "other_head",
+        "row_permuted",
+    }
+    assert _effects(found.test.effect)["log10_below_best_control"] >= 6.0
+
+
+def test_other_weights_of_the_same_shape_have_another_output_layer(live: Session, head: Head) -> None:
+    found = output_layer.run(live, output_layer.Setting(head, role=STRANGER))
+    assert found.test.outcome is Outcome.CONTRADICTED
+
+
+def test_the_same_file_in_another_process_is_the_same_model(raw: Session) -> None:
+    setting = same_model.Setting(
+        3, controls=(STRANGER,), pairs=80, most=160, batch=40, languages=("en",), permutations=999
+    )
+    found = same_model.run(Seeded(raw), setting)
+    assert found.test.outcome is Outcome.SUPPORTED
+    assert found.test.requests <= 640
+
+
+def test_other_weights_are_another_model(raw: Session) -> None:
+    setting = same_model.Setting(4, suspect=STRANGER, pairs=20, most=20, languages=("en",), permutations=999)
+    found = same_model.run(Seeded(raw), setting)
+    assert found.test.outcome is Outcome.CONTRADICTED
+
+
+def test_the_command_probes_and_its_log_gives_the_same_report_again(
+    served: Mapping[str, Served], tmp_path: Path
+) -> None:
+    log, asked, again = tmp_path / "probe.jsonl", tmp_path / "probe.json", tmp_path / "again.json"
+    one = served[SUSPECT]
+    named = [one.url, "--model", one.model, "--candidate", str(siblings.gguf()), "--seed", "5"]
+    tests = ["--test", "tokenizer", "--test", "output-layer"]
+    assert main(["probe", *named, *tests, "--yes", "--log", str(log), "--json", str(asked)]) == 0
+    assert main(["probe", "--replay", str(log), "--json", str(again)]) == 0
+    assert again.read_bytes() == asked.read_bytes()
+    report = json.loads(asked.read_text(encoding="utf-8"))
+    assert {t["name"]: t["outcome"] for t in report["tests"]} == {
+        "tokenizer": "supported",
+        "output_layer": "supported",
+    }
+    assert report["verdict"]["relation"] == "associated"
+    assert report["verdict"]["reasons"] == ["output_layer_alone"]
+
+
+def _effects(found: Sequence[object]) -> dict[str, float]:
+    return {e.name: e.value for e in found}  # type: ignore[attr-defined]
