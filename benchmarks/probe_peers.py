@@ -74,7 +74,8 @@ def installed(name: str) -> Path | None:
 def called(name: str, python: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     """Ask a tool; what it says of errors comes back in place of an answer."""
     done = subprocess.run(
-        [str(python), str(ROOT / "benchmarks" / "probe_peer_calls.py"), name],
+        # -P: modules of benchmarks/ must not stand in for packages of their names.
+        [str(python), "-P", str(ROOT / "benchmarks" / "probe_peer_calls.py"), name],
         input=json.dumps(given),
         capture_output=True,
         text=True,

@@ -13,6 +13,8 @@ import filiation
 from filiation.api import Comparison
 from filiation.evidence import Relation, Status
 from filiation.lab.save import load_model, save_model
+from filiation.origin.towers import TowerPair, over_towers
+from filiation.origin.verdict import Finding
 from filiation.report.answers import scope_text
 from filiation.report.wording import phrases
 
@@ -112,3 +114,14 @@ def test_what_was_compared_with_nothing_is_listed_and_limits_the_report(tmp_path
     assert record.places[0].tensor in odd
     plain = filiation.compare(str(MODELS / "twin"), str(MODELS / "base"))
     assert "towers_not_examined" not in plain.report.limits
+
+
+def test_layers_that_predict_further_tokens_are_parts_that_the_main_stack_does_not_load() -> None:
+    pair = TowerPair("draft", "draft", "draft", is_loaded=False)
+    found = Finding(Relation.COMMON_ORIGIN, 100.0, ("draft",), (), 1, 1)
+    told = over_towers([pair], {"draft": found})["draft"]
+    assert told.relation is Relation.SHARED_PARTS
+    assert told.reasons[0] == "draft_not_loaded"
+    assert (told.inherited, told.tested) == (0, 0)
+    for language in ("en", "zh-CN"):
+        assert phrases(language).name("reason", "draft_not_loaded")

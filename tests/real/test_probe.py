@@ -118,19 +118,22 @@ def test_other_weights_of_the_same_shape_have_another_output_layer(live: Session
     assert found.test.outcome is Outcome.CONTRADICTED
 
 
-def test_the_same_file_in_another_process_is_the_same_model(raw: Session) -> None:
+def test_the_same_file_in_another_process_agrees_as_the_reference_does_with_itself(raw: Session) -> None:
     setting = same_model.Setting(
         3, controls=(STRANGER,), pairs=80, most=160, batch=40, languages=("en",), permutations=999
     )
     found = same_model.run(Seeded(raw), setting)
-    assert found.test.outcome is Outcome.SUPPORTED
+    assert found.test.outcome in (Outcome.SUPPORTED, Outcome.UNDECIDED)
+    # So few pairs could miss a large exchanged share; that is all that may keep it from being supported.
+    assert found.test.reason in (None, "too_few_pairs")
+    assert found.test.figures["alike_log10_e"] >= 2.0
     assert found.test.requests <= 640
 
 
-def test_other_weights_are_another_model(raw: Session) -> None:
+def test_other_weights_agree_less_than_the_reference_does_with_itself(raw: Session) -> None:
     setting = same_model.Setting(4, suspect=STRANGER, pairs=20, most=20, languages=("en",), permutations=999)
     found = same_model.run(Seeded(raw), setting)
-    assert found.test.outcome is Outcome.CONTRADICTED
+    assert found.test.outcome is Outcome.CONTRADICTED or found.test.reason == "agrees_less"
 
 
 def test_the_command_probes_and_its_log_gives_the_same_report_again(

@@ -290,6 +290,23 @@ def test_copied_from(name: str, library: Library) -> None:
         assert 0.5 < found.copied_from[0].share < 1
 
 
+def test_a_statement_about_a_helper_that_is_put_back_is_not_called_untrue() -> None:
+    """A method of one line that is called once is read where it is called, so it is no definition to compare."""
+    text = MODEL + (
+        "\nclass Kin(nn.Module):\n    def forward(self, x):\n        y = self.step(x, 2)\n        return y, y\n\n"
+        "    def step(self, a, b):\n        return self.weigh(a) ** b\n\n"
+        "    def last(self, a):\n        for b in a:\n            self.weigh(b)\n        return a\n"
+    )
+    where = "transformers.models.kin.modeling_kin.Kin"
+    said = text.replace("    def step", f"    # Copied from {where}.step\n    def step")
+    said = said.replace("    def last", f"    # Copied from {where}.last\n    def last")
+    library = Library([corpus(kin=text), corpus(other=OTHER)])
+    found = examine(repository("s", {"m.py": said}), (), library)
+    statuses = {c.source.rpartition(".")[2]: c.status for c in found.copied_from}
+    assert statuses["step"] is CopyStatus.NOT_CHECKED
+    assert statuses["last"] is CopyStatus.AGREES
+
+
 def test_copied_from_a_package_that_no_release_holds(library: Library) -> None:
     text = MODEL.replace("class ExampleNorm", "# Copied from diffusers.models.norm.Norm\nclass ExampleNorm")
     found = examine(repository("s", {"m.py": text}), (), library)

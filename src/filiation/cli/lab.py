@@ -46,15 +46,15 @@ def breed(recipe: str, out: Path, processes: int, nice: int) -> int:
 @click.option(
     "--only",
     multiple=True,
-    type=click.Choice(["derived", "joint", "quiet", "initialisation", "independent", "stranger"]),
+    type=click.Choice(["derived", "joint", "quiet", "initialisation", "fixture", "independent", "stranger"]),
     help="Measure these alone.",
 )
 @click.option("--again", is_flag=True, help="Measure anew what another state of the source measured.")
 def measure(zoo: Path, out: Path, processes: int, only: tuple[str, ...], again: bool) -> None:
-    """Compare every pair of a bred ZOO whose answer is known; writes tables.md, results.json, rows.parquet.
+    """Compare every pair of a bred ZOO whose answer is known; writes tables, figures, rates and backgrounds.
 
-    Every child with what it was made from, every two independent models, every child with four strangers. Goes on
-    where it stopped. Needs no torch.
+    Every child with what it was made from, every two independent models, pairs made alike without kinship, every
+    child with four strangers. Goes on where it stopped. Needs no torch.
     """
     from filiation.cli.output import Sink
     from filiation.lab import tables

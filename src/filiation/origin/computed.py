@@ -22,7 +22,7 @@ INPUTS = 128
 #: Correlation from which two layers compute alike.
 COMPUTES_ALIKE = 0.3
 #: Mean correlation that shared training leaves; models that share their initial weights alone stay below.
-TRAINED_ALIKE = 0.43
+TRAINED_ALIKE = 0.4
 #: Mean correlation below which layers have nothing in common that they compute.
 UNRELATED = 0.1
 _SHARED_EXPERT = "shared."

@@ -94,7 +94,9 @@ def _pooled(
     known = [w for w in weighed if w is not None]
     if len(known) < len(experts):
         return units, rng, None
-    counts = np.concatenate([np.pad(w.candidate[:width], (0, max(0, width - len(w.candidate)))) for w in known])
+    counts = np.concatenate(
+        [np.pad(w.candidate[:width], (0, max(0, width - len(w.candidate)))) for w in known]
+    )
     other = float(np.mean([w.other for w in known]))
     return units, rng, replace(known[0], candidate=counts, other=other)
 

@@ -134,6 +134,13 @@ class History:
         return sorted(seen) == [False, True]
 
     @property
+    def drifted(self) -> bool:
+        """Whether weights and every trace of training agree, and what the layers compute does not."""
+        traces = self.weight_cosine, self.gain_correlation, self.reading_correlation
+        agree = all(x >= GAIN_CORRELATION for x in traces if x is not None)
+        return self.shared is Shared.INITIALISATION and agree and self.computed_alike is not None
+
+    @property
     def attention_only(self) -> bool:
         """Whether contents agree in value channels, and in no feed-forward network."""
         alike = [i for i in {*self.contents, *self.values} if self.alike(i)]
@@ -210,7 +217,7 @@ def _of_layers(best: Stage, plan: Plan) -> History | None:
     measured = () if len(kept) == len(best.pairing.layers) else tuple(i for i, _ in kept)
     found = by_function(found, [r for i, r in computed.items() if i in dict(kept)])
     if not is_weighed and found.shared in (Shared.TRAINING, Shared.INITIALISATION):
-        found = replace(found, shared=Shared.NOT_WEIGHED)
+        found = replace(found, shared=Shared.NO_EFFECT if unlike else Shared.NOT_WEIGHED)
     contents |= dict.fromkeys(unlike, 0.0)
     found = replace(found, contents=contents, values=values, layers=measured, idle=unlike)
     if found.attention_only:

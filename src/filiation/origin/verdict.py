@@ -24,6 +24,8 @@ ATTENTION_ONLY = ("attention_only", "attention_only_unmeasured")
 WITH_EXPERT, WITH_SCRAMBLED = "attention_and_expert", "attention_and_scrambled"
 #: Why a shared initialisation is not said to exonerate: the weights are close, and not every trace of training differs.
 DIVIDED = "history_divided"
+#: Why a shared initialisation is all that is said: the layers compute no more alike than it leaves them.
+DRIFTED = "history_computes_apart"
 #: What is said where contents were compared under other names than the suspect's.
 EXCHANGED = "names_exchanged"
 FINDINGS = (Relation.COMMON_ORIGIN, Relation.SHARED_PARTS, Relation.SHARED_INITIALISATION)
@@ -296,7 +298,8 @@ def _attention_alone(history: History) -> Told | None:
 def _unless_trained(history: History) -> Told | None:
     """Return what agreeing labels amount to where nothing shows shared training; None where something does."""
     if history.shared is Shared.INITIALISATION:
-        return Relation.SHARED_INITIALISATION, (DIVIDED if history.divided else "history_absent",)
+        reason = DRIFTED if history.drifted else DIVIDED if history.divided else "history_absent"
+        return Relation.SHARED_INITIALISATION, (reason,)
     if history.shared in SUSPENDED:
         return Relation.SUGGESTIVE, (SUSPENDED[history.shared],)
     return None

@@ -61,7 +61,7 @@ def word_answer(
     return Answer(
         relation=relation,
         name=phrases.name("relation", relation),
-        sentence=_opening(phrases, verdict, phrases.say("relation", relation, "sentence", **values)),
+        sentence=_opening(phrases, verdict, phrases.say("relation", relation, _sentence(verdict), **values)),
         means=phrases.find("relation", relation, _meaning(verdict)) or "",
         bound=None if verdict.log10_e is None else bound(verdict.log10_e),
         bound_meaning=_bound_meaning(phrases, verdict),
@@ -77,7 +77,12 @@ def word_answer(
 
 def _meaning(verdict: Verdict) -> str:
     """Return which meaning a relation has: weights that agree closely are not said to speak against descent."""
-    return "means_divided" if verdict.reason == "history_divided" else "means"
+    return "means_divided" if verdict.reason in ("history_divided", "history_computes_apart") else "means"
+
+
+def _sentence(verdict: Verdict) -> str:
+    """Return which sentence a relation has: it must not say that traces differ which agree."""
+    return "sentence_apart" if verdict.reason == "history_computes_apart" else "sentence"
 
 
 def _opening(phrases: Phrases, verdict: Verdict, sentence: str) -> str:

@@ -22,6 +22,7 @@ from filiation.source.renames import cased
 _STATEMENT = re.compile(r"^\s*#\s*Copied from\s+([\w.]{3,200})(?:\s+with\s+(.{1,400}))?\s*$", re.IGNORECASE)
 _RENAME = re.compile(r"([^\s,;>-][^,;>]{0,100}?)\s*->\s*([^\s,;]{1,100})")
 _IGNORED = re.compile(r"^\s*#\s*Ignore copy\s*$", re.IGNORECASE)
+_BEGINS = re.compile(r"\s*(?:async\s+)?(?:def|class)\s+(\w+)")
 _FAR = 30  # lines between the comment and what stands under it: decorators
 _MOST = 2_000  # statements of one file that are checked
 
@@ -64,27 +65,40 @@ def stated(text: str) -> tuple[Stated, ...]:
 def check(path: str, text: str, source: Print, releases: Sequence[Release]) -> tuple[CopiedFrom, ...]:
     """Check every comment of a file against the release that agrees best (of equals, the newest)."""
     ignored = {n for n, line in enumerate(text.split("\n"), 1) if _IGNORED.match(line[:200])}
-    return tuple(_check(path, each, source, releases, ignored) for each in stated(text))
+    lines = text.split("\n")
+    return tuple(
+        _check(path, each, source, releases, ignored, _next_name(lines, each.line)) for each in stated(text)
+    )
 
 
 def _check(
-    path: str, said: Stated, source: Print, releases: Sequence[Release], ignored: set[int]
+    path: str, said: Stated, source: Print, releases: Sequence[Release], ignored: set[int], name: str | None
 ) -> CopiedFrom:
     under = _under(source, said.line)
     best = CopiedFrom(path, said.line, said.source, said.renames, CopyStatus.NOT_CHECKED)
-    if under is None:
-        return best
+    if under is None or under.name.rpartition(".")[2] != name:
+        return best  # nothing stands under it, or a helper that was put back where it is called
+    unknown = False
     for release in reversed(releases):
         if said.source.partition(".")[0] != release.package:
             continue
         status, share = _against(said, source, under, release, ignored)
+        unknown |= status is CopyStatus.NOT_CHECKED
         if _ORDER.index(status) < _ORDER.index(best.status) or (
             status is best.status is CopyStatus.DRIFTED and (share or 0) > (best.share or 0)
         ):
             best = CopiedFrom(path, said.line, said.source, said.renames, status, release.name, share)
         if status is CopyStatus.AGREES:
             break
+    if unknown and best.status is CopyStatus.NOT_THERE:
+        return CopiedFrom(path, said.line, said.source, said.renames, CopyStatus.NOT_CHECKED)
     return best
+
+
+def _next_name(lines: Sequence[str], line: int) -> str | None:
+    """Return the name of the definition that begins next after a line (from 1)."""
+    begins = (_BEGINS.match(text[:400]) for text in lines[line : line + _FAR])
+    return next((found.group(1) for found in begins if found), None)
 
 
 def _under(source: Print, line: int) -> Definition | None:
@@ -102,7 +116,11 @@ def _against(
     ours = {n: d for n, d in _family(source, under.name).items() if not _is_ignored(d, ignored)}
     theirs = _family(reference, name)
     if not theirs:
-        return CopyStatus.NOT_THERE, None
+        owner = name.rpartition(".")[
+            0
+        ]  # a one-line helper of a class may have been put back where it is called
+        inside = bool(owner and _family(reference, owner))
+        return CopyStatus.NOT_CHECKED if inside else CopyStatus.NOT_THERE, None
     skipped = set(_family(source, under.name)) - set(ours)
     pairs = [(ours.get(tail), theirs[tail]) for tail in theirs if tail not in skipped]
     judged = [
