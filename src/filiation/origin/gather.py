@@ -105,7 +105,9 @@ class Side:
             return None
         if role not in {"q", "k", "v"}:
             return self.gain("post_attn_norm", layer)
-        return self.gain("post_ffn_norm", layer - 1) if layer else self.gain("embedding_norm", None)
+        before = self.gain("post_ffn_norm", layer - 1) if layer else self.gain("embedding_norm", None)
+        # Narrow embeddings (ALBERT, ELECTRA) have a norm of their own width, and a projection behind it.
+        return before if before is None or before.shape == (self.geometry.d_model,) else None
 
     def _carried(self, rows: Floats, gain: Floats | None, unseen: Floats | None) -> Floats:
         """Fold a gain in and carry rows to the common basis, some rows at a time: memory holds the result alone."""
