@@ -14,6 +14,7 @@ from typing import Any
 
 from docs._generate import null
 from docs._generate.pages import ROOT
+from filiation.evidence import plain
 
 PAGE = "docs/validation/lab.md"
 BACKGROUNDS = "src/filiation/likeness/backgrounds"
@@ -42,6 +43,7 @@ def write_data(measured: Path, day: str) -> None:
     """
     found, likeness = _read(measured / "validation.json"), _read(measured / "backgrounds.json")
     record = {"version": found["filiation"], "measured": day, **{key: found[key] for key in _KEPT}}
+    record["rates"] = plain(found["rates"])  # as reports print them
     null.write_data({"lab": {**record, "likeness": _ranges(likeness["statistics"])}})
     folder = ROOT / BACKGROUNDS
     folder.mkdir(exist_ok=True)

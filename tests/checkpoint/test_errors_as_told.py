@@ -118,7 +118,6 @@ FINE: Sequence[tuple[str, b.Break, str]] = (
     ("config_is_a_folder", b.config_is_a_folder, "no config.json: settings are inferred"),
     ("config_with_a_mark", b.config_with_a_mark, ""),
     ("more_layers", b.with_config(num_hidden_layers=9), "the config says 9"),
-    ("fewer_layers", b.with_config(num_hidden_layers=3), "the config says 3"),
     ("padding", b.with_config(vocab_size=1000), "24 padding rows"),
     ("nulls", b.with_config(num_key_value_heads=None, head_dim=None, vocab_size=None), ""),
     ("shards", b.in_shards, ""),
@@ -171,6 +170,16 @@ def test_what_can_be_made_up_for_is_read_and_said(
     assert {k: v for k, v in geometry.items() if k not in unknown} == {
         k: v for k, v in expected.items() if k not in unknown
     }
+
+
+def test_layers_beyond_the_config_are_said_to_be_beyond(tmp_path: Path, capfd: Capture) -> None:
+    """Frameworks do not load them: the model has as many layers as its config says."""
+    folder = b.copy_of_base(tmp_path / "model")
+    b.with_config(num_hidden_layers=3)(folder)
+    assert main(["inspect", str(folder), "--json"]) == 0
+    found = capfd.readouterr().out
+    assert "the config says 3" in found
+    assert json.loads(found)["anatomy"]["components"][0]["geometry"]["n_layers"] == 3
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")

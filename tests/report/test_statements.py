@@ -49,8 +49,8 @@ def test_no_bound_is_named_for_a_hint(language: str) -> None:
 @pytest.mark.parametrize(
     ("language", "words"),
     [
-        ("en", "not rearranged afterwards with probability at most"),
-        ("zh-CN", "事后未经重新排列的模型之间，出现"),
+        ("en", "not rearranged or added to afterwards with probability at most"),
+        ("zh-CN", "事后未经重新排列或添加的模型之间，出现"),
     ],
 )
 def test_the_opening_sentence_names_the_condition(relation: Relation, language: str, words: str) -> None:
