@@ -27,9 +27,9 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "demo-probe")
     parser.add_argument(
-        "--pairs", type=int, default=120, help="pairs of answers for the same model, at first"
+        "--pairs", type=int, default=60, help="pairs of answers for the same model, at first"
     )
-    parser.add_argument("--most-pairs", type=int, default=200, help="and at most")
+    parser.add_argument("--most-pairs", type=int, default=60, help="and at most")
     options = parser.parse_args()
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
