@@ -26,9 +26,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "demo-probe")
-    parser.add_argument(
-        "--pairs", type=int, default=60, help="pairs of answers for the same model, at first"
-    )
+    parser.add_argument("--pairs", type=int, default=60, help="pairs of answers for the same model, at first")
     parser.add_argument("--most-pairs", type=int, default=60, help="and at most")
     options = parser.parse_args()
     out: Path = options.out
