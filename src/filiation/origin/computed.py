@@ -7,7 +7,7 @@ correlated. No unit is matched with another. It is an effect size, and enters no
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
@@ -50,6 +50,18 @@ def computed_alike(
     kinds = max(1, len(inputs) // INPUTS)
     parts = zip(np.split(mine, kinds), np.split(theirs, kinds), strict=True)
     return min(_correlation(a, b) for a, b in parts)
+
+
+def layers_computed(pairing: Pairing, plan: Plan, layers: Collection[int]) -> dict[int, float]:
+    """Return how alike these of the suspect's layers compute, where that could be measured."""
+    found = {pair[0]: computed_alike(pairing, pair, plan) for pair in pairing.layers if pair[0] in layers}
+    return {i: r for i, r in found.items() if r is not None}
+
+
+def otherwise(computed: Mapping[int, float]) -> dict[int, float]:
+    """Return the layers that compute something else, beside others that compute as shared training leaves them."""
+    mixed = max(computed.values(), default=0.0) >= TRAINED_ALIKE
+    return {i: r for i, r in computed.items() if mixed and r < COMPUTES_ALIKE}
 
 
 def _inputs(pairing: Pairing, pair: tuple[int, int], plan: Plan, *, full: bool) -> Floats | None:

@@ -14,7 +14,7 @@ from enum import StrEnum
 import numpy as np
 
 from filiation.anatomy.model import Symmetry
-from filiation.origin.computed import COMPUTES_ALIKE, TRAINED_ALIKE, UNRELATED, computed_alike
+from filiation.origin.computed import TRAINED_ALIKE, UNRELATED, layers_computed, otherwise
 from filiation.origin.cosines import WEIGHT_COSINE, experts_alike, ffn_cosines, value_contents
 from filiation.origin.evalues import LOG10
 from filiation.origin.examine import LAYER_CARRIES, RESIDUAL_AGREES, Examination, Stage
@@ -203,8 +203,8 @@ def _of_layers(best: Stage, plan: Plan) -> History | None:
     values = value_contents(
         best.pairing, plan, [i for i in _by_values(best) if contents.get(i, 0.0) < WEIGHT_COSINE]
     )
-    computed = _computed(pairing, plan, contents)
-    contents |= {i: min(contents[i], max(r, 0.0)) for i, r in _otherwise(computed).items()}
+    computed = layers_computed(pairing, plan, contents)
+    contents |= {i: min(contents[i], max(r, 0.0)) for i, r in otherwise(computed).items()}
     contents, is_weighed = spoken_for(pairing, contents, unlike, plan)
     # One layer that was copied must not vouch for others that were put in order.
     alike = {i for i in contents if contents[i] >= WEIGHT_COSINE} or set(contents)
@@ -228,18 +228,6 @@ def _of_layers(best: Stage, plan: Plan) -> History | None:
         found = replace(found, scrambled=scrambled)
         found = replace(found, shared=Shared.UNKNOWN) if found.experts or scrambled else found
     return replace(found, of_suspect=_doing_nothing(best, plan))
-
-
-def _computed(pairing: Pairing, plan: Plan, contents: Mapping[int, float]) -> dict[int, float]:
-    """Return how alike the layers compute whose units were compared, where that could be measured."""
-    found = {pair[0]: computed_alike(pairing, pair, plan) for pair in pairing.layers if pair[0] in contents}
-    return {i: r for i, r in found.items() if r is not None}
-
-
-def _otherwise(computed: Mapping[int, float]) -> dict[int, float]:
-    """Return the layers that compute something else, beside others that compute as shared training leaves them."""
-    mixed = max(computed.values(), default=0.0) >= TRAINED_ALIKE
-    return {i: r for i, r in computed.items() if mixed and r < COMPUTES_ALIKE}
 
 
 def by_function(found: History, computed: Sequence[float]) -> History:
