@@ -22,6 +22,7 @@ from filiation.origin.effects import of_model, rectified, together, usual
 from filiation.origin.gather import Side
 from filiation.origin.history import History, Shared
 from filiation.origin.pairing import Plan
+from filiation.origin.weighing import beside_half
 from filiation.report.answers import word_answer
 from filiation.report.wording import LANGUAGES, phrases
 from tests.comparison.test_arranged import named, traced
@@ -443,6 +444,15 @@ def test_what_is_usual_is_moved_neither_by_idle_layers_nor_by_one_loud_layer() -
     assert usual([1.0, 1.1, 0.9, *[1e-6] * 30]) == pytest.approx(1.0, abs=0.11)
     assert usual([100.0, *[1.0] * 31]) == 1.0
     assert usual([0.0, 0.0]) == 0.0
+
+
+def test_what_units_usually_do_is_moved_neither_by_dead_nor_by_one_loud_unit() -> None:
+    """SmolLM2 has a neuron that does as much as two hundred others of its layer."""
+    assert beside_half(np.array([1.0] * 8 + [0.0] * 56))[:8] == pytest.approx(1.0)
+    assert beside_half(np.array([1.0] * 999 + [200.0]))[:999] == pytest.approx(1.0)
+    few_loud = beside_half(np.array([1.0] * 4 + [0.01] * 252))
+    assert few_loud[4:] == pytest.approx(0.01), "many faint units are not what is usual beside loud ones"
+    assert beside_half(np.zeros(3)).tolist() == [0.0] * 3
 
 
 def test_weights_that_agree_closely_are_not_called_innocent() -> None:

@@ -31,6 +31,19 @@ def relative(effects: Doubles) -> Doubles:
     return effects * (total / float(np.square(effects).sum())) if total > 0 else np.zeros(len(effects))
 
 
+def beside_half(effects: Doubles) -> Doubles:
+    """Return units' effects beside that from which on half of all effect lies, which one loud unit does not move.
+
+    A sample of one model need not hold the loudest neuron of the other, which can do as much as hundreds.
+    """
+    values = np.sort(effects)
+    reached = np.cumsum(values)
+    total = float(reached[-1]) if len(values) else 0.0
+    if total <= 0:
+        return np.zeros(len(effects))
+    return effects / float(values[np.searchsorted(reached, total / 2)])
+
+
 @dataclass(frozen=True, eq=False)
 class Weighing:
     """How the matched units of two layers are weighed.
@@ -233,7 +246,7 @@ def _of_units(
     fires = np.ones(len(units))
     for each in read:
         fires = fires * spread(each, moment)
-    everywhere, firing = relative(written), relative(fires)
+    everywhere, firing = beside_half(written), beside_half(fires)
     ratio = everywhere[units.position] * firing
     return _Seen(written[units.position] * fires, ratio, float(everywhere.mean()) * float(firing.mean()))
 
