@@ -14,7 +14,7 @@ from filiation.anatomy.config import experts_used
 from filiation.evidence import Relation, Verdict
 from filiation.lab import launder
 from filiation.lab.layout import EMBEDDING, Tensors, is_gain, residual_axis
-from filiation.lab.save import load_model
+from filiation.lab.save import load_model, save_model
 from filiation.origin.computed import COMPUTES_ALIKE, TRAINED_ALIKE, UNRELATED
 from filiation.report.answers import word_answer
 from filiation.report.wording import LANGUAGES, phrases
@@ -150,6 +150,35 @@ def test_traces_that_agree_are_not_said_to_differ(language: str) -> None:
     careful = word_answer(told, verdict, ("a", "b"), (), 10)
     assert careful.sentence != plain.sentence
     assert careful.means == told.find("relation", "shared_initialisation", "means_divided")
+
+
+@pytest.fixture
+def only_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take these models for large ones: read in samples, and not hashed."""
+    monkeypatch.setattr("filiation.comparison.WHOLE_UP_TO", 1)
+    monkeypatch.setattr("filiation.checkpoint.opening.SMALL", 1)
+
+
+@pytest.mark.usefixtures("only_samples")
+def test_in_a_large_model_a_full_reading_asks_what_layers_compute(tmp_path: Path) -> None:
+    for name, model in (("framed", framed(by_four)), ("accused", accused())):
+        save_model(tmp_path / name, *model)
+    pair = str(tmp_path / "accused"), str(tmp_path / "framed")
+    sampled = filiation.compare(*pair)
+    assert sampled.verdict.relation is Relation.COMMON_ORIGIN, "a sample cannot see it"
+    assert "what_layers_compute" in sampled.report.limits, "and says so"
+    full = filiation.compare(*pair, full=True)
+    assert full.verdict.relation is Relation.SUGGESTIVE
+    assert full.verdict.reason == "computes_otherwise"
+    assert abs(computed(full)) < UNRELATED
+
+
+@pytest.mark.usefixtures("only_samples")
+@pytest.mark.parametrize("budget", [300_000, 800_000, 3_000_000])
+def test_asking_what_layers_compute_keeps_a_budget(budget: int) -> None:
+    places = str(MODELS / "continued"), str(MODELS / "base")
+    found = filiation.compare(*places, full=True, budget=budget).to_dict()["models"]
+    assert all(m["bytes_read"] <= budget for m in [found["suspect"], *found["candidates"]])
 
 
 def test_how_many_experts_work_on_a_token() -> None:

@@ -229,47 +229,29 @@ def test_tokens_that_are_never_used_make_no_common_origin(tmp_path: Path) -> Non
     assert not any("layers" in part for part in found.verdict.scope)
 
 
-def test_an_ungated_model_with_idle_neurons_is_no_relative() -> None:
+def ungated_beside(*, bias: float | None = None, faint: float = 1.0) -> Model:
+    """An independent GPT-2 with the accused's gains, and its neurons beside its own: silenced by a bias, or faint."""
     theirs, _ = gpt2(0)
     own, config = gpt2(1)
     out = dict(own)
     for layer in range(int(config["n_layer"])):
-        at = f"h.{layer}.mlp."
-        out[at + "c_fc.weight"] = np.concatenate(
-            [own[at + "c_fc.weight"], theirs[at + "c_fc.weight"]], axis=1
-        )
-        out[at + "c_fc.bias"] = np.concatenate([own[at + "c_fc.bias"], theirs[at + "c_fc.bias"]])
-        faint = (FAINT * theirs[at + "c_proj.weight"]).astype(np.float32)
-        out[at + "c_proj.weight"] = np.concatenate([own[at + "c_proj.weight"], faint])
+        reads, biases, writes = (f"h.{layer}.mlp.{n}" for n in ("c_fc.weight", "c_fc.bias", "c_proj.weight"))
+        quiet = theirs[biases] if bias is None else np.full(len(own[biases]), bias, np.float32)
+        out[reads] = np.concatenate([own[reads], theirs[reads]], axis=1)
+        out[biases] = np.concatenate([own[biases], quiet])
+        out[writes] = np.concatenate([own[writes], (faint * theirs[writes]).astype(np.float32)])
     gains = {n for n in out if ".ln_" in n or n.startswith("ln_f")}
-    framed = (
-        {n: theirs[n] if n in gains else v for n, v in out.items()},
-        {**config, "n_inner": len(out["h.0.mlp.c_fc.bias"])},
-    )
-    for pair in ((framed, gpt2(0)), (gpt2(0), framed)):
-        _, finding = traced(*pair, Plan("0" * 64, whole=True))
-        assert finding.relation is Relation.SUGGESTIVE
+    framed = {n: theirs[n] if n in gains else v for n, v in out.items()}
+    return framed, {**config, "n_inner": len(out["h.0.mlp.c_fc.bias"])}
 
 
-def test_a_bias_that_silences_a_neuron_is_heard() -> None:
-    """Nothing is scaled: the accused's neurons keep what they read and write, and a bias keeps them from firing."""
-    theirs, _ = gpt2(0)
-    own, config = gpt2(1)
-    out = dict(own)
-    for layer in range(int(config["n_layer"])):
-        at = f"h.{layer}.mlp."
-        silent = np.full(len(own[at + "c_fc.bias"]), -1e3, np.float32)
-        out[at + "c_fc.weight"] = np.concatenate(
-            [own[at + "c_fc.weight"], theirs[at + "c_fc.weight"]], axis=1
-        )
-        out[at + "c_fc.bias"] = np.concatenate([own[at + "c_fc.bias"], silent])
-        out[at + "c_proj.weight"] = np.concatenate([own[at + "c_proj.weight"], theirs[at + "c_proj.weight"]])
-    gains = {n for n in out if ".ln_" in n or n.startswith("ln_f")}
-    framed = (
-        {n: theirs[n] if n in gains else v for n, v in out.items()},
-        {**config, "n_inner": len(out["h.0.mlp.c_fc.bias"])},
-    )
-    for pair in ((framed, gpt2(0)), (gpt2(0), framed)):
+@pytest.mark.parametrize(
+    "framed",
+    [lambda: ungated_beside(faint=FAINT), lambda: ungated_beside(bias=-1e3)],
+    ids=["they write next to nothing", "a bias keeps them from firing"],
+)
+def test_an_ungated_model_with_idle_neurons_is_no_relative(framed: Callable[[], Model]) -> None:
+    for pair in ((framed(), gpt2(0)), (gpt2(0), framed())):
         _, finding = traced(*pair, Plan("0" * 64, whole=True))
         assert finding.relation is Relation.SUGGESTIVE
 

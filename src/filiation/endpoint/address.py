@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from filiation.checkpoint.sources.http_link import is_loopback
 from filiation.errors import UsageError
 
 _TAILS = ("/chat/completions", "/completions", "/messages", "/api/chat", "/api/generate")
@@ -32,13 +32,7 @@ class Address:
     @property
     def is_loopback(self) -> bool:
         """Whether the host is this machine."""
-        host = urlsplit(str(self)).hostname or ""
-        if host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(str(self))
 
 
 def parse_address(url: str, base: str, *, with_key: bool) -> Address:

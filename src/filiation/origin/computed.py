@@ -26,6 +26,7 @@ TRAINED_ALIKE = 0.4
 #: Mean correlation below which layers have nothing in common that they compute.
 UNRELATED = 0.1
 _SHARED_EXPERT = "shared."
+_ROLES = frozenset({"gate", "up", "down", "router"})
 
 
 def computed_alike(
@@ -62,6 +63,13 @@ def otherwise(computed: Mapping[int, float]) -> dict[int, float]:
     """Return the layers that compute something else, beside others that compute as shared training leaves them."""
     mixed = max(computed.values(), default=0.0) >= TRAINED_ALIKE
     return {i: r for i, r in computed.items() if mixed and r < COMPUTES_ALIKE}
+
+
+def network_bytes(side: Side, layer: int) -> int:
+    """Return at most how many bytes of the file the layer's feed-forward network is, with all of its experts."""
+    stored = side.anatomy.checkpoint.tensors
+    parts = [p for p in side.anatomy.parts if p.layer == layer and p.component == side.component]
+    return sum(stored[p.tensor].nbytes for p in parts if p.role.removeprefix(_SHARED_EXPERT) in _ROLES)
 
 
 def _inputs(pairing: Pairing, pair: tuple[int, int], plan: Plan, *, full: bool) -> Floats | None:

@@ -200,7 +200,7 @@ def offset(side: Side, role: str, layer: int, expert: int | None, n: int) -> Dou
     bias = side.matrix(f"{role}.bias", layer, expert)
     given = np.zeros(n) if bias is None or bias.shape != (n,) else bias.astype(np.float64)
     shift = side.matrix("ffn_norm.bias", layer)
-    rows = side.matrix(role, layer, expert)
+    rows = None if shift is None else side.matrix(role, layer, expert)
     if shift is not None and rows is not None and rows.shape[1:] == shift.shape:
         given = given + rows @ shift
     return given

@@ -6,13 +6,14 @@ read all the same, what the units hold is judged on all of them: matching tests 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 
 import numpy as np
 
 from filiation.evidence import Relation
-from filiation.origin.computed import computed_alike
+from filiation.origin.computed import computed_alike, network_bytes
 from filiation.origin.cosines import WEIGHT_COSINE
 from filiation.origin.examine import Examination
 from filiation.origin.gather import seeded_windows
@@ -91,10 +92,8 @@ def read_in_full(
     # As in the sample: one layer that was copied must not vouch for others.
     kept = tuple(p for p in layers if p[0] in alike) or layers
     cosines = {i: np.full(contents[i].units, contents[i].cosine) for i, _ in kept}
-    found = measure(replace(_widely(best.pairing, plan), layers=kept), plan, cosines)
-    chosen = plan.rng("computed/layers").permutation(len(kept))[:COMPUTED]
-    wholes = [computed_alike(best.pairing, kept[n], plan, full=True) for n in sorted(chosen)]
-    found = by_function(found, [r for r in wholes if r is not None])
+    found = measure(_widely(replace(best.pairing, layers=kept), plan), plan, cosines)
+    found = by_function(found, _computed(best.pairing, kept, plan))
     return replace(
         found,
         contents=merged,
@@ -107,10 +106,34 @@ def read_in_full(
     )
 
 
+def _computed(pairing: Pairing, layers: Sequence[tuple[int, int]], plan: Plan) -> list[float]:
+    """Return how alike some of the layers compute, at seeded places, as far as a byte budget reaches."""
+    chosen = plan.rng("computed/layers").permutation(len(layers))[:COMPUTED]
+    found: list[float] = []
+    for pair in (layers[n] for n in sorted(chosen)):
+        if not _affords(pairing, [pair], plan, 1.0):
+            break
+        alike = computed_alike(pairing, pair, plan, full=True)
+        found += [] if alike is None else [alike]
+    return found
+
+
 def _widely(pairing: Pairing, plan: Plan) -> Pairing:
-    """Return the pairing with more units of each layer, where equal positions are compared."""
+    """Return the pairing with more units of each layer, where equal positions are compared and a budget allows it."""
     width = pairing.suspect.ffn_width
     if pairing.match_anywhere or width != pairing.candidate.ffn_width or not width:
         return pairing
     window = seeded_windows(width, UNITS, 1, plan.rng("in full"))[0]
+    if not _affords(pairing, pairing.layers, plan, min(1.0, UNITS / width)):
+        return pairing
     return replace(pairing, window=window, rows={}, unsigned=frozenset())
+
+
+def _affords(pairing: Pairing, layers: Sequence[tuple[int, int]], plan: Plan, share: float) -> bool:
+    """Return whether a share of each of these layers' networks may be read of both models."""
+    return all(
+        plan.affords(
+            side.anatomy.checkpoint, ceil(share * sum(network_bytes(side, pair[n]) for pair in layers))
+        )
+        for n, side in enumerate((pairing.suspect, pairing.candidate))
+    )
