@@ -47,14 +47,15 @@ class UnbiasedCka:
 def unbiased_cka(x: Doubles, y: Doubles) -> float:
     """Return CKA between the columns of ``x (m, d)`` and ``y (n, d)`` with unbiased HSIC (d >= 4)."""
     gram_x, gram_y = x.T @ x, y.T @ y
+    np.fill_diagonal(gram_x, 0.0)
+    np.fill_diagonal(gram_y, 0.0)
     cross, own_x, own_y = _hsic(gram_x, gram_y), _hsic(gram_x, gram_x), _hsic(gram_y, gram_y)
     return 0.0 if own_x <= 0 or own_y <= 0 else float(cross / np.sqrt(own_x * own_y))
 
 
-def _hsic(first: Doubles, second: Doubles) -> float:
-    """Return the unbiased HSIC estimator of two Gram matrices (diagonals removed)."""
-    n = len(first)
-    a, b = first - np.diag(np.diag(first)), second - np.diag(np.diag(second))
+def _hsic(a: Doubles, b: Doubles) -> float:
+    """Return the unbiased HSIC estimator of two Gram matrices whose diagonals were removed."""
+    n = len(a)
     sums_a, sums_b = a.sum(axis=0), b.sum(axis=0)
     trace = float(np.einsum("ij,ij->", a, b))
     middle = float(sums_a.sum() * sums_b.sum()) / ((n - 1) * (n - 2))

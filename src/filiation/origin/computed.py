@@ -45,7 +45,7 @@ def computed_alike(
     inputs = _inputs(pairing, pair, plan, full=full)
     if inputs is None:
         return None
-    mine, theirs = (_network(side, layer, inputs) for side, layer in zip(sides, pair, strict=True))
+    mine, theirs = _written(sides, pair, inputs, at_once=full and not plan.whole)
     if mine is None or theirs is None or mine.shape != theirs.shape:
         return None
     kinds = max(1, len(inputs) // INPUTS)
@@ -113,6 +113,19 @@ def _correlation(mine: Floats, theirs: Floats) -> float:
     both = np.einsum("ij,ij", mine, theirs, dtype=np.float64)
     lengths = [float(np.einsum("ij,ij", x, x, dtype=np.float64)) for x in (mine, theirs)]
     return float(both / np.sqrt(lengths[0] * lengths[1])) if min(lengths) > 0 else 0.0
+
+
+def _written(
+    sides: tuple[Side, Side], pair: tuple[int, int], inputs: Floats, *, at_once: bool
+) -> tuple[Floats | None, Floats | None]:
+    """Return what either network writes; large ones at once: each side has a memory and a file of its own."""
+    if not at_once:
+        return _network(sides[0], pair[0], inputs), _network(sides[1], pair[1], inputs)
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1, thread_name_prefix="filiation-computed") as pool:
+        theirs = pool.submit(_network, sides[1], pair[1], inputs)
+        return _network(sides[0], pair[0], inputs), theirs.result()
 
 
 def _network(side: Side, layer: int, inputs: Floats) -> Floats | None:
