@@ -155,7 +155,7 @@ def test_traces_that_agree_are_not_said_to_differ(language: str) -> None:
 @pytest.fixture
 def only_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take these models for large ones: read in samples, and not hashed."""
-    monkeypatch.setattr("filiation.comparison.WHOLE_UP_TO", 1)
+    monkeypatch.setattr("filiation.comparison.opening.WHOLE_UP_TO", 1)
     monkeypatch.setattr("filiation.checkpoint.opening.SMALL", 1)
 
 

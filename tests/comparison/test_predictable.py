@@ -27,7 +27,7 @@ Save = Callable[[str, Tensors], str]
 @pytest.fixture(autouse=True)
 def _only_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take these models for large ones: read in samples, and not hashed."""
-    monkeypatch.setattr("filiation.comparison.WHOLE_UP_TO", 1)
+    monkeypatch.setattr("filiation.comparison.opening.WHOLE_UP_TO", 1)
     monkeypatch.setattr("filiation.checkpoint.opening.SMALL", 1)
 
 

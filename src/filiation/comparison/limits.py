@@ -1,0 +1,67 @@
+"""What a report cannot show, as keys of the phrase files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from filiation import origin
+from filiation.anatomy.model import Anatomy
+from filiation.checkpoint.hashing import pinned
+from filiation.comparison.pair import RELATED, Pair
+from filiation.evidence import Verdict
+
+ALWAYS = (
+    "arranged",
+    "direction_unknown",
+    "common_ancestor_possible",
+    "shared_initialisation",
+    "distillation",
+    "full_scramble",
+)
+
+
+def limits(verdict: Verdict, pairs: Sequence[Pair], sampled: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return what this report cannot show, as keys of the phrase files."""
+    found = [*ALWAYS, "copies_are_easy", *sampled]
+    if any(e.test == origin.TOWERS for p in pairs for e in p.evidence):
+        found.append(origin.NOT_EXAMINED)
+    if any(_computes_unknown(p) for p in pairs):
+        found.append("what_layers_compute")
+    if any(origin.NOT_LOADED in p.finding.reasons for p in pairs):
+        found.append(origin.NOT_LOADED)
+    if any(e.reason == origin.BEYOND for p in pairs for e in p.evidence):
+        found.append(origin.BEYOND)
+    found += [note for p in pairs for x in p.examinations for note in x.notes]
+    kinds = {step.kind for step in verdict.derivation}
+    if "rotated" in kinds:
+        found.append("dense_rotation")
+    elif any(step.numbers.get("flipped") for step in verdict.derivation if step.kind == "permuted"):
+        found.append("signs_destroyed")
+    elif "permuted" in kinds:
+        found.append("order_destroyed")
+    return tuple(dict.fromkeys(found))
+
+
+def sampled(
+    suspect: Anatomy, candidates: Sequence[Anatomy], pairs: Sequence[Pair], word: str | None, *, full: bool
+) -> tuple[str, ...]:
+    """Return what is to be said of a partial reading: whoever makes a file whose contents enter no seed knows it.
+
+    Of a ``full`` reading that no budget could cut short, only that the exact tests count in samples.
+    """
+    partly = [p for p in pairs if not p.plan.whole]
+    if not partly:
+        return ()
+    if full and all(p.plan.budget is None for p in partly):
+        return ("tests_sampled",)
+    models = [suspect, *(candidates[p.number] for p in partly)]
+    if all(pinned(model.checkpoint.files) for model in models):
+        return ("sampled",)
+    return "sampled", "sample_predictable" if word is None else "sample_with_word"
+
+
+def _computes_unknown(pair: Pair) -> bool:
+    """Return whether a finding rests on what units hold in layers that were not asked what they compute."""
+    held = [h for h in pair.histories if h is not None and h.weight_cosine is not None]
+    found = pair.finding.relation in RELATED
+    return found and not pair.plan.whole and any(h.computed_alike is None for h in held)
