@@ -210,6 +210,8 @@ def test_a_policy_file_is_applied(run: Run, walk: FakeWalk, tmp_path: Path) -> N
 
 
 def test_when_little_was_found_the_next_step_is_proposed(run: Run, walk: FakeWalk) -> None:
-    walk.report = replace(verdict_report(Relation.NONE_FOUND))
+    walk.report = replace(verdict_report(Relation.NONE_FOUND), limits=("sampled",))
     assert "hint: --full reads every byte" in run("compare", "S", "C").err
     assert "hint: --full" not in run("compare", "S", "C", "--full").err
+    walk.report = replace(walk.report, limits=())
+    assert "hint: --full" not in run("compare", "S", "C").err, "all was read already"

@@ -108,7 +108,7 @@ def command(
         )
     deliver(report, wanted, started)
     code = 0 if required is None else _judged(report, required, wanted)
-    _hint(wanted, str(report.verdict.relation), full=full)
+    _hint(wanted, report, full=full)
     return code
 
 
@@ -132,8 +132,9 @@ def _judged(report: Report, required: Policy, wanted: Wanted) -> int:
     return outcome.code
 
 
-def _hint(wanted: Wanted, relation: str, *, full: bool) -> None:
-    if relation in ("none_found", "suggestive") and not full:
+def _hint(wanted: Wanted, report: Report, *, full: bool) -> None:
+    little = report.verdict.relation in ("none_found", "suggestive")
+    if little and not full and "sampled" in report.limits:
         wanted.sink.hint("--full reads every byte and may find more")
     if wanted.json_file is not None:
         wanted.sink.hint(f"filiation verify {wanted.json_file}  computes it again")
