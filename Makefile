@@ -86,6 +86,7 @@ bench-probe: $(LAB_STAMP)  ## the probe's tests, simulated and on real servers, 
 	OMP_NUM_THREADS=1 $(LAB)/bin/python -m benchmarks.probe_output_layer
 	OMP_NUM_THREADS=1 $(LAB)/bin/python -m benchmarks.probe_output_layer --served
 	OMP_NUM_THREADS=1 $(LAB)/bin/python -m benchmarks.probe_real same stranger layer derived
+	OMP_NUM_THREADS=1 $(LAB)/bin/python -m benchmarks.probe_real swap --runs 3 --pairs 60
 	OMP_NUM_THREADS=1 $(LAB)/bin/python -m benchmarks.probe_peers
 
 clean:  ## remove what the targets above made, the environments too

@@ -21,7 +21,8 @@ from filiation.behaviour.candidates import shipped_candidates
 from filiation.behaviour.heads import Head, of_checkpoint, of_matrix
 from filiation.behaviour.regression import regress
 from filiation.endpoint.model import Asker
-from tests.behaviour.scripted import FULL, IDS, Layered, Scripted
+from tests.behaviour.asker import Scripted
+from tests.behaviour.scripted import FULL, IDS, Layered
 from tests.real import fetch
 
 

@@ -44,11 +44,13 @@ def model_equality_testing(given: Given) -> Given:
 
 
 def knowlyr_modelaudit(given: Given) -> Given:
-    """Audit teacher and student over their APIs, default number of probes."""
+    """Audit teacher and student over their APIs, in as many questions as are given."""
     from modelaudit.config import AuditConfig
     from modelaudit.engine import AuditEngine
 
-    engine = AuditEngine(AuditConfig(cache_dir=given["folder"], api_timeout=600))
+    engine = AuditEngine(
+        AuditConfig(cache_dir=given["folder"], api_timeout=300, num_probes=given["questions"])
+    )
     teacher, student = given["reference"], given["suspect"]
     found = engine.audit(
         teacher["model"],
@@ -100,14 +102,14 @@ def counted_tokenizers(given: Given) -> Given:
 
 
 def tokenwatt_verify(given: Given) -> Given:
-    """Run its command with the two probes that fit a context of 2,048 tokens, in as many rounds as a verdict takes."""
+    """Run its command with a bank of our own, as it asks for, in as many rounds as a verdict takes."""
     settings: dict[str, str] = {}
     for prefix, role in (("EP", "suspect"), ("REF", "reference")):
         settings |= {f"{prefix}_URL": given[role]["url"], f"{prefix}_MODEL": given[role]["model"]}
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "verdict.json"
         command = [str(Path(sys.executable).parent / "tokenwatt-verify"), "run", "--target", "env:EP"]
-        command += ["--reference", "env:REF", "--kinds", "sample_arithmetic,sample_reverse"]
+        command += ["--reference", "env:REF", "--probes", str(Path(__file__).with_name("probe_peer_bank.py"))]
         command += ["--rounds", str(given["rounds"]), "--out", folder, "--json", str(out)]
         done = subprocess.run(command, env={**os.environ, **settings}, stdout=subprocess.DEVNULL, check=False)
         if done.returncode not in (0, 2):

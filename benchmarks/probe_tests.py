@@ -1,6 +1,6 @@
 """The promises on the tests of ``filiation probe`` that rest on statistics, on simulated answers.
 
-    PYTHONPATH=. .venv/bin/python -m benchmarks.probe_tests [--runs 500]
+    PYTHONPATH=. .venv/bin/python -m benchmarks.probe_tests [--runs 500] [--rows "same model"]
 
 prints false alarms of each exact test at alpha = 0.01 with the 95 % Clopper-Pearson interval, then what is detected and
 after how many pairs. Endpoints are categorical laws in memory (tests/behaviour/laws.py); the statistics are the
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 
 import numpy as np
@@ -22,18 +23,16 @@ from filiation.behaviour.permutation import Stratum, two_sample
 from filiation.behaviour.records import Found
 from filiation.endpoint.model import Ask
 from filiation.evidence import Outcome
+from tests.behaviour.asker import Law, Scripted, said
 from tests.behaviour.laws import (
     PROMPT_LOGPROBS,
     Greedy,
-    Law,
     Model,
     Scorer,
-    Scripted,
     Teacher,
     World,
     examinee,
     pairs_needed,
-    said,
 )
 
 ALPHA = 0.01
@@ -62,7 +61,7 @@ def same(seed: int, share: float = 0.0, **changes: object) -> Found:
     """Run the whole test on a model of which ``share`` is exchanged for another, one control beside."""
     own, other = Model(1000 + 3 * seed), Model(1001 + 3 * seed)
     laws = {"suspect": Model(1000 + 3 * seed, toward=other, share=share), "reference": own}
-    played = Scripted(laws | {"control-1": Model(1002 + 3 * seed)}, seed)
+    played = Scripted(laws | {"control-1": Model(1002 + 3 * seed)}, seed=seed)
     setting = same_model.Setting(
         **{"seed": seed, "permutations": 999, "controls": ("control-1",), "alpha": ALPHA} | changes  # type: ignore[arg-type]
     )
@@ -74,7 +73,7 @@ def halfway(seed: int) -> bool:
     control = Model(1001 + 3 * seed)
     laws = {"suspect": Model(1000 + 3 * seed, toward=control, share=0.5), "reference": Model(1000 + 3 * seed)}
     setting = same_model.Setting(seed=seed, controls=("control-1",), pairs=100, most=100, permutations=99)
-    found = same_model.run(Scripted(laws | {"control-1": control}, seed), setting)
+    found = same_model.run(Scripted(laws | {"control-1": control}, seed=seed), setting)
     return found.test.figures["alike_log10_e"] >= 2.0
 
 
@@ -93,7 +92,7 @@ def likelihood(seed: int, gain: float = 0.0) -> bool:
     laws |= {"control-1": Teacher("u")}
     able = {"suspect": PROMPT_LOGPROBS, "base": PROMPT_LOGPROBS}
     setting = distilled.Setting(seed=seed, base="base", controls=("control-1",), permutations=999, prompts=40)
-    return says(distilled.run(Scripted(laws, seed, able), setting))
+    return says(distilled.run(Scripted(laws, able, seed=seed), setting))
 
 
 def text(seed: int, loyalty: float = 0.0) -> bool:
@@ -117,7 +116,7 @@ def knower(right: float) -> Law:
 
 def exclusivity(seed: int, right: float = 0.2) -> bool:
     """Whether a suspect is said to know the items; the control knows a fifth."""
-    played = Scripted({"suspect": knower(right), "control-1": knower(0.2)}, seed)
+    played = Scripted({"suspect": knower(right), "control-1": knower(0.2)}, seed=seed)
     setting = exclusive.Setting(ITEMS, "ab" * 32, controls=("control-1",), alpha=ALPHA)
     return says(exclusive.run(played, setting))
 
@@ -130,15 +129,18 @@ def mistaken(seed: int, loyalty: float = 0.0) -> bool:
     return says(mistakes.run(Scripted(laws), mistakes.Setting(CHOICES, "cd" * 32, pool=POOL)))
 
 
-def row(name: str, test: Callable[[int], bool], runs: int) -> None:
-    """Run a test on ``runs`` seeds and print how often it came out."""
+def shown(wanted: str, name: str, test: Callable[[int], bool], runs: int) -> None:
+    """Run a test on ``runs`` seeds and print how often it came out, if its name holds what is wanted."""
+    if wanted not in name:
+        return
     hits = sum(test(seed) for seed in range(runs))
     low, high = binomtest(hits, runs).proportion_ci(0.95)
     print(f"| {name} | {hits} of {runs} | {100 * low:.1f} - {100 * high:.1f} % |", flush=True)
 
 
-def false_alarms(runs: int) -> None:
+def false_alarms(runs: int, wanted: str) -> None:
     """Print the table of false alarms."""
+    row = partial(shown, wanted)
     print(
         f"\nFalse alarms at alpha = {ALPHA}, simulated\n\n| test | rejected | 95 % interval |\n| --- | --- | --- |"
     )
@@ -147,6 +149,16 @@ def false_alarms(runs: int) -> None:
     row(
         "same model: contradicted, 60 pairs",
         lambda s: says(same(s, pairs=60, most=60), Outcome.CONTRADICTED),
+        runs,
+    )
+    row(
+        "same model: contradicted, 40 pairs at first and up to 600",
+        lambda s: says(same(s, pairs=40, most=600), Outcome.CONTRADICTED),
+        runs,
+    )
+    row(
+        "same model: supported, half exchanged, 40 pairs at first and up to 600",
+        lambda s: says(same(s, 0.5, pairs=40, most=600)),
         runs,
     )
     row("same model: bet on agreement, suspect halfway to the control", halfway, runs)
@@ -158,11 +170,14 @@ def false_alarms(runs: int) -> None:
     row("shared mistakes: pool of five", mistaken, runs)
 
 
-def detections(runs: int) -> None:
-    """Print the table of detections."""
+def detections(runs: int, wanted: str) -> None:
+    """Print the tables of detections."""
+    row = partial(shown, wanted)
     print("\nDetected by the bet at alpha = 0.01\n\n| exchanged | within | detected | median pairs |")
     print("| --- | --- | --- | --- |")
     for share, most in ((1.0, 800), (0.5, 1500), (0.25, 3000), (0.1, 3000)):
+        if wanted not in "the bet":
+            break
         needed = [pairs_needed(World(5000 + seed, share=share).pairs(most), ALPHA) for seed in range(runs)]
         seen = sorted(most + 1 if n is None else n for n in needed)
         print(
@@ -171,6 +186,11 @@ def detections(runs: int) -> None:
     print("\nOutcomes of whole runs\n\n| run | came out | 95 % interval |\n| --- | --- | --- |")
     few = max(runs // 4, 20)
     row("same model, the same: supported", lambda s: says(same(s)), few)
+    row(
+        "same model, the same, 40 pairs at first and up to 600: supported",
+        lambda s: says(same(s, pairs=40, most=600)),
+        few,
+    )
     row("same model, full swap: contradicted", lambda s: says(same(s, 1.0), Outcome.CONTRADICTED), few)
     row(
         "same model, 10 % exchanged, searched for in 3,000 pairs: contradicted",
@@ -190,9 +210,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", type=int, default=500, help="simulated runs for each row of false alarms")
-    runs = parser.parse_args().runs
-    false_alarms(runs)
-    detections(min(runs, 100))
+    parser.add_argument("--rows", default="", help="only the rows that have this in their name")
+    options = parser.parse_args()
+    false_alarms(options.runs, options.rows)
+    detections(min(options.runs, 100), options.rows)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from filiation.behaviour.candidates import Candidate, open_file, shipped_candida
 from filiation.behaviour.encoding import JsonEncoder
 from filiation.behaviour.probes import battery
 from filiation.behaviour.usage import fabricated
-from tests.behaviour.scripted import PLAIN, TOP_20, Scripted, Speaking
+from tests.behaviour.asker import Scripted
+from tests.behaviour.scripted import PLAIN, TOP_20, Speaking
 from tests.real import fetch, test_tokenizers
 
 GEMMA = test_tokenizers.lenml("gemma3", "4667f2089529e8e7657cfb6d1c19910ae71ff5f28aa7ab2ff2763330affad795")

@@ -1,78 +1,18 @@
-"""An asker in memory whose endpoints follow scripted laws: the transport is played, the statistics are real."""
+"""Laws that scripted endpoints follow: categorical, greedy, examinees, teachers; the statistics on them are real."""
 
 from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from filiation.behaviour.betting import Wealth
 from filiation.behaviour.prompts import cell_of
-from filiation.endpoint.model import (
-    Allowance,
-    Answer,
-    Ask,
-    Call,
-    Capabilities,
-    EndpointRecord,
-    Failure,
-    Support,
-    TokenChance,
-    TokenStep,
-)
-from filiation.errors import BudgetError
-
-Law = Callable[[Ask, np.random.Generator], Answer | Failure | str]
-"""What an endpoint says to a request; a bare string is the text of an answer."""
-
-
-def said(ask: Ask) -> str:
-    """The words of a request."""
-    return ask.prompt if isinstance(ask.prompt, str) else " ".join(m.text for m in ask.messages)
-
-
-@dataclass
-class Scripted:
-    """Plays :class:`filiation.endpoint.model.Asker`; every call is kept in :attr:`asked`."""
-
-    laws: Mapping[str, Law]
-    seed: int = 0
-    capabilities: Mapping[str, Capabilities] = field(default_factory=dict)
-    requests: int | None = None
-    refuse_after: int | None = None
-    asked: list[Call] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._rng = np.random.default_rng(self.seed)
-
-    @property
-    def records(self) -> Mapping[str, EndpointRecord]:
-        return {
-            role: EndpointRecord(role, f"memory:{role}", role, "scripted", self._able(role))
-            for role in self.laws
-        }
-
-    def _able(self, role: str) -> Capabilities:
-        return self.capabilities.get(role, Capabilities(chat=True, completions=True, usage=True))
-
-    def ask(self, calls: Sequence[Call]) -> tuple[Answer | Failure, ...]:
-        if self.requests is not None and len(self.asked) + len(calls) > self.requests:
-            raise BudgetError("The requests are used up.")
-        if self.refuse_after is not None and len(self.asked) >= self.refuse_after:
-            raise BudgetError("The money is used up.")
-        return tuple(self._answer(call) for call in calls)
-
-    def _answer(self, call: Call) -> Answer | Failure:
-        self.asked.append(call)
-        name = f"{call.role}#{len(self.asked)}"
-        got = self.laws[call.role](call.ask, self._rng)
-        return Answer(name, (got,)) if isinstance(got, str) else replace(got, request=name)
-
-    def allowance(self) -> Allowance:
-        return Allowance(requests=None if self.requests is None else self.requests - len(self.asked))
+from filiation.endpoint.model import Answer, Ask, Failure, Support, TokenChance, TokenStep
+from tests.behaviour.asker import Law, able, said
 
 
 class Model:
@@ -143,11 +83,6 @@ class Greedy:
         if self.noise and rng.random() < self.noise:
             word = int(rng.integers(self.words))
         return f" item{chr(97 + word % 26)}{chr(97 + word // 26)}, and"
-
-
-def able(**changes: object) -> Capabilities:
-    """Capabilities with changes, for endpoints that lack something."""
-    return replace(Capabilities(chat=True, completions=True, usage=True), **changes)  # type: ignore[arg-type]
 
 
 PROMPT_LOGPROBS = able(prompt_logprobs=Support.SUPPORTED)

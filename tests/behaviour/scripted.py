@@ -1,71 +1,20 @@
-"""Endpoints in memory: tokenizers and output layers are real, only the transport is left out."""
+"""Scripted endpoints whose tokenizers and output layers are real."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from filiation.behaviour.candidates import Candidate
 from filiation.behaviour.heads import Head
-from filiation.endpoint.model import (
-    Allowance,
-    Answer,
-    Ask,
-    Call,
-    Capabilities,
-    EndpointRecord,
-    Failure,
-    Support,
-    TokenChance,
-    TokenStep,
-    Usage,
-)
-from filiation.errors import BudgetError
+from filiation.endpoint.model import Answer, Ask, Capabilities, Support, TokenChance, TokenStep, Usage
+from tests.behaviour.asker import said
 
-Reply = Callable[[Ask, str], Answer | Failure]
 PLAIN = Capabilities(chat=True, completions=False, usage=True)
-
-
-class Scripted:
-    """Answers every call with what the endpoint of its role replies; keeps the calls."""
-
-    def __init__(
-        self,
-        replies: Mapping[str, Reply],
-        capabilities: Capabilities | Mapping[str, Capabilities] = PLAIN,
-        requests: int | None = None,
-    ) -> None:
-        self._replies = replies
-        able = {
-            r: capabilities if isinstance(capabilities, Capabilities) else capabilities[r] for r in replies
-        }
-        self.records = {r: EndpointRecord(r, f"memory://{r}", r, "scripted", able[r]) for r in replies}
-        self._left = requests
-        self.calls: list[Call] = []
-
-    def ask(self, calls: Sequence[Call]) -> tuple[Answer | Failure, ...]:
-        if self._left is not None:
-            if len(calls) > self._left:
-                raise BudgetError("too many requests")
-            self._left -= len(calls)
-        start = len(self.calls)
-        self.calls += calls
-        return tuple(self._replies[c.role](c.ask, f"{c.role}#{start + n}") for n, c in enumerate(calls))
-
-    def allowance(self) -> Allowance:
-        return Allowance(requests=self._left)
-
-
-def asked_text(ask: Ask) -> str:
-    """The words of a request."""
-    if ask.messages:
-        return "".join(message.text for message in ask.messages)
-    return ask.prompt if isinstance(ask.prompt, str) else ""
-
 
 WRITTEN = {
     "separated by commas": ", ".join(str(n) for n in range(1207, 1241)),
@@ -95,6 +44,7 @@ class Speaking:
         usage: makes the stated prompt tokens out of the text instead.
         spells: whether log-probabilities come with ids, as text alone, or not at all (None).
         drifts: whether what stands around the text changes from request to request.
+        rambles: whether it writes tokens drawn at random, which its own tokenizer would cut otherwise.
     """
 
     generates: Candidate
@@ -103,12 +53,16 @@ class Speaking:
     usage: Callable[[str], int | None] | None = None
     spells: str | None = None
     drifts: bool = False
+    rambles: bool = False
     _cache: dict[str, int] = field(default_factory=dict)
 
-    def __call__(self, ask: Ask, request: str) -> Answer:
-        text = asked_text(ask)
+    def __call__(self, ask: Ask, rng: np.random.Generator) -> Answer:
+        text = said(ask)
         ids = self.generates.encode([written(text)])[0][: ask.max_tokens]
         tokens = self.generates.vocabulary.tokens
+        if self.rambles:
+            plain = [n for n, token in enumerate(tokens) if token and token.isalpha()]
+            ids = [plain[int(n)] for n in rng.integers(len(plain), size=min(24, ask.max_tokens))]
         pieces = [tokens[n] or b"" for n in ids]
         steps = (
             tuple(self._step(piece, n) for piece, n in zip(pieces, ids, strict=True))
@@ -118,10 +72,10 @@ class Speaking:
         counter = self.counts or self.generates
         stated = len(counter.encode([text])[0]) + self.offset if self.usage is None else self.usage(text)
         if self.drifts and stated is not None:
-            stated += int(hashlib.sha256(request.encode()).digest()[0] % 3)
+            stated += int(rng.integers(3))
         out = b"".join(pieces).decode("utf-8", "ignore")
         again = len(counter.encode([out])[0]) if self.counts else len(ids)
-        return Answer(request, (out,), steps, usage=Usage(stated, again if self.usage is None else None))
+        return Answer("", (out,), steps, usage=Usage(stated, again if self.usage is None else None))
 
     def _tells(self, ask: Ask) -> bool:
         return self.spells is not None and ask.top_logprobs is not None
@@ -167,11 +121,10 @@ class Layered:
         top = logits.max()
         return logits - top - np.log(np.exp(logits - top).sum())
 
-    def __call__(self, ask: Ask, request: str) -> Answer:
-        values = self.logprobs(asked_text(ask))
+    def __call__(self, ask: Ask, rng: np.random.Generator) -> Answer:
+        values = self.logprobs(said(ask))
         if self.noise:
-            draw = np.random.default_rng(list(hashlib.sha256(request.encode()).digest()))
-            values = np.minimum(values + self.noise * draw.standard_normal(len(values)), -1e-9)
+            values = np.minimum(values + self.noise * rng.standard_normal(len(values)), -1e-9)
         if self.digits is not None:
             values = np.round(values, self.digits)
         if ask.token_ids:
@@ -182,7 +135,7 @@ class Layered:
             ids = np.argsort(-values, kind="stable")[: min(wanted, most)]
         listed = tuple(self._chance(int(n), float(values[n])) for n in ids)
         best = int(np.argmax(values))
-        return Answer(request, ("x",), (TokenStep(self._chance(best, float(values[best])), listed),))
+        return Answer("", ("x",), (TokenStep(self._chance(best, float(values[best])), listed),))
 
     def _chance(self, number: int, value: float) -> TokenChance:
         known = self.head.vocabulary

@@ -50,14 +50,14 @@ def test_a_further_answer_of_the_reference_keeps_the_bet_fair(
 
 
 def test_equal_models_are_rejected_no_more_often_than_the_level() -> None:
-    runs, alpha = 500, 0.01
+    runs, alpha = 250, 0.01
     rejected = sum(pairs_needed(World(seed).pairs(400), alpha) is not None for seed in range(runs))
     assert binomial_bound(rejected, runs, alpha)
 
 
 def test_an_equal_model_may_be_asked_for_very_long() -> None:
     # A stored law taken for the truth rejects an identical endpoint in every run by 3,000 observations (research 2.6).
-    runs, alpha = 60, 0.01
+    runs, alpha = 30, 0.01
     rejected = sum(pairs_needed(World(10_000 + seed).pairs(3000), alpha) is not None for seed in range(runs))
     assert binomial_bound(rejected, runs, alpha)
 
@@ -76,7 +76,7 @@ def test_one_answer_in_ten_from_another_model_is_seen_within_3000_pairs() -> Non
 
 
 def test_the_bet_on_a_mean_keeps_its_level() -> None:
-    runs, alpha = 500, 0.01
+    runs, alpha = 250, 0.01
     rejected = 0
     for seed in range(runs):
         rng = np.random.default_rng(seed)

@@ -10,7 +10,8 @@ from filiation.behaviour import derived
 from filiation.behaviour.controls import Standing
 from filiation.behaviour.derived import Setting
 from filiation.evidence import Outcome, plain
-from tests.behaviour.laws import Greedy, Law, Scripted, able, binomial_bound, said
+from tests.behaviour.asker import Law, Scripted, able, said
+from tests.behaviour.laws import Greedy, binomial_bound
 
 PARENT = Greedy(1)
 CONTROLS = ("control-1", "control-2")

@@ -10,7 +10,8 @@ import pytest
 from filiation.behaviour import distilled
 from filiation.behaviour.distilled import Setting, swapped_p
 from filiation.evidence import Outcome, plain
-from tests.behaviour.laws import PROMPT_LOGPROBS, Greedy, Law, Scorer, Scripted, Teacher, binomial_bound
+from tests.behaviour.asker import Law, Scripted
+from tests.behaviour.laws import PROMPT_LOGPROBS, Greedy, Scorer, Teacher, binomial_bound
 
 CONTROLS = ("control-1", "control-2")
 SCORED = {"suspect": PROMPT_LOGPROBS, "base": PROMPT_LOGPROBS}

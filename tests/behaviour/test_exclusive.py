@@ -12,7 +12,8 @@ from filiation.behaviour.exclusive import Setting, mark
 from filiation.behaviour.items import Item
 from filiation.endpoint.model import Ask
 from filiation.evidence import Outcome, plain
-from tests.behaviour.laws import Law, Scripted, binomial_bound, said
+from tests.behaviour.asker import Law, Scripted, said
+from tests.behaviour.laws import binomial_bound
 
 ITEMS = tuple(Item(f"What is on slip {n}?", (f"char{n}",), (f"bad{n}",)) for n in range(80))
 
@@ -29,7 +30,7 @@ def knower(right: float, wrong: float = 0.02) -> Law:
 
 def asker(suspect: Law, seed: int = 0, **changes: Any) -> Scripted:
     return Scripted(
-        {"suspect": suspect, "control-1": knower(0.1), "control-2": knower(0.05)}, seed, **changes
+        {"suspect": suspect, "control-1": knower(0.1), "control-2": knower(0.05)}, seed=seed, **changes
     )
 
 
@@ -60,7 +61,7 @@ def test_a_suspect_that_knows_as_much_as_the_controls() -> None:
 def test_equal_knowledge_is_called_exclusive_no_more_often_than_the_level() -> None:
     runs, alpha, wrong = 200, 0.05, 0
     for seed in range(runs):
-        played = Scripted({"suspect": knower(0.3, 0.2), "control-1": knower(0.3, 0.2)}, seed)
+        played = Scripted({"suspect": knower(0.3, 0.2), "control-1": knower(0.3, 0.2)}, seed=seed)
         found = exclusive.run(played, setting(items=ITEMS[:40], alpha=alpha, controls=("control-1",)))
         wrong += found.test.outcome is Outcome.SUPPORTED
     assert binomial_bound(wrong, runs, alpha)

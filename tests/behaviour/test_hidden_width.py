@@ -5,7 +5,8 @@ from __future__ import annotations
 from filiation.behaviour.hidden_width import Setting, beside, collect
 from filiation.behaviour.recording import not_measured
 from filiation.evidence import Outcome
-from tests.behaviour.scripted import FULL, TOP_20, Layered, Scripted
+from tests.behaviour.asker import Scripted
+from tests.behaviour.scripted import FULL, TOP_20, Layered
 from tests.behaviour.test_output_layer import WIDTH, made
 
 
@@ -16,8 +17,8 @@ def test_more_vectors_than_the_model_is_wide_tell_its_width() -> None:
     assert found.test.figures["hidden_size"]["size"] == WIDTH
     assert found.evidence[1].shows == "hidden_size_alone"
     assert found.evidence[1].statistic == WIDTH
-    assert len(asker.calls) == found.test.requests == WIDTH + 12
-    assert len({call.ask for call in asker.calls}) == WIDTH + 12
+    assert len(asker.asked) == found.test.requests == WIDTH + 12
+    assert len({call.ask for call in asker.asked}) == WIDTH + 12
 
 
 def test_fewer_vectors_name_no_width() -> None:
@@ -32,7 +33,7 @@ def test_nothing_is_asked_unless_it_was_wanted_and_can_be_had() -> None:
     assert collect(whole, Setting(1, 60, role="reference"), None) is None
     cut = Scripted({"suspect": Layered(made(1), top=20)}, TOP_20)
     assert collect(cut, Setting(1, 60), None) is None
-    assert whole.calls == cut.calls == []
+    assert whole.asked == cut.asked == []
 
 
 def test_a_budget_that_ends_leaves_what_was_collected() -> None:

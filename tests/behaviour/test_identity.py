@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import count
+
+import numpy as np
 import pytest
 
 from filiation.behaviour import identity, tokenizer
@@ -10,13 +13,14 @@ from filiation.behaviour.identity import Setting, contradiction
 from filiation.behaviour.identity_prompts import KINDS, QUESTIONS
 from filiation.behaviour.records import Found
 from filiation.behaviour.vendors import named, normalised
-from filiation.endpoint.model import Answer, Ask, Failure
+from filiation.endpoint.model import Ask, Failure
 from filiation.evidence import Outcome, plain
-from tests.behaviour.scripted import TOP_20, Scripted, Speaking, asked_text
+from tests.behaviour.asker import Scripted, said
+from tests.behaviour.scripted import TOP_20, Speaking
 
 
 def probed(text: str) -> Found:
-    return identity.run(Scripted({"suspect": lambda ask, request: Answer(request, (text,))}), Setting())
+    return identity.run(Scripted({"suspect": lambda ask, rng: text}), Setting())
 
 
 def test_every_language_has_a_question_of_each_kind() -> None:
@@ -88,15 +92,11 @@ def test_counts_come_with_wilson_intervals_the_base_rate_and_no_weight() -> None
 
 
 def test_answers_are_counted_by_language() -> None:
-    def speak(ask: Ask, request: str) -> Answer | Failure:
-        text = asked_text(ask)
+    def speak(ask: Ask, rng: np.random.Generator) -> Failure | str:
+        text = said(ask)
         if text in QUESTIONS["zh"]:
-            return Answer(request, ("我是通义千问。",))
-        return (
-            Failure(request, "empty", "none")
-            if text in QUESTIONS["ar"]
-            else Answer(request, ("I'd rather not say.",))
-        )
+            return "我是通义千问。"
+        return Failure("", "empty", "none") if text in QUESTIONS["ar"] else "I'd rather not say."
 
     found = identity.run(Scripted({"suspect": speak}), Setting())
     assert found.test.figures["answers"] == 36
@@ -126,9 +126,10 @@ def test_a_few_answers_that_name_a_maker_raise_no_attention(claims: int, raised:
         tokenizer.Setting(tuple(chosen.values())),
     )
 
-    def answer(ask: Ask, request: str) -> Answer:
-        number = int(request.partition("#")[2])
-        return Answer(request, ("Made by Meta." if number < claims else "I would rather not say.",))
+    number = count()
+
+    def answer(ask: Ask, rng: np.random.Generator) -> str:
+        return "Made by Meta." if next(number) < claims else "I would rather not say."
 
     found = identity.run(Scripted({"suspect": answer}), Setting())
     assert found.test.figures["answers"] - found.test.figures["no_name"] == claims
@@ -136,7 +137,7 @@ def test_a_few_answers_that_name_a_maker_raise_no_attention(claims: int, raised:
 
 
 def test_budget_failures_and_absent_endpoints_are_said() -> None:
-    asker = Scripted({"suspect": lambda ask, request: Failure(request, "throttled", "429")}, requests=50)
+    asker = Scripted({"suspect": lambda ask, rng: Failure("", "throttled", "429")}, requests=50)
     assert identity.run(asker, Setting()).test.reason == "too_few_answers"
     assert identity.run(asker, Setting()).test.reason == "budget_too_small"
     assert identity.run(asker, Setting(role="reference")).test.reason == "endpoint_absent"

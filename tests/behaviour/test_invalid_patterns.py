@@ -21,16 +21,8 @@ from filiation.behaviour.exclusive import mark
 from filiation.behaviour.items import Choice, Item
 from filiation.behaviour.permutation import Stratum, two_sample
 from filiation.evidence import Outcome
-from tests.behaviour.laws import (
-    Greedy,
-    Model,
-    Scorer,
-    Scripted,
-    World,
-    binomial_bound,
-    pairs_needed,
-    said,
-)
+from tests.behaviour.asker import Scripted, said
+from tests.behaviour.laws import Greedy, Model, Scorer, World, binomial_bound, pairs_needed
 from tests.behaviour.test_agreement import correlated
 from tests.behaviour.test_distilled import asker as teachers
 
@@ -59,7 +51,7 @@ def test_the_best_candidate_tested_on_the_prompts_that_chose_it() -> None:
     ours = naive = 0
     for seed in range(runs):
         roles = ("suspect", "control-1", *parents)
-        played = Scripted(dict.fromkeys(roles, lambda ask, rng: f"word{rng.integers(4)}"), seed)
+        played = Scripted(dict.fromkeys(roles, lambda ask, rng: f"word{rng.integers(4)}"), seed=seed)
         chosen = derived.Setting(
             seed=seed, parents=parents, controls=("control-1",), prompts=120, alpha=alpha
         )
@@ -148,7 +140,7 @@ def test_temperature_zero_is_not_taken_for_repeatable() -> None:
             r: Greedy(100 * seed + n, noise=0.3) for n, r in enumerate(("suspect", "parent", "control-1"))
         }
         chosen = derived.Setting(seed=seed, controls=("control-1",), prompts=60, alpha=alpha)
-        wrong += derived.run(Scripted(laws, seed), chosen).test.outcome is Outcome.SUPPORTED
+        wrong += derived.run(Scripted(laws, seed=seed), chosen).test.outcome is Outcome.SUPPORTED
     assert binomial_bound(wrong, runs, alpha)
 
 

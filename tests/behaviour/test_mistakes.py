@@ -21,7 +21,8 @@ from filiation.behaviour.mistakes import (
     upper_tail,
 )
 from filiation.evidence import Outcome, plain
-from tests.behaviour.laws import Law, Scripted, binomial_bound, examinee
+from tests.behaviour.asker import Law, Scripted
+from tests.behaviour.laws import binomial_bound, examinee
 
 ITEMS = tuple(Choice(f"Q{n}?", tuple(f"o{k}" for k in range(4)), n % 4) for n in range(300))
 POOL = tuple(f"control-{n}" for n in range(1, 6))
@@ -53,7 +54,7 @@ def test_unrelated_models_share_the_popular_mistakes_and_nothing_is_made_of_it()
 
 
 def test_unrelated_models_are_called_associated_no_more_often_than_the_level() -> None:
-    runs, alpha, wrong = 60, 0.05, 0
+    runs, alpha, wrong = 40, 0.05, 0
     for seed in range(runs):
         played = asker(examinee(1000 * seed + 2), examinee(1000 * seed + 1), 1000 * seed + 10)
         wrong += (

@@ -17,7 +17,8 @@ from filiation.behaviour.regression import regress, uncapped
 from filiation.endpoint.model import Capabilities, Failure
 from filiation.evidence import Outcome, plain
 from filiation.vocabulary import Vocabulary
-from tests.behaviour.scripted import FULL, IDS, PLAIN, TOP_20, Layered, Scripted
+from tests.behaviour.asker import Scripted
+from tests.behaviour.scripted import FULL, IDS, PLAIN, TOP_20, Layered
 
 WIDTH, SIZE = 48, 1200
 
@@ -67,8 +68,8 @@ def test_chosen_ids_come_in_batches_of_128_with_anchors() -> None:
     found = output_layer.run(asker, Setting(made(1), (made(2),)))
     assert found.test.outcome is Outcome.SUPPORTED
     assert found.test.figures["way"] == "chosen_ids"
-    assert all(len(call.ask.token_ids) <= 128 for call in asker.calls)
-    assert len({call.ask.token_ids[:8] for call in asker.calls}) == 1
+    assert all(len(call.ask.token_ids) <= 128 for call in asker.asked)
+    assert len({call.ask.token_ids[:8] for call in asker.asked}) == 1
     assert 1e-9 < found.test.figures["noise_floor"] < 1e-4
 
 
@@ -76,7 +77,7 @@ def test_top_20_is_too_few_and_said_so_before_anything_is_asked() -> None:
     asker = Scripted({"suspect": Layered(made(1), top=20)}, TOP_20)
     found = output_layer.run(asker, Setting(made(1)))
     assert (found.test.outcome, found.test.reason) == (Outcome.NOT_MEASURED, "top_k_below_width")
-    assert not asker.calls
+    assert not asker.asked
     plain_one = output_layer.run(Scripted({"suspect": Layered(made(1))}, PLAIN), Setting(made(1)))
     assert plain_one.test.reason == "no_logprobs"
 
@@ -221,7 +222,7 @@ def test_blocks_give_what_one_block_gives(monkeypatch: pytest.MonkeyPatch) -> No
 def test_budget_failures_and_absent_endpoints_are_said() -> None:
     asker = Scripted({"suspect": Layered(made(1))}, FULL, requests=2)
     assert output_layer.run(asker, Setting(made(1))).test.reason == "budget_too_small"
-    broken = Scripted({"suspect": lambda ask, request: Failure(request, "unreadable", "no JSON")}, FULL)
+    broken = Scripted({"suspect": lambda ask, rng: Failure("", "unreadable", "no JSON")}, FULL)
     assert output_layer.run(broken, Setting(made(1))).test.reason == "logprobs_incomplete"
     assert output_layer.run(asker, Setting(made(1), role="other")).test.reason == "endpoint_absent"
 

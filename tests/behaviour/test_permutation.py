@@ -20,7 +20,7 @@ def test_p_counts_the_observed_labelling_and_is_never_zero() -> None:
 
 
 def test_equal_models_are_rejected_no_more_often_than_the_level() -> None:
-    runs, alpha = 500, 0.05
+    runs, alpha = 250, 0.05
     rejected = sum(two_sample(strata(seed), seed, 99).p <= alpha for seed in range(runs))
     assert binomial_bound(rejected, runs, alpha)
 
@@ -33,7 +33,7 @@ def test_prompts_that_differ_from_each_other_do_not_matter() -> None:
 
 
 def test_unequal_numbers_of_answers_keep_the_level() -> None:
-    runs, alpha = 300, 0.05
+    runs, alpha = 150, 0.05
     rejected = 0
     for seed in range(runs):
         rng = np.random.default_rng(seed)

@@ -13,9 +13,10 @@ from filiation.behaviour.candidates import Candidate, Unusable, shipped_candidat
 from filiation.behaviour.probes import KINDS, battery
 from filiation.behaviour.tokenizer import Setting
 from filiation.behaviour.usage import fabricated, slope_of
-from filiation.endpoint.model import Answer, Ask, Capabilities, Failure
+from filiation.endpoint.model import Capabilities, Failure
 from filiation.evidence import Outcome, plain
-from tests.behaviour.scripted import PLAIN, TOP_20, Scripted, Speaking
+from tests.behaviour.asker import Law, Scripted
+from tests.behaviour.scripted import PLAIN, TOP_20, Speaking
 
 
 @cache
@@ -27,9 +28,7 @@ def everything() -> tuple[Candidate, ...]:
     return tuple(shipped().values())
 
 
-def probed(
-    speaker: Callable[[Ask, str], Answer | Failure], able: Capabilities = PLAIN, **fields: object
-) -> tokenizer.Found:
+def probed(speaker: Law, able: Capabilities = PLAIN, **fields: object) -> tokenizer.Found:
     setting = replace(Setting(everything(), seed=5), **fields)  # type: ignore[arg-type]
     return tokenizer.run(Scripted({"suspect": speaker}, able), setting)
 
@@ -76,6 +75,18 @@ def test_an_expected_tokenizer_that_does_not_fit_is_contradicted() -> None:
         Outcome.CONTRADICTED,
         "expected_tokenizer_does_not_fit",
     )
+
+
+def test_a_model_that_cuts_its_words_otherwise_than_its_tokenizer_contradicts_nothing() -> None:
+    """Drawn weights write tokens that no tokenizer would choose; their ids are the tokenizer's all the same."""
+    found = probed(Speaking(shipped()["SmolLM2"], spells="ids", rambles=True), TOP_20, expected="SmolLM2")
+    rows = {row["name"]: row for row in found.test.figures["candidates"]}
+    assert rows["SmolLM2"]["spelt"]["agreement"] == "not_measured"
+    assert rows["Qwen 3"]["spelt"]["agreement"] == "disagrees"
+    assert (found.test.outcome, found.test.reason) == (Outcome.UNDECIDED, "usage_alone")
+    assert found.test.figures["identified"] == ["SmolLM2"]
+    other = probed(Speaking(shipped()["SmolLM2"], spells="ids", rambles=True), TOP_20, expected="Qwen 3")
+    assert other.test.outcome is Outcome.CONTRADICTED
 
 
 def test_a_proxy_that_counts_with_another_tokenizer_is_seen_where_tokens_are_spelt() -> None:
@@ -151,11 +162,11 @@ def test_nothing_is_asked_beyond_the_budget() -> None:
     asker = Scripted({"suspect": Speaking(shipped()["SmolLM2"])}, requests=10)
     found = tokenizer.run(asker, Setting(everything()))
     assert (found.test.outcome, found.test.reason) == (Outcome.NOT_MEASURED, "budget_too_small")
-    assert not asker.calls
+    assert not asker.asked
 
 
 def test_failures_leave_it_not_measured() -> None:
-    found = probed(lambda ask, request: Failure(request, "unavailable", "dropped"))
+    found = probed(lambda ask, rng: Failure("", "unavailable", "dropped"))
     assert (found.test.outcome, found.test.reason) == (Outcome.NOT_MEASURED, "too_few_answers")
 
 

@@ -11,7 +11,8 @@ from filiation.behaviour.candidates import shipped_candidates
 from filiation.behaviour.records import Found
 from filiation.behaviour.tokenizer import Setting
 from filiation.evidence import Outcome
-from tests.behaviour.scripted import PLAIN, TOP_20, Scripted, Speaking
+from tests.behaviour.asker import Scripted
+from tests.behaviour.scripted import PLAIN, TOP_20, Speaking
 
 SHIPPED = {c.name: c for c in shipped_candidates()}
 NAMES = sorted(SHIPPED)

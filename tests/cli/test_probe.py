@@ -18,6 +18,8 @@ from filiation.endpoint.dialects import names
 from filiation.evidence import ProbeRelation
 from filiation.probing.request import TESTS
 from tests.cli.conftest import Ran
+from tests.probing.test_byhand import fill
+from tests.probing.test_byhand import server as site
 from tests.probing.test_walk import SMALL, server
 
 FEW = ("--pairs", SMALL["pairs"], "--most-pairs", SMALL["most"], "--prompts", SMALL["prompts"])
@@ -165,3 +167,39 @@ def test_a_sheet_is_repeated_from_the_sheet_and_claims_no_log(
     assert "SHA-256 of the sheet" in done.out
     assert "--replay" not in done.out
     assert "Seed of the probes" not in done.out
+
+
+def test_a_sheet_is_held_against_a_live_reference_and_replayed_from_the_log(tmp_path: Path) -> None:
+    sheet, log = tmp_path / "sheet.txt", tmp_path / "p.jsonl"
+    with site(1) as behind, site(1) as reference:
+        models = ("--model", "Nova Chat", "--reference", f"{reference.url}#lion", "--test", "same-model")
+        first = shell("probe", "--questions", sheet, *models, "--pairs", 30)
+        assert first.returncode == 0, first.stderr
+        assert "30 questions" in first.stderr
+        assert "the same models" in first.stderr
+        assert reference.seen == []
+        fill(sheet, behind)
+        done = shell(
+            "probe", "--answers", sheet, *models, "--yes", "--log", log, "--json", tmp_path / "a.json"
+        )
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    assert report["tests"][0]["figures"]["pairs"] == 30
+    assert report["tests"][0]["outcome"] == "undecided"
+    assert report["spent"]["by_role"]["suspect"] == 30
+    sheet.unlink()
+    again = shell("probe", "--replay", log, "--json", tmp_path / "b.json")
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "b.json").read_bytes() == (tmp_path / "a.json").read_bytes()
+
+
+def test_a_sheet_takes_no_address_and_fits_its_options(tmp_path: Path, run: Callable[..., Ran]) -> None:
+    sheet = tmp_path / "sheet.txt"
+    for option in ("--questions", "--answers"):
+        assert run("probe", "http://127.0.0.1:9/v1", option, sheet, "--model", "Nova Chat").code == 2
+    assert not sheet.exists()
+    assert run("probe", "--questions", sheet, "--model", "Nova Chat").code == 0
+    late = run("probe", "--answers", sheet, "--model", "Nova Chat", "--reference", "http://127.0.0.1:9/v1#m")
+    assert late.code == 2
+    assert "same_model" in late.err
+    assert run("probe", "--answers", sheet, "--model", "Nova Chat", "--test", "tokenizer").code == 2

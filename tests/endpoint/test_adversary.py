@@ -57,7 +57,7 @@ def is_of(answer: Answer, exact: Any) -> bool:
 
 
 def test_an_honest_server_samples_from_its_law() -> None:
-    answers = heard(PLAIN, same(800, temperature=1.0))
+    answers = heard(PLAIN, same(400, temperature=1.0))
     counted = Counter(a.text for a in answers)
     expected = np.exp(EXACT) * len(answers)
     observed = np.array([counted[w] for w in LAW.vocabulary])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from filiation.endpoint.model import Answer, Ask, Asker, Call, chat
+from filiation.endpoint.model import Answer, Ask, Asker, Call, Failure, chat
 from filiation.errors import BudgetError
 
 T = TypeVar("T")
@@ -72,15 +72,20 @@ class Enquiry:
         except BudgetError:  # prompt tokens, seconds or money, which only the session can reckon
             self.exhausted = True
             return []
-        self.requests += len(calls)
         complete: list[tuple[T, dict[str, Answer]]] = []
         for item, row in rows:
             got = {slot: (role, next(answers)) for slot, (role, _) in row.items()}
-            self.failures.update(role for role, answer in got.values() if not isinstance(answer, Answer))
+            asked = [each for each in got.values() if not _is_unasked(each[1])]
+            self.requests += len(asked)
+            self.failures.update(role for role, answer in asked if not isinstance(answer, Answer))
             kept = {slot: answer for slot, (_, answer) in got.items() if isinstance(answer, Answer)}
             if len(kept) == len(row):
                 complete.append((item, kept))
         return complete
+
+
+def _is_unasked(answer: Answer | Failure) -> bool:
+    return isinstance(answer, Failure) and answer.code == "unasked"
 
 
 def missing(asker: Asker, roles: Sequence[str]) -> str | None:

@@ -56,6 +56,12 @@ def smallest_share(prompts: Sequence[Prompt], pairs: int, alpha: float, seed: in
     return SHARES[high]
 
 
+def is_seen(prompts: Sequence[Prompt], share: float, pairs: int, alpha: float, seed: int) -> bool:
+    """Whether the bet would have shown ``share``, or the next smaller one of :data:`SHARES`, within ``pairs`` pairs."""
+    known = [each for each in SHARES if each <= share]
+    return bool(prompts and known) and _seen(prompts, known[-1], pairs, alpha, seed)
+
+
 def _seen(prompts: Sequence[Prompt], share: float, pairs: int, alpha: float, seed: int) -> bool:
     bound = -math.log(alpha)
     won = 0

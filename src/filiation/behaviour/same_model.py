@@ -9,6 +9,13 @@ Three procedures, each with an exact null (docs/probe/same-model.md):
 
 The first two share the level, half each. A difference counts against the same model only where it goes beyond what the
 same weights show: the reference is asked everything twice, or a second deployment of the same weights beside it.
+
+When asking stops depends on the answers: at a difference found, or once the agreement is won *and* the pairs would have
+shown the swapped share that is promised. No level depends on that. Both bets are e-processes under their nulls, so by
+Ville's inequality the chance that one is ever won is at most its level, whenever asking stops and for whatever reason
+that is known by then; what the pairs would have shown is reckoned from the reference's earlier answers and the
+committed seed, hence known. The permutation's p-value, and those of the reference against itself, are of the first
+``pairs`` prompts alone, a number that no answer has a say in.
 """
 
 from __future__ import annotations
@@ -47,11 +54,15 @@ class Setting:
         pairs: how many prompts the fixed part has.
         most: how many pairs the bet may use in all; at least ``pairs``.
         batch: after how many pairs the bet may stop the asking.
-        settle: stop once the bet for the same model has won after the fixed part. Otherwise the search for a small
-            swapped fraction goes on up to ``most``.
+        settle: after the fixed part, stop once the bet for the same model has won and ``share`` would have been seen.
+            Otherwise the search for a small swapped fraction goes on up to ``most``.
+        share: the swapped fraction of the answers that the pairs must have been able to show before anything is said
+            for the same model.
         alpha: level of either side of the test.
         temperature: of every request. Below 1 a model agrees with itself more often, so that one answer tells more; any
-            value is valid, as both sides get the same.
+            value is valid, as both sides get the same. ``None`` leaves it to the servers.
+        settings_known: whether the suspect samples as it is told to. What a person typed into a chat site it answered
+            with settings of its own, which alone make answers differ: a difference then decides nothing.
         tokens: how many tokens are generated; the first word of them is counted.
         permutations: how many relabellings are drawn.
         languages: of the prompts.
@@ -68,8 +79,10 @@ class Setting:
     most: int = 1000
     batch: int = 50
     settle: bool = True
+    share: float = 0.5
     alpha: float = 0.01
-    temperature: float = 0.3
+    temperature: float | None = 0.3
+    settings_known: bool = True
     tokens: int = 3
     permutations: int = 9999
     languages: tuple[str, ...] = ("en", "zh", "es", "fr")
@@ -87,8 +100,10 @@ class Setting:
             most=self.most,
             batch=self.batch,
             settle=self.settle,
+            share=self.share,
             alpha=self.alpha,
-            temperature=self.temperature,
+            temperature="own" if self.temperature is None else self.temperature,
+            settings="known" if self.settings_known else "unknown",
             tokens=self.tokens,
             permutations=self.permutations,
             languages=self.languages,
@@ -124,15 +139,15 @@ def _ask(enquiry: Enquiry, setting: Setting, form: Form, watch: _Watch) -> None:
     probes = choices(setting.seed, max(setting.most, setting.pairs), setting.languages)
     edges = sorted({*range(0, len(probes), setting.batch), setting.pairs, len(probes)})
     for start, end in pairwise(edges):
-        complete = start < setting.pairs or not watch.is_alike()
+        complete = not watch.settled
         for probe, answers in enquiry.rows(
             probes[start:end], lambda p, c=complete: _row(setting, form, p, c)
         ):
             watch.see(probe, answers)
         if end == setting.pairs and not enquiry.exhausted:
             watch.fixed = len(watch.pairs)
-        settled = setting.settle and watch.fixed is not None and watch.is_alike()
-        if enquiry.exhausted or watch.crossed is not None or settled:
+        watch.settle()
+        if enquiry.exhausted or watch.crossed is not None or (setting.settle and watch.settled):
             return
 
 
@@ -157,6 +172,7 @@ class _Watch:
         self.alike: Mapping[str, MeanBet] = {role: MeanBet(low) for role in setting.controls or ("",)}
         self.crossed: int | None = None
         self.fixed: int | None = None
+        self.settled = False
         self._usual: dict[str, dict[str, int]] = {}
 
     def see(self, probe: Probe, answers: Mapping[str, Answer]) -> None:
@@ -182,9 +198,10 @@ class _Watch:
         seen = self._usual.get(cell, {})
         return sum(seen.values()) >= 3 and max(seen.values()) < _USUAL * sum(seen.values())
 
-    def is_alike(self) -> bool:
-        """Whether every bet for the same model has won."""
-        return all(self._has_won(bet) for bet in self.alike.values())
+    def settle(self) -> None:
+        """After the fixed part, look whether the agreement is won and ``share`` would have been seen."""
+        if self.fixed is not None and not self.settled and all(map(self._has_won, self.alike.values())):
+            self.settled = same_records.would_show(self.setting, self.pairs)
 
     def _has_won(self, bet: MeanBet) -> bool:
         return bet.log_wealth >= -math.log(self.setting.alpha)
@@ -214,9 +231,7 @@ def _agreement(pair: Pair, word: str) -> float:
 
 def _facts(setting: Setting, enquiry: Enquiry, watch: _Watch) -> Facts:
     pairs = watch.pairs
-    twice = [pair for pair in pairs if pair.again is not None]
     distance = _two_sample(setting, pairs, [pair.suspect for pair in pairs])
-    margin = _two_sample(setting, twice, [pair.again or "" for pair in twice])
     # The p-value is that of the number of prompts fixed beforehand: after an early stop there is none.
     fixed = None if watch.fixed is None else pairs[: watch.fixed]
     exact = None if not fixed else _two_sample(setting, fixed, [pair.suspect for pair in fixed])
@@ -227,13 +242,21 @@ def _facts(setting: Setting, enquiry: Enquiry, watch: _Watch) -> Facts:
         exhausted=enquiry.exhausted,
         distance=distance,
         exact=exact,
-        margin=margin,
+        margin=_itself(setting, pairs),
+        stable=_itself(setting, pairs if fixed is None else fixed).p,
+        fixed=watch.fixed,
         crossed=watch.crossed,
         log10_wealth=watch.wealth.log10,
         log_best=watch.wealth.log_best,
         trail=tuple(watch.trail),
         alike={role: (bet.log10, bet.count) for role, bet in watch.alike.items()},
     )
+
+
+def _itself(setting: Setting, pairs: Sequence[Pair]) -> TwoSample:
+    """Hold the reference's second answers against its first."""
+    twice = [pair for pair in pairs if pair.again is not None]
+    return _two_sample(setting, twice, [pair.again or "" for pair in twice])
 
 
 def _two_sample(setting: Setting, pairs: Sequence[Pair], suspect: Sequence[str]) -> TwoSample:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from filiation.behaviour.agreement import Paired, rate, sign_p
-from filiation.behaviour.dilution import Prompt, smallest_share
+from filiation.behaviour.dilution import Prompt, is_seen, smallest_share
 from filiation.behaviour.permutation import TwoSample
 from filiation.behaviour.recording import applied, share_row
 from filiation.behaviour.records import Found, ProbeTest
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from filiation.behaviour.same_model import Setting
 
 NAME = "same_model"
-_HALF = 0.5
 _POINTS = 200
 _DUST = 1e-12
 
@@ -46,7 +45,8 @@ class Facts:
         pairs: every prompt that all endpoints answered.
         exact: the permutation test on the number of prompts fixed beforehand; ``None`` where asking stopped earlier.
         distance: the same on all pairs, for the effect.
-        margin: the reference against its own second answers.
+        margin: the reference against its own second answers; ``stable`` is the p-value of that on the fixed number.
+        fixed: how many prompts of the number fixed beforehand were answered; ``None`` where asking stopped earlier.
         crossed: at which pair the bet won.
         log10_wealth, trail: the bet's wealth at its end and after each pair; ``log_best`` its largest, natural.
         alike: per control (``""`` without one) the decimal log-wealth for the same model and its number of prompts.
@@ -59,6 +59,8 @@ class Facts:
     distance: TwoSample
     exact: TwoSample | None
     margin: TwoSample
+    stable: float
+    fixed: int | None
     crossed: int | None
     log10_wealth: float
     log_best: float
@@ -118,16 +120,17 @@ def _judge(setting: Setting, facts: Facts, smallest: Effect | None) -> _Judgemen
         return _Judgement(outcome, reason, p, margin, alike, paired)
 
     paired = _against_itself(facts)
-    if setting.second is None and facts.margin.p <= setting.alpha:
+    if setting.second is None and facts.stable <= setting.alpha:
         return as_(Outcome.UNDECIDED, "reference_unstable")
+    if p <= setting.alpha and not setting.settings_known:
+        return as_(Outcome.UNDECIDED, "settings_unknown")
     if p <= setting.alpha:
         beyond = facts.distance.distance > margin
         return as_(Outcome.CONTRADICTED) if beyond else as_(Outcome.UNDECIDED, "within_margin")
     if paired.p <= setting.alpha:
         return as_(Outcome.UNDECIDED, "agrees_less")
-    if (
-        smallest is None or smallest.value > _HALF
-    ):  # "no difference seen" by pairs that could see none is worth nothing
+    # "No difference seen" by pairs that could see none is worth nothing.
+    if smallest is None or smallest.value > setting.share:
         return as_(Outcome.UNDECIDED, "too_few_pairs")
     if alike >= -math.log10(setting.alpha):
         return as_(Outcome.SUPPORTED)
@@ -142,10 +145,11 @@ def _permutation_rejects(setting: Setting, facts: Facts) -> bool:
 def _against_itself(facts: Facts) -> Paired:
     """Hold the suspect's agreement with the reference against the reference's own, prompt by prompt (sign test).
 
-    The p is exact where the reference's two answers to one request are independent. A cache in front of it breaks
-    that, so a small p speaks against "alike" and is no contradiction.
+    The p is exact where the reference's two answers to one request are independent, and on the number of prompts fixed
+    beforehand, if asking came so far. A cache in front of the reference breaks the former, so a small p speaks against
+    "alike" and is no contradiction.
     """
-    twice = [p for p in facts.pairs if p.again is not None]
+    twice = [p for p in facts.pairs[: facts.fixed] if p.again is not None]
     itself = sum(p.again == p.reference != p.suspect for p in twice)
     suspect = sum(p.suspect == p.reference != p.again for p in twice)
     return Paired("itself", itself, suspect, sign_p(itself, suspect))
@@ -253,13 +257,19 @@ def _replacement(setting: Setting, pair: Pair) -> str:
     return pair.controls[setting.controls[0]] if setting.controls else "\0"
 
 
-def _smallest(setting: Setting, facts: Facts) -> Effect | None:
-    prompts = [
-        Prompt(p.cell, p.reference, p.again, _replacement(setting, p))
-        for p in facts.pairs
-        if p.again is not None
+def would_show(setting: Setting, pairs: Sequence[Pair]) -> bool:
+    """Whether ``setting.share`` of the answers swapped would have been seen in so many pairs."""
+    return is_seen(_twice(setting, pairs), setting.share, len(pairs), setting.alpha / 2.0, setting.seed)
+
+
+def _twice(setting: Setting, pairs: Sequence[Pair]) -> list[Prompt]:
+    return [
+        Prompt(p.cell, p.reference, p.again, _replacement(setting, p)) for p in pairs if p.again is not None
     ]
-    share = smallest_share(prompts, len(facts.pairs), setting.alpha / 2.0, setting.seed)
+
+
+def _smallest(setting: Setting, facts: Facts) -> Effect | None:
+    share = smallest_share(_twice(setting, facts.pairs), len(facts.pairs), setting.alpha / 2.0, setting.seed)
     return None if share is None else Effect("swapped_fraction", share)
 
 

@@ -92,12 +92,19 @@ class Spelling:
 
     @property
     def agreement(self) -> Agreement:
-        """Nearly every token known, every id equal, at least half of the answers cut alike."""
+        """Nearly every token known, every id equal, at least half of the answers cut alike.
+
+        A model may write what its own tokenizer would cut otherwise, a poorly trained one most of the time: where the
+        ids of enough tokens are the candidate's, other cuts alone say nothing.
+        """
         if self.tokens < _FEWEST_TOKENS:
             return Agreement.NOT_MEASURED
         known = self.known >= _IN_VOCABULARY * self.tokens
-        agrees = known and self.equal_ids == self.with_id and 2 * self.alike >= self.answers
-        return Agreement.AGREES if agrees else Agreement.DISAGREES
+        if not known or self.equal_ids != self.with_id:
+            return Agreement.DISAGREES
+        if 2 * self.alike >= self.answers:
+            return Agreement.AGREES
+        return Agreement.NOT_MEASURED if self.with_id >= _FEWEST_TOKENS else Agreement.DISAGREES
 
 
 def spelling(candidate: Candidate, replies: Iterable[Answer | Failure]) -> Spelling:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from filiation.cli.deliver import Wanted, deliver
 from filiation.cli.options import JsonCommand, file_option, json_option, language_option, quiet_option
@@ -13,8 +14,10 @@ from filiation.cli.output import Sink
 from filiation.cli.probe_means import hint_at_resuming, means_of
 
 if TYPE_CHECKING:
+    from filiation.errors import UsageError
     from filiation.probing import ProbeReport
     from filiation.probing.request import Request
+    from filiation.probing.walk import Progress
 
 # The same lists as in probing (a test compares them): importing that would cost --help the whole client.
 RELATIONS = (
@@ -193,13 +196,14 @@ _MODEL = "URL#MODEL, a local model, or a hub id"
     "--questions",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="SHEET",
-    help="For a chat site without an API: write the questions to a sheet, to be asked by hand.",
+    help="For a chat site without an API: write the questions to a sheet, to be asked by hand (100 pairs and 60 "
+    "prompts, unless told otherwise).",
 )
 @click.option(
     "--answers",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="SHEET",
-    help="The sheet with the answers pasted in; needs --model and no URL.",
+    help="The sheet with the answers pasted in; needs --model, no URL, and the other models of the sheet again.",
 )
 @click.option("--yes", is_flag=True, help="Agree beforehand to what will be sent.")
 @json_option
@@ -246,13 +250,15 @@ def command(
     wanted = Wanted(json_to, html, markdown, lang, quiet)
     wanted.check(tuple(str(path) for path in (replay, given["log"]) if path is not None))
     started = now()
+    if url is not None and (questions or answers):
+        raise _two_suspects(url)
     if questions is not None:
         return _write_questions(questions, given, wanted.sink)
     with progress(wanted.sink) as tell, hint_at_resuming(wanted.sink, given["log"]):
         if replay is not None:
             report = walk.replay(replay, tell)
         elif answers is not None:
-            report = _read_answers(answers, given)
+            report = _read_answers(answers, given, wanted, tell)
         else:
             request = _request(url, given)
             report = walk.examine(request, means_of(request, given, wanted), tell)
@@ -303,16 +309,35 @@ def _request(url: str | None, given: dict[str, Any]) -> Request:
 def _write_questions(sheet: Path, given: dict[str, Any], sink: Sink) -> int:
     from filiation.probing import byhand
 
-    count = byhand.write_questions(_request("by hand", given), sheet, given["max_requests"])
+    sizes = {"pairs": byhand.PAIRS, "prompts": byhand.PROMPTS}
+    context = click.get_current_context()
+    fewer = {k: n for k, n in sizes.items() if context.get_parameter_source(k) is ParameterSource.DEFAULT}
+    request = _request("by hand", {**given, **fewer})
+    count = byhand.write_questions(request, sheet, given["max_requests"])
     sink.talk(f"wrote {sheet}: {count} questions, each to be asked in a new chat")
-    sink.hint(f"paste the answers under their marks, then:  filiation probe --answers {sheet} --model NAME")
+    again = "" if len(request.parties()) == 1 else ", and the same models"
+    sink.hint(
+        f"paste the answers under their marks, then:  filiation probe --answers {sheet} --model NAME{again}"
+    )
     return 0
 
 
-def _read_answers(sheet: Path, given: dict[str, Any]) -> ProbeReport:
+def _read_answers(sheet: Path, given: dict[str, Any], wanted: Wanted, tell: Progress | None) -> ProbeReport:
     from filiation.probing import byhand
 
-    return byhand.read_answers(_request("by hand", {**given, "seed": given["seed"] or 0}), sheet)
+    request = _request("by hand", {**given, "seed": 0})  # the sheet's own is used
+    means = means_of(request, given, wanted) if len(request.parties()) > 1 else None
+    return byhand.read_answers(request, sheet, means, tell)
+
+
+def _two_suspects(url: str) -> UsageError:
+    from filiation.errors import UsageError
+
+    return UsageError(
+        "A sheet stands in place of an address.",
+        file=url,
+        next_step="Leave the address out; name the model that it might be with --reference URL#MODEL.",
+    )
 
 
 def _drawn(log: Path | None, resume: bool) -> int:

@@ -141,7 +141,8 @@ class Failure:
 
     ``code`` is one of ``refused`` (the server rejects the request: HTTP 400, 404, 422), ``denied`` (401, 403),
     ``throttled``, ``unavailable`` (5xx, dropped, silent), ``unreadable`` (invalid JSON, lying content length),
-    ``empty`` (a reply without choices), ``budget`` (the time or the requests ran out while its batch was on its way).
+    ``empty`` (a reply without choices), ``budget`` (the time or the requests ran out while its batch was on its way),
+    ``unasked`` (nobody asked it: a sheet holds no answer to the same question).
     """
 
     request: str

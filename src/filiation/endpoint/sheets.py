@@ -10,12 +10,14 @@ A sheet is plain text. Each question stands between two marks; what is pasted un
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 from filiation.endpoint.model import (
     Allowance,
@@ -31,6 +33,7 @@ from filiation.errors import BudgetError, InputError, StorageError
 
 SHEET = "sheet"
 """What stands in place of a dialect where a person asked."""
+_ABOUT = re.compile(r"^\[\[sheet (\{.*\})\]\][ \t]*$", re.MULTILINE)
 _MARK = re.compile(r"\[\[(question|answer) (\d+) ([0-9a-f]{8})\]\]")
 _HEAD = """\
 Questions for a chat site, written by filiation. Site: {site}
@@ -82,6 +85,8 @@ class QuestionSheet(_Sheet):
         site: the site's name, as the report will call it.
         most: questions that a person is asked to put.
         seed: of the order in which they stand on the sheet.
+
+    :attr:`tests` counts the questions by the test that asks them.
     """
 
     def __init__(self, role: str, site: str, *, most: int = 60, seed: int = 0) -> None:
@@ -89,6 +94,7 @@ class QuestionSheet(_Sheet):
         self._most = most
         self._seed = seed
         self._entries: list[tuple[str, str]] = []
+        self.tests: Counter[str] = Counter()
 
     def ask(self, calls: Sequence[Call]) -> tuple[Failure, ...]:
         """Write the questions down; each is a Failure of code ``empty`` for now.
@@ -107,6 +113,7 @@ class QuestionSheet(_Sheet):
             name, mark, words = self._next(call)
             if words is not None:
                 self._entries.append((mark, words))
+                self.tests[call.test] += 1
             failures.append(_refused(name) if words is None else _open(name))
         return tuple(failures)
 
@@ -120,13 +127,15 @@ class QuestionSheet(_Sheet):
         random.Random(f"{self._seed}/sheet").shuffle(shuffled)
         return tuple(Entry(i, mark, words) for i, (mark, words) in enumerate(shuffled, 1))
 
-    def write(self, path: Path) -> None:
-        """Write the sheet.
+    def write(self, path: Path, about: Mapping[str, Any] | None = None) -> None:
+        """Write the sheet; ``about`` is plain JSON that it keeps for whoever reads the answers.
 
         Raises:
             StorageError: the file exists already, or cannot be written.
         """
         parts = [_HEAD.format(site=self._record.model)]
+        if about is not None:
+            parts.append(f"[[sheet {json.dumps(about, sort_keys=True, ensure_ascii=False)}]]\n")
         for entry in self.entries():
             where = f"{entry.number} {entry.mark}"
             parts.append(f"[[question {where}]]\n{entry.question}\n[[answer {where}]]\n")
@@ -145,16 +154,46 @@ class QuestionSheet(_Sheet):
 class AnswerSheet(_Sheet):
     """A sheet with answers; an :class:`~filiation.endpoint.model.Asker`.
 
+    Args:
+        text: what the sheet holds, where it was read before; a log keeps it.
+
     Raises:
         InputError: the file is no sheet, or its marks were altered.
     """
 
-    def __init__(self, role: str, path: Path) -> None:
+    def __init__(self, role: str, path: Path, text: str | None = None) -> None:
         self.path = path
-        text = _text(path)
-        site = re.search(r"^Questions for a chat site.*Site: (.*)$", text, re.MULTILINE)
+        self.text = _text(path) if text is None else text
+        site = re.search(r"^Questions for a chat site.*Site: (.*)$", self.text, re.MULTILINE)
         super().__init__(role, site[1].strip() if site else path.stem, f"sheet:{path.name}")
-        self._entries = {entry.mark: entry for entry in _entries(path, text)}
+        self._entries = {entry.mark: entry for entry in _entries(path, self.text)}
+        self._answered: set[str] = set()
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What the sheet was told to keep.
+
+        Raises:
+            InputError: it keeps nothing, or that line was altered.
+        """
+        found = _ABOUT.search(self.text)
+        try:
+            about: object = json.loads(found[1]) if found else None
+        except ValueError:
+            about = None
+        if not isinstance(about, dict):
+            raise _altered(self.path, "The line that says what it was written for is missing or was altered.")
+        return cast("Mapping[str, Any]", about)
+
+    @property
+    def answered(self) -> int:
+        """How many questions have been asked for and had an answer."""
+        return len(self._answered)
+
+    def is_open(self, ask: Ask) -> bool:
+        """Whether the question stands on the sheet and nobody has answered it."""
+        entry = self._entries.get(ask.key()[:8])
+        return entry is not None and not entry.answer
 
     def ask(self, calls: Sequence[Call]) -> tuple[Answer | Failure, ...]:
         """Answer from the sheet; a question without an answer is a Failure of code ``empty``.
@@ -182,6 +221,7 @@ class AnswerSheet(_Sheet):
                 reason=f"Question {entry.number} is not the one that was written.",
                 next_step="Write the sheet again, and leave its questions as they are.",
             )
+        self._answered.add(mark)
         return Answer(name, (entry.answer,), model=None)
 
 

@@ -21,10 +21,12 @@ from filiation.behaviour import (
 from filiation.behaviour.recording import not_measured
 from filiation.behaviour.records import Found
 from filiation.endpoint.model import Asker
+from filiation.endpoint.sheets import SHEET
 from filiation.probing.materials import Materials
 from filiation.probing.request import TESTS, Request
 
-_NONE = "none"
+BY_HAND = ("same_model", "derived", "exclusive_data", "shared_mistakes", "identity")
+"""Tests that need no more of the suspect than short texts, so that a person can put the questions to a chat site."""
 
 
 def run(
@@ -38,11 +40,18 @@ def run(
     found: list[Found] = []
     for name in request.tests or TESTS:
         tell(name)
-        one = _TESTS[name](asker, request, materials)
+        if name in BY_HAND or not _is_by_hand(asker):
+            one = _TESTS[name](asker, request, materials)
+        else:
+            one = not_measured(name, f"behaviour.{name}/asked=by_hand", "by_hand")
         # A test knows best of whom it speaks: a parent that was chosen among several, a reference that counted.
         against = one.test.against or _against(name, request, materials)
         found.append(replace(one, test=replace(one.test, against=against)))
     return tuple(found)
+
+
+def _is_by_hand(asker: Asker) -> bool:
+    return asker.records["suspect"].dialect == SHEET
 
 
 def _against(name: str, request: Request, materials: Materials) -> str | None:
@@ -73,6 +82,12 @@ def _same(asker: Asker, request: Request, materials: Materials) -> Found:
         pairs=request.pairs,
         most=max(request.most, request.pairs),
     )
+    if _is_by_hand(asker):
+        # A sheet cannot grow, and its few questions tell more where they are of few kinds: one language. Whole answers
+        # come back, so that the first words of the others must be whole too.
+        setting = replace(
+            setting, most=request.pairs, languages=("en",), tokens=12, temperature=None, settings_known=False
+        )
     if request.languages:
         setting = replace(setting, languages=request.languages)
     return same_model.run(asker, setting)

@@ -79,11 +79,26 @@ def open_materials(request: Request) -> Materials:
         tokenizers=tokenizers,
         unusable=unusable,
         expected=expected,
-        items=None if request.items is None else (read_items(request.items), _digest(request.items)),
-        choices=None
-        if request.choices is None
-        else (read_choices(request.choices), _digest(request.choices)),
+        items=_items(request),
+        choices=_choices(request),
     )
+
+
+def open_questions(request: Request) -> Materials:
+    """Open the caller's questions alone: what a sheet is written from.
+
+    Raises:
+        InputError: a file of questions is missing, unreadable or damaged.
+    """
+    return Materials(items=_items(request), choices=_choices(request))
+
+
+def _items(request: Request) -> tuple[tuple[Item, ...], str] | None:
+    return None if request.items is None else (read_items(request.items), _digest(request.items))
+
+
+def _choices(request: Request) -> tuple[tuple[Choice, ...], str] | None:
+    return None if request.choices is None else (read_choices(request.choices), _digest(request.choices))
 
 
 def _record(opened: Checkpoint) -> ModelRecord:

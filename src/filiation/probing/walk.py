@@ -7,16 +7,19 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from filiation._version import __version__
 from filiation.endpoint.budget import Budget
 from filiation.endpoint.client import Endpoint
+from filiation.endpoint.joined import Joined
 from filiation.endpoint.keys import Key, from_environment, from_keyring
 from filiation.endpoint.model import Asker, EndpointRecord, Spent
 from filiation.endpoint.patience import Patience
 from filiation.endpoint.replay import Replay
 from filiation.endpoint.serving.local import serve
 from filiation.endpoint.session import Announcement, Session, agreed, commitment
+from filiation.endpoint.sheets import AnswerSheet
 from filiation.errors import LogError, UsageError
 from filiation.evidence import Outcome, ProbeRelation
 from filiation.probing import battery
@@ -26,6 +29,8 @@ from filiation.probing.request import Party, Request
 from filiation.probing.verdict import judge
 
 Progress = Callable[[str, int, int | None], None]
+_SHEET = "sheet"
+"""Under which name a log keeps the sheet of a chat site that was asked by hand."""
 _KEYRING = "keyring:"
 _LIMITS = ("proxy", "checkpoint", "distillation", "controls", "identity")
 
@@ -49,8 +54,13 @@ class Means:
     patience: Patience | None = None
 
 
-def examine(request: Request, means: Means, progress: Progress | None = None) -> ProbeReport:
+def examine(
+    request: Request, means: Means, progress: Progress | None = None, sheet: AnswerSheet | None = None
+) -> ProbeReport:
     """Ask live endpoints, write the log, and judge.
+
+    Args:
+        sheet: the suspect's answers, where a person asked it; the log keeps them.
 
     Raises:
         UsageError: the request contradicts itself, a key is missing, or consent was refused.
@@ -63,7 +73,8 @@ def examine(request: Request, means: Means, progress: Progress | None = None) ->
     materials = open_materials(request)
     keys = _keys(request)
     with ExitStack() as stack:
-        endpoints = [stack.enter_context(_endpoint(p, request, keys, tell)) for p in request.parties()]
+        parties = [p for p in request.parties() if sheet is None or p.role not in sheet.records]
+        endpoints = [stack.enter_context(_endpoint(p, request, keys, tell)) for p in parties]
         tell("capabilities")
         session = stack.enter_context(
             Session(
@@ -74,11 +85,11 @@ def examine(request: Request, means: Means, progress: Progress | None = None) ->
                 log=means.log,
                 resume=means.resume,
                 patience=means.patience,
-                about=request.about(),
+                about=request.about() | _kept(sheet),
             )
         )
-        draft = judged(session, request, materials, tell)
-        spent = session.spent()
+        draft = judged(session if sheet is None else Joined(sheet, session), request, materials, tell)
+        spent = _with(sheet, session.spent())
     return replace(draft, spent=spent, log_sha256=sha256_of(means.log))
 
 
@@ -97,12 +108,38 @@ def replay(log: Path, progress: Progress | None = None) -> ProbeReport:
             reason="It was interrupted.",
             next_step="Finish it: the same command once more, with --resume.",
         )
-    request = Request.of(asker.about, str(log))
+    about = dict(asker.about)
+    sheet = _sheet(about.pop(_SHEET, None), log)
+    request = Request.of(about, str(log))
     tell = _stage(progress)
     tell("opening")
     materials = open_materials(request)
-    draft = judged(asker, request, materials, tell)
-    return replace(draft, spent=asker.spent(), log_sha256=sha256_of(log))
+    draft = judged(asker if sheet is None else Joined(sheet, asker), request, materials, tell)
+    return replace(draft, spent=_with(sheet, asker.spent()), log_sha256=sha256_of(log))
+
+
+def _kept(sheet: AnswerSheet | None) -> dict[str, Any]:
+    """Return what a log keeps of a sheet: all of it, so that a replay needs no second file."""
+    return {} if sheet is None else {_SHEET: {"name": sheet.path.name, "text": sheet.text}}
+
+
+def _sheet(kept: Any, log: Path) -> AnswerSheet | None:
+    if kept is None:
+        return None
+    try:
+        return AnswerSheet("suspect", Path(str(kept["name"])), str(kept["text"]))
+    except (KeyError, TypeError) as error:
+        raise LogError(
+            "The log does not hold the whole sheet.", file=str(log), reason="It was altered."
+        ) from error
+
+
+def _with(sheet: AnswerSheet | None, spent: Spent) -> Spent:
+    """Add the questions that a person put."""
+    if sheet is None:
+        return spent
+    by_role = {**spent.by_role, "suspect": sheet.answered}
+    return replace(spent, requests=spent.requests + sheet.answered, by_role=by_role)
 
 
 def judged(asker: Asker, request: Request, materials: Materials, tell: Callable[[str], None]) -> ProbeReport:

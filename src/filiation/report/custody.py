@@ -177,7 +177,7 @@ def _of_probe(report: Mapping[str, Any]) -> Iterator[Input]:
     for role, sha256 in _mapping(models.get("files")).items():
         locator = str(_mapping(report.get("command")).get(role) or "")
         yield Input(role, locator, Path(locator).name, None, sha256, ())
-    by_hand = _mapping(models.get("suspect")).get("dialect") == "sheet"
+    by_hand = _mapping(models.get("suspect")).get("dialect") == "sheet" and not _list(models.get("others"))
     yield Input("sheet" if by_hand else "log", "", "", None, report.get("log_sha256"), ())
 
 

@@ -93,8 +93,8 @@ def command_line(report: ProbeReport) -> str:
 
 
 def _is_by_hand(report: ProbeReport) -> bool:
-    """Whether the answers come from a sheet: then there is no log, and no seed that a log committed to."""
-    return report.models.suspect.dialect == SHEET
+    """Whether all answers come from a sheet: then there is no log, and no seed that a log committed to."""
+    return report.models.suspect.dialect == SHEET and not report.models.others
 
 
 def _answer(report: ProbeReport, phrases: Phrases) -> Answer:
