@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import filiation
 from filiation import checkpoint
 from filiation.errors import BudgetError
 from filiation.evidence import Relation
+from filiation.lab import derive, launder, shrink
+from filiation.lab.layout import Config, Tensors
+from filiation.lab.save import load_model
 from tests.checkpoint.makers import write_gguf
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "models"
 SUSPECT, CANDIDATE = str(EXAMPLES / "continued"), str(EXAMPLES / "base")
+
+
+Change = Callable[[Tensors, Config], tuple[Tensors, Config]]
+#: What sends a comparison into each of its stages: pruned, rearranged, turned, and none of the candidate's at all.
+CHANGES: dict[str, Change] = {
+    "neurons pruned": lambda t, c: shrink.prune_ffn_by_norm(t, c, units=120),
+    "layers dropped": lambda t, c: derive.take_layers(t, c, layers=[0, 1, 3, 4, 5]),
+    "neurons permuted": lambda t, c: launder.permute_ffn(t, c, seed=1),
+    "orders laundered": lambda t, c: launder.launder_orders(t, c, seed=1),
+    "experts": lambda t, c: load_model(EXAMPLES / "moe-upcycled"),
+    "stranger": lambda t, c: load_model(EXAMPLES / "twin"),
+}
 
 
 def size(folder: str) -> int:
@@ -28,6 +46,31 @@ def test_nothing_is_read_beyond_the_budget(budget: int) -> None:
     read = [m["bytes_read"] for m in _models(found)]
     assert max(read) <= budget
     assert (found.verdict.relation is Relation.COMMON_ORIGIN) == (budget >= 150_000)
+
+
+@pytest.fixture
+def _only_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take these models for large ones: read in samples, and not hashed."""
+    monkeypatch.setattr("filiation.comparison.opening.WHOLE_UP_TO", 1)
+    monkeypatch.setattr("filiation.checkpoint.opening.SMALL", 1)
+
+
+@pytest.mark.usefixtures("_only_samples")
+@pytest.mark.parametrize("full", [False, True], ids=["sampled", "full"])
+@pytest.mark.parametrize("name", CHANGES)
+def test_no_stage_reads_beyond_the_budget(name: str, full: bool, tmp_path: Path) -> None:
+    """Files of four bytes a value, of which a stage takes twice what it does of the usual two."""
+    parent = load_model(Path(CANDIDATE))
+    for place, (tensors, config) in (("parent", parent), ("child", CHANGES[name](*parent))):
+        folder = tmp_path / place
+        folder.mkdir()
+        save_file({k: np.asarray(v, np.float32) for k, v in tensors.items()}, folder / "model.safetensors")
+        (folder / "config.json").write_text(json.dumps(config))
+    for budget in (200_000, 400_000, 700_000):
+        found = filiation.compare(str(tmp_path / "child"), str(tmp_path / "parent"), full=full, budget=budget)
+        assert max(m["bytes_read"] for m in _models(found)) <= budget
+        spent = "budget_spent" in found.report.limits
+        assert spent or found.verdict.relation is Relation.COMMON_ORIGIN, "what was left out is said"
 
 
 @pytest.mark.parametrize("budget", [100, 1_000, 6_374])

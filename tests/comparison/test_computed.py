@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import filiation
-from filiation.anatomy.config import experts_used
 from filiation.evidence import Relation, Verdict
 from filiation.lab import launder
 from filiation.lab.layout import EMBEDDING, Tensors, is_gain, residual_axis
@@ -179,10 +178,3 @@ def test_asking_what_layers_compute_keeps_a_budget(budget: int) -> None:
     places = str(MODELS / "continued"), str(MODELS / "base")
     found = filiation.compare(*places, full=True, budget=budget).to_dict()["models"]
     assert all(m["bytes_read"] <= budget for m in [found["suspect"], *found["candidates"]])
-
-
-def test_how_many_experts_work_on_a_token() -> None:
-    assert experts_used({"num_experts_per_tok": 2}, {}) == 2
-    assert experts_used({"text_config": {"num_experts_per_tok": 4}}, {}) == 4
-    assert experts_used(None, {"qwen2moe.expert_used_count": 8}) == 8
-    assert experts_used({}, {}) is None

@@ -14,6 +14,7 @@ import filiation
 from filiation.cli import main
 from filiation.errors import UsageError
 from filiation.evidence import Relation
+from filiation.lab import derive
 from filiation.lab.layout import FINAL_NORM, Tensors, gain_readers, is_gain
 from filiation.lab.save import save_model
 from filiation.report.story import tell
@@ -135,7 +136,18 @@ def test_a_child_read_in_full_is_judged_by_all_of_its_layers(save: Save, accused
     places = save("child", child), save("accused", accused)
     full = filiation.compare(*places, full=True)
     assert (full.verdict.relation, full.verdict.inherited_share) == (Relation.COMMON_ORIGIN, 1.0)
+    assert not {"sampled", "sample_predictable"} & set(full.report.limits), "nobody is sent to --full again"
+    assert "tests_sampled" in full.report.limits
+    cut_short = filiation.compare(*places, full=True, budget=10**6)
+    assert {"sampled", "sample_predictable"} <= set(cut_short.report.limits)
     assert filiation.compare(*places).verdict.relation is Relation.COMMON_ORIGIN
+
+
+def test_layers_that_the_other_model_lacks_are_no_inherited_ones(save: Save) -> None:
+    deep, config = llama(1, LAYERS, ffn=FFN)
+    fewer = save("fewer", derive.take_layers(deep, config, layers=range(LAYERS - 5))[0])
+    full = filiation.compare(save("deep", deep), fewer, full=True)
+    assert full.verdict.inherited_share == pytest.approx((LAYERS - 5) / LAYERS)
 
 
 def test_a_digest_that_pins_no_contents_says_so(
@@ -177,3 +189,38 @@ def test_a_word_that_cannot_be_written_down_is_refused(save: Save, accused: Tens
     place = save("accused", accused)
     with pytest.raises(UsageError, match="--seed"):
         filiation.compare(place, place, seed=word)
+
+
+def scaled_in_pairs(tensors: Tensors, seed: int, *, silent: dict[int, list[int]] | None = None) -> Tensors:
+    """Multiply what each neuron's up reads, and divide what it writes; the rows of ``silent`` write next to nothing."""
+    out, rng = dict(tensors), np.random.default_rng(seed)
+    for layer in range(LAYERS):
+        up, down = (f"model.layers.{layer}.mlp.{name}.weight" for name in ("up_proj", "down_proj"))
+        factors = (2.0 ** rng.integers(-6, 7, len(out[up]))).astype(np.float32)
+        writes = 1 / factors
+        writes[(silent or {}).get(layer, [])] *= np.float32(1e-6)
+        out[up], out[down] = out[up] * factors[:, None], out[down] * writes
+    return out
+
+
+@pytest.mark.parametrize("budget", [None, 10**7])
+def test_a_child_whose_neurons_were_scaled_in_pairs_is_found_in_a_sample(
+    save: Save, accused: Tensors, budget: int | None
+) -> None:
+    rng = np.random.default_rng(4)
+    child: Tensors = {}
+    for name, values in accused.items():
+        child[name] = values * (1 + 0.1 * rng.standard_normal(values.shape)).astype(np.float32)
+    places = save("child", scaled_in_pairs(child, 5)), save("accused", accused)
+    for pair in (places, places[::-1]):
+        assert filiation.compare(*pair, budget=budget).verdict.relation is Relation.COMMON_ORIGIN
+
+
+def test_idle_rows_that_were_scaled_in_pairs_do_not_vouch_for_a_layer(save: Save, accused: Tensors) -> None:
+    stranger, target = with_gains(llama(2, LAYERS, ffn=FFN)[0], accused), save("accused", accused)
+    rows = read_rows(filiation.compare(save("framed", stranger), target))
+    framed = save("framed", scaled_in_pairs(planted(stranger, accused, rows), 6, silent=rows))
+    sampled = filiation.compare(framed, target)
+    assert read_rows(sampled) == rows
+    assert labels(sampled) > 100, "the labels of what was planted agree"
+    assert sampled.verdict.relation is Relation.SUGGESTIVE

@@ -443,6 +443,11 @@ def test_weights_that_agree_closely_are_not_called_innocent() -> None:
     assert history.divided
     assert not replace(history, weight_cosine=0.7).divided
     assert not replace(history, reading_correlation=0.2).divided
+    # A merge with 30 % of a stranger: gains correlate, and no longer tell one channel from the next.
+    merged = replace(history, gain_correlation=0.92, gains_in_place=0.23, computed_alike=0.9)
+    assert merged.divided
+    assert not merged.drifted
+    assert replace(merged, computed_alike=0.2).drifted
     verdict = Verdict(Relation.SHARED_INITIALISATION, 100.0, ("language: layers 0-5",), "history_divided")
     for language in LANGUAGES:
         told = phrases(language)

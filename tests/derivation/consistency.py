@@ -18,6 +18,7 @@ def contradictions(pair: Pair, verdict: Verdict) -> list[str]:
     steps, found = verdict.derivation, list[str]()
     found += _of_steps(steps, pair.derived)
     found += _of_layers(pair, verdict)
+    found += _of_share(pair, verdict)
     if verdict.relation is Relation.SHARED_PARTS and not verdict.scope:
         found.append("shared_parts of no part")
     if verdict.relation is Relation.COMMON_ORIGIN and not steps:
@@ -50,6 +51,34 @@ def _of_steps(steps: Iterable[Derivation], derived: Derived) -> Iterable[str]:
     cosines = [d.cosine for d in derived.deltas if d.cosine is not None]
     if "identical" in kinds and cosines and min(cosines) < 0.999:
         yield "identical, and a tensor differs"
+
+
+def _of_share(pair: Pair, verdict: Verdict) -> Iterable[str]:
+    """Hold the share of inherited layers, and the layers that a verdict rests on, against what is foreign."""
+    steps = [s for s in verdict.derivation if s.kind == "grafted"]
+    shares = [s.numbers["share"] for s in steps if "share" in s.numbers]
+    told = verdict.inherited_share
+    if shares and told is not None and len(pair.examinations) == 1 and told > min(shares) + 1e-9:
+        yield f"inherited {told:.0%} beside a share of {min(shares):.0%}"
+    related = verdict.relation in (Relation.COMMON_ORIGIN, Relation.SHARED_PARTS)
+    rests = set(pair.finding.layers)
+    for step in steps:
+        whole = {int(layer) for layer in step.numbers.get("foreign", ())}
+        if related and rests and rests <= whole and not step.numbers.get("reversed"):
+            yield f"{verdict.relation} on layers {sorted(rests)}, all of which are foreign"
+    if any("no_part_agrees" in note for note in verdict.notes) and steps:
+        yield "nothing could be laid side by side, and parts are foreign"
+    if "networks_compute_same" in (verdict.reason, *verdict.notes):
+        yield from _of_rewritten(verdict)
+
+
+def _of_rewritten(verdict: Verdict) -> Iterable[str]:
+    """Nothing is told of neurons that are no counterparts."""
+    kinds = {s.kind for s in verdict.derivation}
+    if verdict.relation is Relation.COMMON_ORIGIN and "networks_rewritten" not in kinds:
+        yield "networks compute the same with other units, and nothing is said of it"
+    if kinds & set(VALUES) or any(s.numbers.get("what") in ("ffn", "ffn_signs") for s in verdict.derivation):
+        yield f"units hold something else, and it is told how they changed: {sorted(kinds)}"
 
 
 def _foreign(step: Derivation) -> set[int]:

@@ -49,12 +49,18 @@ def test_what_was_read_before_the_end_is_told() -> None:
     assert "budget_spent" in found.notes
     assert found.deltas
     assert found.step("identical") is None
+    step = found.step("fine_tuned")
+    assert step is not None
+    assert step.numbers["complete"] is False, "what was left out was not measured"
 
 
 def test_a_budget_that_suffices_changes_nothing() -> None:
     found, _ = told(CHILDREN["fine-tuned"](), 10**9, full=True, whole=False)
     assert "budget_spent" not in found.notes
+    step = found.step("fine_tuned")
+    assert step is not None
     assert found.kinds == {"fine_tuned"}
+    assert step.numbers["complete"] is True
 
 
 def test_equality_that_cannot_be_afforded_is_not_claimed() -> None:

@@ -13,7 +13,9 @@ from filiation import comparison
 from filiation.evidence import Derivation, Relation, Verdict
 from filiation.lab import derive as lab
 from filiation.lab import launder
+from filiation.origin import beside_grafts
 from filiation.origin.pairing import Plan
+from filiation.origin.verdict import Finding
 from tests.derivation.consistency import contradictions
 from tests.derivation.models import Model, anatomy, demo
 
@@ -109,6 +111,45 @@ def test_a_graft_is_told_and_the_share_says_the_same() -> None:
     assert step.numbers["foreign"] == [1, 4]
 
 
+def test_foreign_attention_in_every_layer_leaves_no_share() -> None:
+    """Half of each layer is somebody else's: then neither 0 % nor 100 % of the layers are inherited."""
+    child, other = demo("fine-tuned"), demo("twin")[0]
+    tensors = {name: other[name] if "self_attn" in name else value for name, value in child[0].items()}
+    pair, verdict = compared((tensors, child[1]), whole=True)
+    assert contradictions(pair, verdict) == []
+    step = next(s for s in verdict.derivation if s.kind == "grafted")
+    assert step.numbers["foreign_attention"] == [*range(6)]
+    assert verdict.inherited_share is None
+
+
+GRAFTED = {"inherited": [], "foreign": [0, 1, 2], "share": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("layers", "numbers", "relation"),
+    [
+        ((0, 1, 2), GRAFTED, Relation.SUGGESTIVE),
+        ((0, 1, 2, 3), GRAFTED, Relation.COMMON_ORIGIN),
+        ((3, 4), {**GRAFTED, "reversed": True}, Relation.SUGGESTIVE),
+        ((), GRAFTED, Relation.COMMON_ORIGIN),
+    ],
+)
+def test_a_finding_does_not_stand_on_layers_that_are_foreign(
+    layers: tuple[int, ...], numbers: dict[str, Any], relation: Relation
+) -> None:
+    finding = Finding(Relation.COMMON_ORIGIN, 90.0, ("language",), (), 4, 6, layers)
+    found = beside_grafts(finding, [Derivation("grafted", numbers)])
+    assert found.relation is relation
+    assert found.inherited == 0
+    assert found.reasons == (("labels_without_contents",) if relation is Relation.SUGGESTIVE else ())
+
+
+def test_single_experts_that_are_foreign_count_as_parts_of_layers() -> None:
+    finding = Finding(Relation.COMMON_ORIGIN, 90.0, ("language",), (), 6, 6, tuple(range(6)))
+    assert beside_grafts(finding, [Derivation("grafted", {"share": 0.75})]).inherited == pytest.approx(4.5)
+    assert beside_grafts(finding, [Derivation("grafted", {"components": ["vision"]})]) == finding
+
+
 def test_the_checker_sees_what_was_wrong_before() -> None:
     pair, verdict = compared(demo("fine-tuned"), whole=True)
 
@@ -119,6 +160,9 @@ def test_the_checker_sees_what_was_wrong_before() -> None:
 
     assert not contradictions(pair, verdict)
     assert told(Derivation("grafted", {"inherited": [0], "foreign": [1]}))
+    assert any("a share of 0%" in x for x in told(Derivation("grafted", {"inherited": [], "share": 0.0})))
+    every = {"inherited": [], "foreign": [*range(6)], "share": 0.0}
+    assert any("all of which are foreign" in x for x in told(Derivation("grafted", every)))
     assert told(Derivation("permuted", {"what": "ffn", "moved": 0, "flipped": 3}))
     assert told(Derivation("fine_tuned", {"median_relative_delta": 0.0}))
     assert told(Derivation("sparsified", {"zeros": 0.0}))

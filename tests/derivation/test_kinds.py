@@ -86,7 +86,10 @@ CHILDREN: dict[str, tuple[Callable[[], Model], set[str]]] = {
     "neurons permuted": (lambda: launder.permute_ffn(*base(), seed=1), {"permuted"}),
     "neurons flipped": (lambda: launder.flip_ffn_signs(*base(), seed=1), {"rescaled"}),
     "channels permuted": (lambda: launder.permute_residual(*base(), seed=1), {"permuted"}),
-    "channels permuted, flipped": (lambda: launder.signed_permutation(*base(), seed=1), {"permuted"}),
+    "channels permuted, flipped": (
+        lambda: launder.signed_permutation(*base(), seed=1),
+        {"permuted", "rescaled"},
+    ),
     "value channels permuted": (lambda: launder.permute_value_channels(*base(), seed=1), {"permuted"}),
     "value channels flipped": (lambda: launder.flip_value_signs(*base(), seed=1), {"rescaled"}),
     "heads permuted": (lambda: launder.permute_heads(*base(), seed=1), {"permuted"}),
@@ -154,7 +157,7 @@ def test_steps_come_in_the_order_in_which_they_are_told() -> None:
 
 def test_every_kind_of_this_walk_is_planted_somewhere() -> None:
     planted = set().union(*(kinds for _, kinds in CHILDREN.values()))
-    elsewhere = {"moe_extracted", "merged", "renamed"}  # their own tests
+    elsewhere = {"moe_extracted", "merged", "renamed", "networks_rewritten"}  # their own tests
     assert planted | elsewhere == set(KINDS)
 
 

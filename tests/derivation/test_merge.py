@@ -14,7 +14,7 @@ from filiation.derivation import decompose
 from filiation.derivation.merge import Normal, sibling_gain
 from filiation.evidence import Derivation
 from filiation.lab import derive as lab
-from filiation.lab import launder
+from filiation.lab import launder, mergers
 from filiation.origin.pairing import Plan
 from tests.derivation.models import Model, anatomy, base, examined, tuned
 
@@ -24,9 +24,9 @@ def child(seed: int) -> Model:
 
 
 def decomposed(
-    suspect: Model, candidates: Sequence[Model], *, whole: bool = True, **options: Any
+    suspect: Model, candidates: Sequence[Model], *, whole: bool = True, dtype: str = "F32", **options: Any
 ) -> Derivation | None:
-    s, cs = anatomy(suspect), [anatomy(c) for c in candidates]
+    s, cs = anatomy(suspect, dtype), [anatomy(c, dtype) for c in candidates]
     plan = Plan("0" * 64, whole=whole)
     return decompose(s, cs, [(examined(s, c, plan),) for c in cs], plan, **options)
 
@@ -104,6 +104,34 @@ def test_numbers_of_candidates_are_those_of_the_report() -> None:
 def test_what_is_no_merge(suspect: Any, candidates: Any) -> None:
     found = decomposed(suspect(), candidates())
     assert found is None
+
+
+@pytest.mark.parametrize("dtype", ["F32", "BF16"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_elements_of_several_parents(dtype: str, whole: bool) -> None:
+    """TIES takes each element from the parent that moved it most, or leaves the base's: no weights explain that."""
+    parents = [base(), child(1), child(2)]
+    elected = mergers.ties([p[0] for p in parents], base()[1], density=0.4)
+    found = decomposed(elected, parents, whole=whole, dtype=dtype)
+    assert found is not None
+    assert found.kind == "merged"
+    assert found.numbers["method"] == "by_element"
+    assert all(share > 0.1 for share in found.numbers["shares"].values())
+
+
+@pytest.mark.parametrize("dtype", ["F32", "BF16"])
+@pytest.mark.parametrize("level", [0.002, 0.05])
+def test_siblings_that_are_close_share_no_elements(dtype: str, level: float) -> None:
+    siblings = [tuned(*base(), level=level, seed=seed) for seed in (1, 2, 3)]
+    assert decomposed(siblings[0], [base(), siblings[1]], dtype=dtype) is None
+    assert decomposed(siblings[0], siblings[1:], dtype=dtype) is None
+
+
+@pytest.mark.parametrize("dtype", ["F32", "BF16"])
+def test_a_child_that_left_most_elements_alone_is_no_merge(dtype: str) -> None:
+    g = np.random.default_rng(0)
+    tensors = {n: np.where(g.random(v.shape) < 0.3, child(3)[0][n], v) for n, v in base()[0].items()}
+    assert decomposed((tensors, base()[1]), [base(), child(1)], dtype=dtype) is None
 
 
 def test_nearly_equal_parents_bring_a_warning() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from filiation.lab import derive as lab
 from filiation.lab import launder
-from tests.derivation.models import LAYERS, Model, base, derived, numbers
+from tests.derivation.models import LAYERS, Model, base, derived, numbers, tuned
 
 
 def _mixtral(noise: float) -> Model:
@@ -82,6 +82,44 @@ def test_experts_left_out() -> None:
     shown = numbers(found, "width_pruned", "experts")
     assert (shown["from"], shown["to"]) == (4, 3)
     assert shown["kept"]["0"] == kept
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.2])
+@pytest.mark.parametrize("level", [0.0, 0.1])
+def test_an_expert_is_known_among_others_that_are_much_like_it(noise: float, level: float) -> None:
+    """What was trained on after it was taken out lies nearer to that expert than to any other, and beside none."""
+    mixture = _mixtral(noise)
+    child = lab.extract_dense(*mixture, expert=1)
+    found = derived(tuned(*child, level=level) if level else child, mixture)
+    assert found.kinds == ({"moe_extracted", "fine_tuned"} if level else {"moe_extracted"})
+    shown = numbers(found, "moe_extracted")
+    assert {row["expert"] for row in shown["expert_map"]} == {1}
+    assert abs(shown["between"]) < 0.05
+
+
+def test_what_experts_were_made_from_lies_between_them() -> None:
+    shown = numbers(derived(tuned(*base(), level=0.1), _mixtral(0.05)), "moe_upcycled")
+    assert shown["between"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_experts_drawn_anew_are_told() -> None:
+    mixture = _mixtral(0.05)
+    other = lab.upcycle(*base(9), experts=4, active=2, noise=0.05, seed=4)
+    child = {n: other[0][n] if ".experts.2." in n else t for n, t in mixture[0].items()}
+    found = derived((child, mixture[1]), mixture)
+    assert found.kinds == {"grafted"}
+    shown = numbers(found, "grafted")
+    assert shown["foreign_experts"] == [{"expert": 2, "layers": list(range(LAYERS))}]
+    assert shown["share"] == 0.75
+
+
+def test_experts_that_were_only_reordered_are_not_called_foreign() -> None:
+    mixture = _mixtral(0.5)
+    for child in (
+        launder.permute_experts(*mixture, seed=1),
+        launder.permute_ffn(*mixture, seed=1),
+    ):
+        assert "grafted" not in derived(child, mixture).kinds
 
 
 def test_a_dense_model_against_its_own_mixture_is_read_the_other_way_round() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from filiation.derivation import derive
 from filiation.lab import derive as lab
 from filiation.lab import launder
-from filiation.origin.pairing import TokenRows
-from tests.derivation.models import VOCAB, base, derived, numbers, tuned
+from filiation.origin.pairing import Plan, TokenRows
+from tests.derivation.models import VOCAB, anatomy, base, derived, examined, numbers, tuned
 
 
 def _by_string(suspect: np.ndarray, candidate: np.ndarray) -> TokenRows:
@@ -70,6 +71,28 @@ def test_replaced(vocab: int) -> None:
     shown = numbers(found, "vocabulary_changed")
     assert shown["change"] == "replaced"
     assert (shown["from"], shown["to"]) == (VOCAB, vocab)
+    assert shown["body_kept"] is True
+
+
+def test_layers_in_another_model_keep_no_body() -> None:
+    """Two layers grafted: the table is not the candidate's, and neither is the body."""
+    child = lab.graft(base(9)[0], base()[0], base()[1], layers=[1, 4])
+    found = derived(child, base())
+    assert "grafted" in found.kinds
+    step = found.step("vocabulary_changed")
+    assert step is None or "body_kept" not in step.numbers
+
+
+@pytest.mark.parametrize("by_string", [True, False])
+def test_rows_that_no_budget_reads_are_not_called_replaced(by_string: bool) -> None:
+    """Where every read is a request the table is not read: names and sizes are all that can be told."""
+    suspect, candidate = anatomy(lab.extend_vocabulary(*base(), tokens=40, seed=1)), anatomy(base())
+    rows = TokenRows(np.arange(VOCAB), np.arange(VOCAB), by_string=by_string)
+    plan = Plan("0" * 64, whole=False, budget=10**9)
+    found = derive(suspect, candidate, examined(suspect, candidate, plan, rows), plan, rows, full=False)
+    shown = numbers(found, "vocabulary_changed")
+    assert shown["change"] == ("extended" if by_string else "resized")
+    assert (shown["from"], shown["to"]) == (VOCAB, VOCAB + 40)
 
 
 def test_pruned_and_laundered() -> None:

@@ -11,14 +11,18 @@ from hypothesis import strategies as st
 
 from filiation.anatomy.model import Symmetry
 from filiation.evidence import Location, Relation
-from filiation.origin import labelset
-from filiation.origin.examine import Examination, Stage
+from filiation.origin import TESTS, labelset
+from filiation.origin.examine import Examination, Stage, examine
 from filiation.origin.history import History, Shared
 from filiation.origin.labelset import Subject
 from filiation.origin.overall import over_components, word_verdict
+from filiation.origin.pairing import Plan, TokenRows
 from filiation.origin.towers import TowerPair, over_towers
 from filiation.origin.verdict import Finding, judge
-from tests.origin.models import examined, llama
+from filiation.report.wording import LANGUAGES, phrases
+from tests.origin.models import dissected, examined, llama
+
+PLAN = Plan("0" * 64, whole=True)
 
 
 def finding(relation: Relation, log10_e: float | None) -> Finding:
@@ -234,3 +238,14 @@ def test_what_cannot_be_checked_for_arrangement_is_no_finding() -> None:
     found = judge(examined(llama(1), llama(1)), unchecked)
     assert found.relation is Relation.SUGGESTIVE
     assert found.reasons == ("arrangement_not_checked",)
+
+
+@pytest.mark.parametrize(
+    ("shared", "reason"), [(192, "different_widths_no_layers"), (10, "different_widths_no_shared_tokens")]
+)
+def test_tokens_that_are_shared_are_not_denied_where_widths_differ(shared: int, reason: str) -> None:
+    ids = np.arange(shared)
+    models = dissected(llama(1)), dissected(llama(2, width=64, ffn=112))
+    found = examine(*models, "language", PLAN, TokenRows(ids, ids, by_string=False), TESTS)
+    assert judge(found, None).reasons == (reason,)
+    assert all(phrases(language).resolve(reason, "reason") for language in LANGUAGES)

@@ -12,8 +12,8 @@ from filiation.report.wording import LANGUAGES, phrases
 
 SOURCES = sorted(Path(filiation.derivation.__file__).parent.glob("*.py"))
 #: Keys of mappings inside the room that never get into a record: weights of an attention layer by role, labels by
-#: what they speak of, numpy types.
-INTERNAL = {"q", "k", "v", "o", "F16", "F32", "F64"}
+#: what they speak of, numpy types; and what stands for a layer's number where an order is of none.
+INTERNAL = {"q", "k", "v", "o", "F16", "F32", "F64", "all"}
 
 
 def inside_functions(tree: ast.Module) -> list[ast.AST]:
@@ -33,6 +33,8 @@ def keys() -> set[str]:
         for node in inside_functions(ast.parse(source.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Dict):
                 written = [key for key in node.keys if key is not None]
+            elif isinstance(node, ast.DictComp):
+                written = list(ast.walk(node.key))
             elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
                 written = [node.slice]
             elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict":
@@ -53,7 +55,15 @@ def settings_keys() -> set[str]:
 def test_every_number_of_a_derivation_has_a_label(language: str) -> None:
     said = phrases(language)
     wanted = keys() - settings_keys()
-    assert {"agreement", "largest_entry", "hadamard", "white", "looked_at", "order_sha256"} <= wanted
+    assert {
+        "agreement",
+        "largest_entry",
+        "hadamard",
+        "white",
+        "looked_at",
+        "order_sha256",
+        "kept_sha256",
+    } <= wanted
     missing = [k for k in sorted(wanted) if not said.find("number", k)]
     assert not missing
 

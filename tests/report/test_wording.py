@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filiation import likeness
+from filiation import likeness, origin
 from filiation.anatomy import Geometry, Symmetry
 from filiation.derivation.records import KINDS
 from filiation.errors import UsageError
@@ -141,6 +141,28 @@ def test_keys_may_be_dotted_paths_or_bare() -> None:
     assert said.resolve("cannot_show.direction", "limit") == said.find("cannot_show", "direction")
     assert said.resolve("direction_unknown", "limit") == said.find("limit", "direction_unknown")
     assert said.resolve("sampled read", "reason") == said.find("reason", "sampled_read")
+
+
+def given_reasons() -> set[str]:
+    """Every key that the exact tests and the statistics give as the reason why something was not measured."""
+    rooms = [Path(room.__path__[0]) for room in (origin, likeness)]
+    found: set[str] = set()
+    for file in (f for room in rooms for f in room.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if (
+                isinstance(node, ast.keyword)
+                and node.arg == "reason"
+                and isinstance(node.value, ast.Constant)
+            ):
+                found.add(str(node.value.value))
+    return found - {"None"}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_reason_of_tests_and_statistics_has_words(language: str) -> None:
+    reasons, said = given_reasons(), phrases(language)
+    assert {"needs_full_read", "kept_for_exact_tests"} <= reasons
+    assert not {reason for reason in reasons if said.resolve(reason, "reason") is None}
 
 
 def ruling_sentences() -> set[str]:

@@ -18,22 +18,9 @@ Config = Mapping[str, Any]
 
 SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "d_model": ("hidden_size", "n_embd", "d_model", "embed_dim", "dim"),
-    "n_layers": (
-        "num_hidden_layers",
-        "n_layer",
-        "num_layers",
-        "n_layers",
-        "depth",
-        "encoder_layers",
-    ),
+    "n_layers": ("num_hidden_layers", "n_layer", "num_layers", "n_layers", "depth", "encoder_layers"),
     "n_heads": ("num_attention_heads", "n_head", "num_heads", "n_heads", "encoder_attention_heads"),
-    "n_kv_heads": (
-        "num_key_value_heads",
-        "num_kv_heads",
-        "n_head_kv",
-        "n_kv_heads",
-        "multi_query_group_num",
-    ),
+    "n_kv_heads": ("num_key_value_heads", "num_kv_heads", "n_head_kv", "n_kv_heads", "multi_query_group_num"),
     "d_head": ("head_dim", "kv_channels", "attention_head_dim", "d_kv"),
     "d_ff": (
         "intermediate_size",
@@ -71,6 +58,15 @@ GGUF_KEYS: Mapping[str, str] = {
     "vocab_size": "vocab_size",
     "num_experts": "expert_count",
     "n_group": "expert_group_count",
+    "topk_group": "expert_group_used_count",
+    "num_experts_per_tok": "expert_used_count",
+    "norm_topk_prob": "expert_weights_norm",
+    "routed_scaling_factor": "expert_weights_scale",
+    "rms_norm_eps": "attention.layer_norm_rms_epsilon",
+    "layer_norm_eps": "attention.layer_norm_epsilon",
+    "use_parallel_residual": "use_parallel_residual",
+    "embedding_multiplier": "embedding_scale",
+    "residual_multiplier": "residual_scale",
     "rope_theta": "rope.freq_base",
     "kv_lora_rank": "attention.kv_lora_rank",
     "max_alibi_bias": "attention.max_alibi_bias",
@@ -148,10 +144,11 @@ def stated_layers(config: Config, keys: Mapping[str, str], ignore: Sequence[str]
     return found[1] if found else None
 
 
-SIZE, COUNT, POSITIVE, WORD, SWITCH = (
+SIZE, COUNT, POSITIVE, NUMBER, WORD, SWITCH = (
     "a whole number of at least 1",
     "a whole number",
     "a positive number",
+    "a number",
     "a word",
     "true or false",
 )
@@ -164,21 +161,62 @@ _WANTED: Mapping[str, str] = {
     "rope_theta": POSITIVE,
     "tied": SWITCH,
 }
-_SWITCHES: Mapping[str, str] = {
+EXPERTS_USED = (
+    *("num_experts_per_tok", "num_experts_per_token", "experts_per_token"),
+    *("moe_topk", "moe_top_k", "top_k_experts"),
+)
+"""The keys of how many experts work on one token."""
+EPSILONS = (
+    "rms_norm_eps",
+    "layer_norm_eps",
+    "layer_norm_epsilon",
+    "layernorm_epsilon",
+    "norm_epsilon",
+    "norm_eps",
+)
+"""The keys of what norms add to the mean square."""
+_ELSEWHERE: Mapping[str, str] = {
     "alibi": SWITCH,
     "multi_query": SWITCH,
     "do_layer_norm_before": SWITCH,
     "position_embedding_type": WORD,
+    **dict.fromkeys(EXPERTS_USED, COUNT),
+    **dict.fromkeys(EPSILONS, NUMBER),
+    "norm_topk_prob": SWITCH,
+    "routed_scaling_factor": NUMBER,
+    "topk_group": COUNT,
+    "scoring_func": WORD,
+    "topk_method": WORD,
+    "use_parallel_residual": SWITCH,
+    "parallel_attn": SWITCH,
+    "new_decoder_architecture": SWITCH,
+    "embedding_multiplier": NUMBER,
+    "residual_multiplier": NUMBER,
+    "scale_emb": NUMBER,
+    "scale_depth": NUMBER,
 }
-"""Settings that some families' tables ask for themselves."""
+"""Settings that are read elsewhere, by those whom they concern; here they are checked."""
 
 
 def _check_switches(config: Config) -> None:
-    for key, wanted in _SWITCHES.items():
+    for key, wanted in _ELSEWHERE.items():
         _first(config, (key,), wanted)
     attention = _inner(config, "attn_config")
     for key in ("alibi", "rope"):
         _first(attention, (key,), SWITCH, "attn_config.")
+
+
+def stated(config: Config, *keys: str) -> Any:
+    """Return what a config says under the first of these keys that says something; None where none does.
+
+    Args:
+        keys: of one kind of setting, that is none of :data:`SPELLINGS`.
+
+    Raises:
+        CorruptCheckpointError: the value is of the wrong type.
+    """
+    found = _first(config, keys, _ELSEWHERE[keys[0]])
+    return None if found is None else found[1]
 
 
 def _first(config: Config, spellings: Sequence[str], wanted: str, inside: str = "") -> tuple[str, Any] | None:
@@ -213,15 +251,17 @@ def _is(value: Any, wanted: str) -> bool:
         return isinstance(value, bool)
     if wanted == WORD:
         return isinstance(value, str)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -1 < value < _LARGEST:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < _LARGEST:
         return False
+    if wanted == NUMBER or value <= -1:
+        return wanted == NUMBER
     if wanted == POSITIVE:
         return value > 0
     return value == int(value) and value >= (wanted == SIZE)
 
 
 def _as(value: Any, wanted: str) -> Any:
-    return float(value) if wanted == POSITIVE else int(value) if wanted in (SIZE, COUNT) else value
+    return float(value) if wanted in (POSITIVE, NUMBER) else int(value) if wanted in (SIZE, COUNT) else value
 
 
 def _wrong_type(key: str, value: Any, wanted: str, file: str = "config.json") -> CorruptCheckpointError:
@@ -356,27 +396,4 @@ def config_from_gguf(
 
 def _wanted_of(key: str) -> str:
     setting = next((name for name, keys in SPELLINGS.items() if key in keys), "")
-    return _WANTED.get(setting, COUNT)
-
-
-def experts_used(config: Config | None, metadata: Mapping[str, Any]) -> int | None:
-    """Return how many experts of a layer work on one token, None where neither config nor metadata says."""
-    config = config or {}
-    for tower in (config, *(config.get(key) for key in NESTED["language"])):
-        if not isinstance(tower, Mapping):
-            continue
-        found = _first(cast("Config", tower), _EXPERTS_USED, COUNT)
-        if found is not None:
-            return found[1] or None
-    stated = [n for key, n in metadata.items() if key.endswith(".expert_used_count")]
-    return int(stated[0]) or None if stated else None
-
-
-_EXPERTS_USED = (
-    "num_experts_per_tok",
-    "num_experts_per_token",
-    "experts_per_token",
-    "moe_topk",
-    "moe_top_k",
-    "top_k_experts",
-)
+    return _ELSEWHERE.get(key) or _WANTED.get(setting, COUNT)

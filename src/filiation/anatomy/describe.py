@@ -13,9 +13,9 @@ from filiation.anatomy.model import Anatomy, Part
 def describe(anatomy: Anatomy) -> dict[str, Any]:
     """Return everything known about a model's parts as JSON-ready data, in a fixed order.
 
-    Keys: ``name, locator, revision, format, digest, bytes, tensors, dtypes, family, components, unnamed,
-    beyond, inferences, rename_map, notes``. Each component has ``name, geometry, rulings, roles``; each role has its
-    count of parts, the layers and experts it occurs in, its shapes and axes. No weights are read.
+    Keys: ``name, locator, revision, format, digest, bytes, tensors, dtypes, family, components, unnamed, beyond,
+    unread, disputed, inferences, rename_map, notes``. Each component has ``name, geometry, rulings, roles``; each role
+    has its count of parts, the layers and experts it occurs in, its shapes and axes. No weights are read.
     """
     checkpoint = anatomy.checkpoint
     tensors = checkpoint.tensors
@@ -32,6 +32,8 @@ def describe(anatomy: Anatomy) -> dict[str, Any]:
         "components": [_component(anatomy, name) for name in anatomy.components],
         "unnamed": [{"tensor": name, "shape": list(tensors[name].shape)} for name in anatomy.unnamed],
         "beyond": {component: list(names) for component, names in anatomy.beyond.items()},
+        "unread": {component: list(names) for component, names in anatomy.unread.items()},
+        "disputed": {component: list(names) for component, names in anatomy.disputed.items()},
         "inferences": [{"what": i.what, "basis": i.basis} for i in anatomy.inferences],
         "rename_map": dict(sorted(anatomy.rename_map.items())),
         "notes": list(checkpoint.notes),

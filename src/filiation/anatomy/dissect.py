@@ -9,15 +9,18 @@ from dataclasses import dataclass, field, replace
 from filiation.anatomy import config as configs
 from filiation.anatomy.config import Settings
 from filiation.anatomy.geometry import measure
-from filiation.anatomy.loaded import DRAFT, cut, left_out, stated
+from filiation.anatomy.loaded import DRAFT
 from filiation.anatomy.model import Anatomy, Geometry, Inference, Part, Ruling
 from filiation.anatomy.names import Stack, find_stacks, path_of, stem
+from filiation.anatomy.outside import Claim, told, unread_beside
 from filiation.anatomy.parts import Splitter
+from filiation.anatomy.reading import as_loaded, completed, recovered
 from filiation.anatomy.roles import axes_of
 from filiation.anatomy.rulings import Case, rule_on
 from filiation.anatomy.standing import add_copies, in_order, is_spare, kind_of
 from filiation.anatomy.tables import Config, Hit, Path, Rule, mask, shared_depth
-from filiation.anatomy.towers import INFERRED, Clues, Found, Tower, component_of, raise_towers
+from filiation.anatomy.towers import Clues, Found, Tower, component_of, raise_towers
+from filiation.anatomy.unread import take_disputed
 from filiation.checkpoint.model import Checkpoint, TensorInfo
 from filiation.errors import CorruptCheckpointError, UnknownAnatomyError
 
@@ -37,6 +40,8 @@ class _Work:
     rename_map: dict[str, str] = field(default_factory=dict[str, str])
     config: Config | None = None
     beyond: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    unread: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    disputed: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
 
 def dissect(checkpoint: Checkpoint) -> Anatomy:
@@ -109,12 +114,12 @@ def _name(split: Split, tensors: Tensors, config: Config | None, architecture: s
     for container, stack in stacks.items():
         if container in used:
             continue
-        tower = _recovered(stack, tensors, clues)
+        tower = recovered(stack, tensors, clues)
         if tower is not None:
             towers.append(tower)
         else:
             loose |= {path_of(name): name for layer in stack.layers.values() for name in layer.values()}
-    towers = [_completed(tower, tensors, clues) for tower in towers]
+    towers = [completed(tower, tensors, clues) for tower in towers]
     work = _placed(_Work(tensors, in_order(towers, config), loose), clues)
     for tower in work.towers:
         if tower.stack.container in counted:
@@ -124,31 +129,18 @@ def _name(split: Split, tensors: Tensors, config: Config | None, architecture: s
 
 def _placed(work: _Work, clues: Clues) -> _Work:
     work.config = config = clues.config
-    work.towers = [_as_loaded(tower, work, clues) for tower in work.towers]
+    read = [as_loaded(tower, work.tensors, clues) for tower in work.towers]
+    work.towers = [loaded.tower for loaded in read]
+    for loaded in read:
+        component = loaded.tower.component
+        work.beyond |= {component: loaded.beyond} if loaded.beyond else {}
+        work.unread |= {component: loaded.unread} if loaded.unread else {}
+        names = take_disputed(loaded.tower)
+        work.disputed |= {component: names} if names else {}
     if work.towers:
         _note_family(work, config)
         _place_loose(work)
     return work
-
-
-def _as_loaded(tower: Tower, work: _Work, clues: Clues) -> Tower:
-    """Leave out the layers that lie beyond the config, of the towers that loaders read."""
-    if ":" in tower.component:
-        return tower
-    count = stated(tower.config, tower.family)
-    stack, layers = cut(tower.stack, count, tower.family)
-    if count is None or not layers:
-        return tower
-    # What is not loaded may not say what the rest is called either.
-    raised = raise_towers([stack], work.tensors, clues)
-    again = raised[0] if raised else _recovered(stack, work.tensors, clues)
-    if again is None:
-        return tower
-    again = _completed(again, work.tensors, clues)
-    again.component = tower.component
-    again.notes.append(left_out(layers, tower.component, count))
-    work.beyond[tower.component] = tuple(name for n in layers for name in tower.stack.layers[n].values())
-    return again
 
 
 def _by_order(tensors: Tensors, config: Config | None, architecture: str | None) -> _Work:
@@ -169,25 +161,6 @@ def _counted_from_zero(stacks: Mapping[Path, Stack]) -> tuple[Mapping[Path, Stac
 
     changed = {container: new for container, stack in stacks.items() if (new := from_zero(stack))}
     return {**stacks, **changed}, frozenset(changed)
-
-
-def _recovered(stack: Stack, tensors: Tensors, clues: Clues) -> Tower | None:
-    if component_of(stack.container) == "projector":
-        return None
-    from filiation.anatomy.recover import recover
-
-    return recover(stack, tensors, clues)
-
-
-def _completed(tower: Tower, tensors: Tensors, clues: Clues) -> Tower:
-    """Infer what the tower's table does not know; where that is most of it, try without the table."""
-    if not tower.stray or tower.family.name == INFERRED:
-        return tower
-    from filiation.anatomy.recover import complete
-
-    complete(tower, tensors, clues.shapes)
-    other = _recovered(tower.stack, tensors, clues) if tower.stray and not tower.known else None
-    return other if other is not None and len(other.stray) < len(tower.stray) else tower
 
 
 def _note_family(work: _Work, config: Config | None) -> None:
@@ -216,21 +189,33 @@ def _nothing(checkpoint: Checkpoint) -> UnknownAnatomyError:
 
 def _place_loose(work: _Work) -> None:
     """Give every tensor outside the layer lists to the tower whose root is nearest above it."""
+    claims: dict[str, list[Claim]] = {tower.component: [] for tower in work.towers}
     for path, name in list(work.loose.items()):
-        tower, hit = _owner(work, path)
+        tower, hit, depth = _owner(work, path)
         if tower is not None and hit is not None:
-            tower.found.append(Found(work.tensors[name], hit, None))
+            claims[tower.component].append(Claim(path, name, hit, depth))
         elif component_of(path) == "projector":
             work.projector.append(Found(work.tensors[name], _projector_hit(path), None))
         else:
             continue
         del work.loose[path]
+    for tower in work.towers:
+        _take_claims(work, tower, claims[tower.component])
     if work.loose:
         _infer_loose(work)
     for tower in work.towers:
         work.unnamed += tower.stray.values()
         work.rename_map |= tower.renames
     work.unnamed += work.loose.values()
+
+
+def _take_claims(work: _Work, tower: Tower, claims: list[Claim]) -> None:
+    is_gguf = tower.family.container.split(".")[-1] == "blk"
+    unread = unread_beside(tower, claims, is_gguf=is_gguf)
+    tower.found += [Found(work.tensors[c.name], c.hit, None) for c in claims if c.name not in unread]
+    if unread:
+        work.unread[tower.component] = (*work.unread.get(tower.component, ()), *unread)
+        tower.notes.append(told(unread, tower.component))
 
 
 def _infer_loose(work: _Work) -> None:
@@ -254,7 +239,7 @@ def _projector_hit(path: Path) -> Hit:
     return Hit(Rule((".".join(role),)), path[-1] == "bias")
 
 
-def _owner(work: _Work, path: Path) -> tuple[Tower | None, Hit | None]:
+def _owner(work: _Work, path: Path) -> tuple[Tower | None, Hit | None, int]:
     choices = [
         (depth, tower) for tower in work.towers for depth in range(shared_depth(path, tower.root), -1, -1)
     ]
@@ -262,8 +247,8 @@ def _owner(work: _Work, path: Path) -> tuple[Tower | None, Hit | None]:
     for depth, tower in choices:
         hit = tower.family.beside.find(path[depth:])
         if hit is not None:
-            return tower, hit
-    return None, None
+            return tower, hit, depth
+    return None, None, 0
 
 
 def _assemble(checkpoint: Checkpoint, work: _Work) -> Anatomy:
@@ -300,6 +285,8 @@ def _assemble(checkpoint: Checkpoint, work: _Work) -> Anatomy:
         rename_map={**first.family.renames, **work.rename_map},
         spare=tuple(spare),
         beyond=work.beyond,
+        unread=work.unread,
+        disputed=work.disputed,
     )
 
 

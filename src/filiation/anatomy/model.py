@@ -153,6 +153,8 @@ class Anatomy:
         spare: components that a loader which follows the config would not read: further towers of one kind, and
             layers that only predict further tokens.
         beyond: component -> the tensors of layers beyond the number that its config says; they are no parts.
+        unread: component -> tensors inside its layers that loaders of the stated family drop; they are no parts.
+        disputed: component -> tensors that claim to be what another claims to be; they are no parts.
     """
 
     checkpoint: Checkpoint
@@ -165,6 +167,8 @@ class Anatomy:
     rename_map: Mapping[str, str] = field(default_factory=dict[str, str])
     spare: tuple[str, ...] = ()
     beyond: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    unread: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    disputed: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     @cached_property
     def _lookup(self) -> Mapping[tuple[str, str, int | None, int | None], Part]:
@@ -183,8 +187,16 @@ class Anatomy:
         geometry = {name if c == component else c: sizes for c, sizes in self.geometry.items()}
         rulings = {name if c == component else c: found for c, found in self.rulings.items()}
         spare = tuple(name if c == component else c for c in self.spare)
-        beyond = {name if c == component else c: tensors for c, tensors in self.beyond.items()}
-        return replace(self, parts=parts, geometry=geometry, rulings=rulings, spare=spare, beyond=beyond)
+        aside = {
+            kind: {name if c == component else c: tensors for c, tensors in of.items()}
+            for kind, of in self.aside.items()
+        }
+        return replace(self, parts=parts, geometry=geometry, rulings=rulings, spare=spare, **aside)
+
+    @property
+    def aside(self) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
+        """What is stored inside a component's layers and is no part: why (the attribute) -> component -> tensors."""
+        return {"beyond": self.beyond, "unread": self.unread, "disputed": self.disputed}
 
     def part(
         self, role: str, layer: int | None = None, expert: int | None = None, component: str = "language"

@@ -56,7 +56,7 @@ def find_stacks(names: Iterable[str]) -> tuple[dict[Path, Stack], dict[Path, str
     A name may hold several numbers (``model.0.encoder.layer.3.experts.7.w1``). Its layer number is the first one
     that truly counts: whose container holds the same kind of name under other numbers too.
     """
-    paths = {path_of(name): name for name in names}
+    paths = _by_path(names)
     numbers: dict[tuple[Path, Path], set[str]] = {}
     for path in paths:
         for at in _number_places(path):
@@ -70,8 +70,29 @@ def find_stacks(names: Iterable[str]) -> tuple[dict[Path, Stack], dict[Path, str
         if at is None:
             rest[path] = name
         else:
-            layers.setdefault(path[:at], {}).setdefault(int(path[at]), {})[path[at + 1 :]] = name
+            layer = layers.setdefault(path[:at], {}).setdefault(int(path[at]), {})
+            first = layer.setdefault(path[at + 1 :], name)
+            if first != name:  # layer 0 and layer 00: loaders count without zeros in front
+                plain, other = (name, first) if is_plain(path) else (first, name)
+                layer[path[at + 1 :]] = plain
+                rest[tuple(other.split("."))] = other
     return {container: Stack(container, found) for container, found in layers.items()}, rest
+
+
+def _by_path(names: Iterable[str]) -> dict[Path, str]:
+    """Return names by their paths; one that wrappers made equal to a plain name keeps all of its segments."""
+    paths: dict[Path, str] = {}
+    for name in names:
+        plain, path = tuple(name.split(".")), path_of(name)
+        if path == plain and path in paths:  # what stands under the plain name is what is looked up by it
+            paths[tuple(paths[path].split("."))] = paths[path]
+        paths[plain if path in paths and path != plain else path] = name
+    return paths
+
+
+def is_plain(path: Path) -> bool:
+    """Whether every number in a path is written as loaders write it: no zeros in front, no other script."""
+    return all(segment == str(int(segment)) for segment in path if segment.isdecimal())
 
 
 def _number_places(path: Path) -> list[int]:

@@ -12,6 +12,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
+from filiation.anatomy.built import Built
 from filiation.anatomy.model import Symmetry
 
 
@@ -108,12 +109,13 @@ def shared_depth(path: Path, root: Path) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A name found in a table: its rule, whether it is the bias, the expert number, another number."""
+    """A name found in a table (``name``): its rule, whether it is the bias, the expert number, another number."""
 
     rule: Rule
     bias: bool = False
     expert: int | None = None
     number: int | None = None
+    name: str = ""
 
 
 _LAYER_NORMS = ("attn_norm", "ffn_norm", "post_attn_norm", "post_ffn_norm")
@@ -123,12 +125,12 @@ class Lookup:
     """A table of names made ready for looking up paths; ``norms`` are the layer norms it knows."""
 
     def __init__(self, names: Names) -> None:
-        self._rules: dict[Path, tuple[Rule, str]] = {}
+        self._rules: dict[Path, tuple[Rule, str, str]] = {}
         for pattern, entry in names.items():
             rule = entry if isinstance(entry, Rule) else Rule((entry,))
             kind = "{N}" if "{N}" in pattern else "{E}"
-            self._rules[tuple(pattern.replace(kind, "#").split("."))] = (rule, kind)
-        roles = {role for rule, _ in self._rules.values() for role in rule.roles}
+            self._rules[tuple(pattern.replace(kind, "#").split("."))] = (rule, kind, pattern)
+        roles = {role for rule, _, _ in self._rules.values() for role in rule.roles}
         self.norms = frozenset(role for role in roles if role in _LAYER_NORMS)
 
     def find(self, path: Path) -> Hit | None:
@@ -147,11 +149,11 @@ class Lookup:
         return Hit(Rule((f"buffer.{path[-1]}",))) if path and path[-1] in BUFFERS else None
 
     def _hit(self, key: Path, path: Path, bias: bool) -> Hit:
-        rule, kind = self._rules[key]
+        rule, kind, name = self._rules[key]
         number = next((int(s) for s, k in zip(path, key, strict=False) if k == "#" and s.isdecimal()), None)
         if kind == "{N}":
-            return Hit(rule, bias, number=number)
-        return Hit(rule, bias, expert=number)
+            return Hit(rule, bias, number=number, name=name)
+        return Hit(rule, bias, expert=number, name=name)
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,8 @@ class Family:
         ignore: settings whose config key misleads here (Falcon-7B says 71 kv heads and has one).
         tied: whether the head is the embedding where config.json does not say.
         renames: where the table spells another family's names anew: this spelling -> the usual one.
+        built: what its loaders build of one layer; None where that is not known for certain.
+        both: a layer holds a dense network beside its experts.
     """
 
     name: str
@@ -198,6 +202,8 @@ class Family:
     ignore: tuple[str, ...] = ()
     tied: bool = False
     renames: Mapping[str, str] = field(default_factory=dict[str, str])
+    built: Built | None = None
+    both: bool = False
 
     def under(self, config: Config) -> Family:
         """Return the family as ``config`` makes it."""

@@ -36,9 +36,12 @@ def overall_verdict(suspect: Anatomy, candidates: Sequence[Anatomy], pairs: Sequ
             numbers=[p.number for p in related],
         )
         steps = (*steps, mixture) if mixture is not None else steps
-    return origin.word_verdict(
-        best.finding, best.number, len(pairs), steps, best.identical, notes=best.derived.notes
-    )
+    notes = best.derived.notes
+    if best.finding.relation is Relation.NONE_FOUND and any(
+        "budget_spent" in x.notes for x in best.examinations
+    ):
+        notes = (*notes, "budget_spent")  # a search that was cut short is no finding that nothing is there
+    return origin.word_verdict(best.finding, best.number, len(pairs), steps, best.identical, notes=notes)
 
 
 def _different(candidates: Sequence[Anatomy]) -> tuple[int, ...]:

@@ -29,8 +29,8 @@ def limits(verdict: Verdict, pairs: Sequence[Pair], sampled: Sequence[str] = ())
         found.append("what_layers_compute")
     if any(origin.NOT_LOADED in p.finding.reasons for p in pairs):
         found.append(origin.NOT_LOADED)
-    if any(e.reason == origin.BEYOND for p in pairs for e in p.evidence):
-        found.append(origin.BEYOND)
+    reasons = {e.reason for p in pairs for e in p.evidence}
+    found += [reason for reason in (origin.BEYOND, origin.UNREAD, origin.DISPUTED) if reason in reasons]
     found += [note for p in pairs for x in p.examinations for note in x.notes]
     kinds = {step.kind for step in verdict.derivation}
     if "rotated" in kinds:

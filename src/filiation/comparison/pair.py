@@ -189,11 +189,24 @@ def _step(studied: _Studied, n: int) -> derivation.Derived | None:
         full=studied.full,
         nothing_agrees=derivation.NO_PART in step.notes,
     )
+    findings[tower.name] = origin.beside_grafts(findings[tower.name], step.steps)
     if findings[tower.name].relation not in RELATED:
         return None
+    step = _rewritten(step, studied, n)
     whole = findings[tower.name].relation is Relation.COMMON_ORIGIN and tower.is_loaded
     return step if whole else _speaking_of_parts(step)
 
 
+def _rewritten(step: derivation.Derived, studied: _Studied, n: int) -> derivation.Derived:
+    """Return the derivation; where networks compute the same with other units, it says that in place of their units."""
+    history, examination = studied.histories[n], studied.examinations[n]
+    layers = [] if history is None else origin.rewritten_layers(history)
+    if history is None or history.computed_alike is None or not layers:
+        return step
+    return derivation.rewritten(step, layers, history.computed_alike, examination.component, studied.number)
+
+
 def _speaking_of_parts(derived: derivation.Derived) -> derivation.Derived:
-    return replace(derived, steps=tuple(s for s in derived.steps if s.kind not in _OF_WHOLE_MODELS))
+    # A table that was replaced beneath kept layers is what is not shared, and is told.
+    kept = tuple(s for s in derived.steps if s.kind not in _OF_WHOLE_MODELS or s.numbers.get("body_kept"))
+    return replace(derived, steps=kept)

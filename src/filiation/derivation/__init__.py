@@ -13,6 +13,7 @@ from filiation.derivation.records import (
     order_and_signs_gone,
     without_components,
 )
+from filiation.derivation.rewritten import rewritten
 from filiation.derivation.walk import NO_PART, derive
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "derive",
     "joined",
     "order_and_signs_gone",
+    "rewritten",
     "same_files",
     "same_weights",
     "same_within",

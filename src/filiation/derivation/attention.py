@@ -11,7 +11,8 @@ from filiation.derivation.convert import Conversion, convert_heads
 from filiation.derivation.heads import Attention, match_groups, plainly_in_place, read_attention
 from filiation.derivation.reading import SMALL, Case, may_be_searched, norms, reader, row_cosines
 from filiation.derivation.unitmap import STILL, UnitMap
-from filiation.origin.units import Floats, Integers
+from filiation.origin.scale import held
+from filiation.origin.units import Doubles, Floats, Integers
 
 Pair = tuple[int, int]
 IN_PLACE = 0.15
@@ -147,9 +148,9 @@ def _maps(
     if up is not None:
         sign = 1.0 if values.sign is None else values.sign
         factor = 1.0 if values.factor is None else values.factor
-        up, down = (up * sign * factor).astype(np.float32), (up * sign / factor).astype(np.float32)
+        up, down = held(up * sign * factor), held(up * sign / factor)
     whole = np.tile(np.arange(d), (heads, 1))
-    q_factor = None if pairs.factor is None else (1.0 / pairs.factor[group]).astype(np.float32)
+    q_factor = None if pairs.factor is None else held(1.0 / pairs.factor[group])
     return {
         "v": _map(groups, kv, inner, up, values.mix),
         "o": _map(
@@ -165,7 +166,7 @@ def _maps(
 
 
 def _map(
-    order: Integers | None, heads: int, inner: Integers, factor: Floats | None, mix: Floats | None
+    order: Integers | None, heads: int, inner: Integers, factor: Floats | Doubles | None, mix: Floats | None
 ) -> UnitMap:
     d = inner.shape[1]
     start = np.arange(heads) if order is None else order

@@ -9,6 +9,7 @@ import numpy as np
 from filiation.derivation.reading import row_cosines
 from filiation.derivation.scaling import SPREAD, paired_scaling
 from filiation.origin.matching import assign
+from filiation.origin.scale import energy, held, wide
 from filiation.origin.units import Doubles, Floats, Integers, unit_rows
 
 #: A move of channels must take away this share of the difference.
@@ -31,7 +32,7 @@ class Channels:
 
     index: Integers | None = None
     sign: Floats | None = None
-    factor: Floats | None = None
+    factor: Floats | Doubles | None = None
     mix: Floats | None = None
     spread: float | None = None
     moved: int = 0
@@ -42,8 +43,8 @@ NOTHING = Channels()
 
 
 def _distance(a: Floats, b: Floats | Doubles) -> float:
-    energy = float(np.square(a).sum())
-    return float(np.square(a - b).sum()) / energy if energy > 0 else 0.0
+    own = float(energy(a))
+    return float(energy(a - b)) / own if own > 0 else 0.0
 
 
 def match_values(v_s: Floats, v_c: Floats, o_s: Floats, o_c: Floats, rng: np.random.Generator) -> Channels:
@@ -106,6 +107,7 @@ def _assign_channels(
 
 def _rotated(v_s: Floats, v_c: Floats, o_s: Floats, o_c: Floats) -> Doubles:
     """Return for each head the rotation that carries the candidate's channels nearest to the suspect's."""
+    v_s, v_c, o_s, o_c = (wide(rows) for rows in (v_s, v_c, o_s, o_c))
     cross = np.einsum("hid,hjd->hij", v_s, v_c) + np.einsum("hid,hjd->hij", o_s, o_c)
     left, _, right = np.linalg.svd(cross.astype(np.float64))
     return left @ right
@@ -136,15 +138,16 @@ def match_pairs(q_s: Floats, q_c: Floats, k_s: Floats, k_c: Floats, rope: str) -
     queries = _complex_factor(
         q_s.reshape(heads * group, 2 * half, -1), q_c.reshape(heads * group, 2 * half, -1), first, second
     ).reshape(heads, group, half)
-    size = np.sqrt(np.abs(keys) / np.maximum(np.abs(queries).mean(axis=1), 1e-12))
-    angle = np.angle(
-        keys / np.maximum(np.abs(keys), 1e-12) + (queries / np.maximum(np.abs(queries), 1e-12)).mean(1)
-    )
-    factor = np.empty((heads, 2 * half), np.float32)
-    factor[:, first] = factor[:, second] = size
+    lengths = np.abs(keys), np.abs(queries)
+    size = np.sqrt(lengths[0] / _or_least(lengths[1].mean(axis=1)))
+    angle = np.angle(keys / _or_least(lengths[0]) + (queries / _or_least(lengths[1])).mean(1))
+    every = np.empty((heads, 2 * half))
+    every[:, first] = every[:, second] = size
+    factor = held(every)
     plain = _pair_distance(q_s, q_c, k_s, k_c, factor, None)
-    spread = float(np.log(np.maximum(size, 1e-12)).std())
-    keep = factor if spread >= SPREAD else None
+    logarithms = np.log(_or_least(size))
+    spread = float(logarithms.std())
+    keep = factor if max(spread, abs(float(logarithms.mean()))) >= SPREAD else None
     if float(np.abs(angle).mean()) > TURNED:
         mix = _pair_rotations(angle, first, second)
         if _pair_distance(q_s, q_c, k_s, k_c, factor, mix) < EXPLAINS * min(plain, before):
@@ -162,10 +165,15 @@ def _halves(half: int, rope: str) -> tuple[Integers, Integers]:
 
 def _complex_factor(s: Floats, c: Floats, first: Integers, second: Integers) -> np.ndarray:
     """Return the complex number of each rotary pair that carries the candidate's rows nearest to the suspect's."""
+    s, c = wide(s), wide(c)
     a = s[:, first] + 1j * s[:, second]
     b = c[:, first] + 1j * c[:, second]
-    energy = np.maximum(np.square(np.abs(b)).sum(axis=2), 1e-30)
-    return (a * b.conj()).sum(axis=2) / energy
+    return (a * b.conj()).sum(axis=2) / _or_least(np.square(np.abs(b)).sum(axis=2))
+
+
+def _or_least(sizes: np.ndarray) -> np.ndarray:
+    """Return sizes with a small one in place of none at all."""
+    return np.where(sizes > 0, sizes, 1e-30)
 
 
 def _pair_rotations(angle: Doubles, first: Integers, second: Integers) -> Floats:
@@ -178,7 +186,7 @@ def _pair_rotations(angle: Doubles, first: Integers, second: Integers) -> Floats
 
 
 def _pair_distance(
-    q_s: Floats, q_c: Floats, k_s: Floats, k_c: Floats, factor: Floats, mix: Floats | None
+    q_s: Floats, q_c: Floats, k_s: Floats, k_c: Floats, factor: Floats | Doubles, mix: Floats | None
 ) -> float:
     k = k_c if mix is None else mix @ k_c
     q = q_c if mix is None else mix[:, None] @ q_c

@@ -21,6 +21,7 @@ from filiation.derivation.scaling import paired_scaling
 from filiation.derivation.unitmap import STILL, UnitMap, inverse_factor
 from filiation.origin.gather import Rows, Window, seeded_windows
 from filiation.origin.matching import assign
+from filiation.origin.scale import held
 from filiation.origin.units import Doubles, Floats, Integers
 
 Pair = tuple[int, int]
@@ -55,7 +56,7 @@ class FfnFrame:
     experts: Experts
     index: Integers | None
     sign: Floats | None
-    factor: Floats | None
+    factor: Floats | Doubles | None
     agreement: float | None
     units: int
     candidate_units: int
@@ -72,7 +73,7 @@ class FfnFrame:
             return STILL if self.index is None else UnitMap(self.index)
         factor = inverse_factor(self.factor) if base == "down" else self.factor
         if self.sign is not None:
-            factor = self.sign if factor is None else (factor * self.sign).astype(np.float32)
+            factor = self.sign if factor is None else held(factor * self.sign)
         return STILL if self.index is None and factor is None else UnitMap(self.index, factor)
 
 

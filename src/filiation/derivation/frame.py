@@ -15,6 +15,7 @@ from filiation.derivation.matched import Fold, Matched, Unseen
 from filiation.derivation.reading import Case, gain_before, norm_before
 from filiation.derivation.unitmap import STILL, UnitMap
 from filiation.origin.gather import Side, seeded_windows
+from filiation.origin.scale import energy, wide
 
 #: Folding gains must take away this share of a reader's difference before it is preferred to the plain reading.
 FOLD_EXPLAINS = 0.5
@@ -99,7 +100,8 @@ def _must_fold(case: Case, frame: LayerFrame, role: str) -> bool | None:
     window = case.window(frame.pair[0]) if case.frugal else _some_rows(case, part, match.mine.shape[0])
     folded, plain = _distance(match, window), _distance(match.unfolded(), window)
     # Gains of one were folded or were reset: whichever explains the reader better. Others may just have been trained.
-    flat = float(match.fold.suspect.std()) <= FLAT * float(np.abs(match.fold.suspect).mean())
+    own = wide(match.fold.suspect)
+    flat = float(own.std()) <= FLAT * float(np.abs(own).mean())
     return folded < (1.0 if flat else FOLD_EXPLAINS) * plain
 
 
@@ -114,8 +116,8 @@ def _distance(match: Matched, window: tuple[int, int] | None = None) -> float:
     s, p = match.window(*(window or (0, min(64, match.mine.shape[0]))))
     if match.hides(s, p):
         s, p = match.seen(s, p)
-    energy = float(np.square(s).sum())
-    return float(np.square(s - p).sum()) / energy if energy else 0.0
+    own = float(energy(s))
+    return float(energy(s - p)) / own if own else 0.0
 
 
 def fold_of(case: Case, role: str, pair: tuple[int | None, int | None]) -> Fold | None:

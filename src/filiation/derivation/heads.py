@@ -9,6 +9,7 @@ import numpy as np
 
 from filiation.derivation.reading import Case, reader, row_cosines, writer
 from filiation.origin.matching import assign
+from filiation.origin.scale import wide
 from filiation.origin.units import Doubles, Floats, Integers
 
 #: How much more alike moved heads must be than heads at equal numbers: an assignment always moves some by chance.
@@ -59,7 +60,7 @@ def overlap(a: Sequence[Floats], b: Sequence[Floats]) -> Doubles:
     the matrices given (``(heads, d_head, d)`` each).
     """
     total: Doubles = np.zeros((len(a[0]), len(b[0])))
-    for x, y in zip(a, b, strict=True):
+    for x, y in ((wide(m), wide(n)) for m, n in zip(a, b, strict=True)):
         flat = x.reshape(-1, x.shape[2]) @ y.reshape(-1, y.shape[2]).T
         blocks = flat.reshape(len(x), x.shape[1], len(y), y.shape[1])
         cross = np.square(blocks.astype(np.float64)).sum(axis=(1, 3))

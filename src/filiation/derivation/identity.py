@@ -190,7 +190,8 @@ def _unnamed(suspect: Anatomy, candidate: Anatomy) -> Difference | None:
 
 
 def _no_parts(model: Anatomy) -> tuple[str, ...]:
-    return (*model.unnamed, *(name for names in model.beyond.values() for name in names))
+    aside = (names for of in model.aside.values() for names in of.values())
+    return (*model.unnamed, *(name for names in aside for name in names))
 
 
 def _probe(suspect: Anatomy, candidate: Anatomy, pairs: list[tuple[Part, Part]]) -> Difference | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from filiation.derivation.cells import CODEBOOKS, SHARED, displaced_by, displaced_in_steps, place
 from filiation.derivation.quantisers import QUANTISERS, Ggml, Integers, Quantiser, by_name
 from filiation.derivation.rounding import FLOATS
 from filiation.origin.units import Floats
@@ -36,6 +37,8 @@ class Lattice:
         in_steps: root mean square of ``S - P`` in steps; rounding to the nearest level makes at most 0.29.
         exact: share of elements equal to the quantiser's own output on ``P``; None where it cannot be run.
         inherited: the candidate's values lie on this lattice already.
+        displaced: share of values in another cell of the suspect's grid than the candidate's; None where it cannot
+            be told.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Lattice:
     in_steps: float | None
     exact: float | None
     inherited: bool
+    displaced: float | None = None
 
 
 def find_lattice(suspect: Floats, predicted: Floats, dtype: str) -> Lattice | None:
@@ -126,6 +130,7 @@ def _against(
         in_steps=float(np.sqrt(np.square((s - p)[live] / step[live]).mean())) if live.any() else None,
         exact=float((distance <= slack)[live].mean()) if live.any() else None,
         inherited=bool((own[live] <= NEAR).mean() >= ON_LATTICE) if live.any() else False,
+        displaced=displaced_by(quantiser, s, p),
     )
 
 
@@ -134,19 +139,44 @@ def _stored(s: Floats, p: Floats, dtype: str, norm: float) -> Lattice:
     quantiser = by_name(dtype)
     if quantiser is not None and quantiser.fits(s.shape[1]):
         return _against(quantiser, s, p, norm, stored=True, dtype="F32")
-    found = find_gaps(s, "F32")
-    error = float(np.sqrt(np.square(s - p).sum())) / norm
     bits = re.search(r"(?<![A-Z])(?:[A-Z]+)?(\d+)", dtype)
-    common = {"bits": int(bits[1]) if bits else None, "stored": True, "error": error, "exact": None}
-    if found is None:
-        return Lattice(dtype, group=None, expected=None, in_steps=None, inherited=False, **common)  # pyright: ignore[reportArgumentType]
-    return Lattice(dtype, group=found.group, inherited=False, **common, **_by_step(s, p, found.step, norm))  # pyright: ignore[reportArgumentType]
+    plain = Lattice(
+        name=dtype,
+        bits=int(bits[1]) if bits else None,
+        group=None,
+        stored=True,
+        error=float(np.sqrt(np.square(s - p).sum())) / norm,
+        expected=None,
+        in_steps=None,
+        exact=None,
+        inherited=False,
+    )
+    book = CODEBOOKS.get(dtype)
+    if book is not None:
+        placed = place(book, s, p)
+        if placed is None:
+            return plain
+        expected = float(np.sqrt(placed.squares)) / norm
+        return replace(
+            plain,
+            group=book.group,
+            expected=expected,
+            in_steps=placed.in_steps,
+            displaced=placed.displaced,
+        )
+    found = find_gaps(s, "F32", _groups_of(dtype))
+    return plain if found is None else replace(plain, group=found.group, **_by_step(s, p, found, norm))
 
 
-def _by_step(s: Floats, p: Floats, step: Floats, norm: float) -> dict[str, float | None]:
+def _by_step(s: Floats, p: Floats, gaps: Gaps, norm: float) -> dict[str, float | None]:
+    step = gaps.step
     live = step > 0
     in_steps = float(np.sqrt(np.square((s - p)[live] / step[live]).mean())) if live.any() else None
-    return {"expected": float(np.sqrt(np.square(step).sum() / 12)) / norm, "in_steps": in_steps}
+    return {
+        "expected": float(np.sqrt(np.square(step).sum() / 12)) / norm,
+        "in_steps": in_steps,
+        "displaced": displaced_in_steps(s, p, step, gaps.group),
+    }
 
 
 def _by_gaps(s: Floats, p: Floats, dtype: str, norm: float) -> Lattice | None:
@@ -155,7 +185,7 @@ def _by_gaps(s: Floats, p: Floats, dtype: str, norm: float) -> Lattice | None:
     if found is None:
         return None
     error = float(np.sqrt(np.square(s - p).sum())) / norm
-    by_step = _by_step(s, p, found.step, norm)
+    by_step = _by_step(s, p, found, norm)
     return Lattice(
         name=f"uniform/{found.group or 'row'}",
         bits=max(1, int(np.ceil(np.log2(found.levels)))),
@@ -166,6 +196,7 @@ def _by_gaps(s: Floats, p: Floats, dtype: str, norm: float) -> Lattice | None:
         in_steps=by_step["in_steps"],
         exact=None,
         inherited=find_gaps(p, dtype) is not None,
+        displaced=by_step["displaced"],
     )
 
 
@@ -178,29 +209,60 @@ class Gaps:
     levels: int
 
 
-def find_gaps(values: Floats, dtype: str) -> Gaps | None:
-    """Return the largest group size whose values are multiples of one step; None where values are free.
+def _groups_of(dtype: str) -> tuple[int, ...]:
+    """Return the group sizes to try for a stored kind: its own where it is known."""
+    return (SHARED[dtype],) if dtype in SHARED else _GROUPS
+
+
+def find_gaps(values: Floats, dtype: str, sizes: tuple[int, ...] = _GROUPS) -> Gaps | None:
+    """Return the largest group size whose values are multiples of one step (the step that rounding used), or None.
 
     The step is the smallest gap of a group (or half or a third of it, where neighbouring levels are not both
     used). Free values have gaps that are no multiples of the smallest.
     """
+    fits = (
+        _gaps_of(values, dtype, group) for group in sorted(sizes, key=lambda g: g or 1 << 30, reverse=True)
+    )
+    found = next((gaps for gaps in fits if gaps is not None), None)
+    if found is None or found.levels <= _FEW_LEVELS:
+        return found
+    return _coarser(values, dtype, sizes, found)
+
+
+def _coarser(values: Floats, dtype: str, sizes: tuple[int, ...], found: Gaps) -> Gaps:
+    """Return the gaps of smaller groups where their steps are larger.
+
+    Scales that are multiples of one number (Q3_K) put all values on a lattice of that number; it is far finer than
+    the one that values were rounded to.
+    """
+    for group in sorted(g for g in sizes if g and (g < found.group or not found.group)):
+        finer = _gaps_of(values, dtype, group)
+        if finer is not None:
+            steps = [gaps.step[gaps.step > 0] for gaps in (finer, found)]
+            return finer if float(np.median(steps[0])) > _LARGER * float(np.median(steps[1])) else found
+    return found
+
+
+def _gaps_of(values: Floats, dtype: str, group: int) -> Gaps | None:
+    """Return the gaps for one group size; None where rows do not fall into such groups or values are free."""
     width = values.shape[1]
-    for group in sorted(_GROUPS, key=lambda g: g or 1 << 30, reverse=True):
-        if group and (width % group or width <= group):
-            continue
-        groups = values.reshape(-1, group or width)
-        if not _may_have_steps(groups[:_LOOK_GROUPS], _HALF_ULP.get(dtype, 2.0**-22)):
-            continue
-        steps = _steps_of(groups, _HALF_ULP.get(dtype, 2.0**-22))
-        if steps is not None:
-            full = np.repeat(steps[:, None], group or width, axis=1).reshape(values.shape)
-            spread = groups.max(axis=1) - groups.min(axis=1)
-            levels = spread[steps > 0] / steps[steps > 0]
-            return Gaps(group, full.astype(np.float32), round(float(np.quantile(levels, 0.95))) + 1)
-    return None
+    if group and (width % group or width <= group):
+        return None
+    groups = values.reshape(-1, group or width)
+    if not _may_have_steps(groups[:_LOOK_GROUPS], _HALF_ULP.get(dtype, 2.0**-22)):
+        return None
+    steps = _steps_of(groups, _HALF_ULP.get(dtype, 2.0**-22))
+    if steps is None:
+        return None
+    full = np.repeat(steps[:, None], group or width, axis=1).reshape(values.shape)
+    spread = groups.max(axis=1) - groups.min(axis=1)
+    levels = spread[steps > 0] / steps[steps > 0]
+    return Gaps(group, full.astype(np.float32), round(float(np.quantile(levels, 0.95))) + 1)
 
 
 _MOST_LEVELS = 260
+#: Levels from which on smaller groups are tried for a coarser lattice, and how much larger their steps must be.
+_FEW_LEVELS, _LARGER = 20, 1.5
 #: Share of groups whose values must be multiples of a step; free values of a group almost never are.
 GROUPS_FIT = 0.95
 #: Groups that are looked at first, and of them those that can settle it alone.

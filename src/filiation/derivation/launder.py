@@ -14,6 +14,7 @@ from filiation.derivation.measure import Measured
 from filiation.derivation.reading import Case
 from filiation.derivation.residual import Residual, is_hadamard
 from filiation.evidence import Derivation
+from filiation.origin.scale import wide
 from filiation.origin.units import Integers
 
 #: Share of moved (or flipped) units below which they are matching noise.
@@ -197,27 +198,24 @@ def _rotated(case: Case, frames: Sequence[LayerFrame], measured: Sequence[Measur
 
 
 def _flipped(case: Case, frames: Sequence[LayerFrame]) -> Iterable[Derivation]:
-    """Tell units that were multiplied by minus one where they stand; of moved ones it is told with the order."""
-    ffn = [
-        (b.pair[0], b.units, b.flipped)
-        for f in frames
-        for b in f.ffn.frames
-        if b.agreement is not None and b.moved <= MOVED * b.units
-    ]
+    """Tell units that were multiplied by minus one, where they stand or where they went."""
+    ffn = [(b.pair[0], b.units, b.flipped) for f in frames for b in f.ffn.frames if b.agreement is not None]
     values = [
-        (f.pair[0], a.kv_heads * a.d_head, a.values.flipped)
-        for f in frames
-        if (a := f.attention) is not None and a.values.moved <= MOVED * a.kv_heads * a.d_head
+        (f.pair[0], a.kv_heads * a.d_head, a.values.flipped) for f in frames if (a := f.attention) is not None
     ]
     for what, found in (("ffn_signs", ffn), ("value_signs", values)):
         touched = [row for row in found if row[2] > MOVED * row[1]]
         if touched:
             yield _signs(what, touched)
     moved, flipped = _channels(case.residual)
-    if case.residual.kind == "permuted" and flipped and not moved:
-        assert case.residual.columns is not None
-        numbers = {"what": "residual_signs", "units": len(case.residual.columns), "flipped": flipped}
-        yield Derivation("rescaled", numbers)
+    columns = case.residual.columns
+    # Of channels in place even one is clear; of channels looked up a few signs are matching noise.
+    if (
+        case.residual.kind == "permuted"
+        and columns is not None
+        and flipped > (MOVED * len(columns) if moved else 0)
+    ):
+        yield Derivation("rescaled", {"what": "residual_signs", "units": len(columns), "flipped": flipped})
 
 
 def _signs(what: str, touched: Sequence[tuple[int, int, int]]) -> Derivation:
@@ -232,7 +230,9 @@ def _rescaled(case: Case, frames: Sequence[LayerFrame], measured: Sequence[Measu
     spreads: dict[str, list[tuple[int, float]]] = {"ffn": [], "value_channels": [], "rotary_pairs": []}
     for frame in frames:
         spreads["ffn"] += [
-            (frame.pair[0], b.spread) for b in frame.ffn.frames if b.factor is not None and b.spread
+            (frame.pair[0], b.spread)
+            for b in frame.ffn.frames
+            if b.factor is not None and b.spread is not None
         ]
         if frame.attention is not None:
             for what, channels in (
@@ -264,6 +264,7 @@ def _rescaled_gains(
             mine is not None and mine.shape == theirs.shape and np.array_equal(mine, theirs)
         ):
             continue
+        mine, theirs = mine if mine is None else wide(mine), wide(theirs)
         flat = mine is None or float(mine.std()) <= 1e-3 * float(np.abs(mine).mean())
         was_flat = float(theirs.std()) <= 1e-3 * float(np.abs(theirs).mean())
         if not (flat and was_flat):

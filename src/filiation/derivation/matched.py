@@ -12,6 +12,7 @@ from filiation.anatomy.roles import NORMS
 from filiation.derivation.residual import IN_PLACE, Residual
 from filiation.derivation.unitmap import STILL, UnitMap
 from filiation.origin.level import level, unseen_through
+from filiation.origin.scale import energy
 from filiation.origin.units import Floats, Integers
 
 CHUNK = 1 << 19
@@ -218,11 +219,11 @@ class Matched:
         if self.unseen is None or s.shape != p.shape or np.array_equal(s, p):
             return False
         mine, theirs = self.seen(s, p)
-        energy, left = float(np.square(s).sum()), float(np.square(mine).sum())
-        if not energy or not left:
+        whole, left = float(energy(s)), float(energy(mine))
+        if not whole or not left:
             return False
-        apart, still = float(np.square(s - p).sum()) / energy, float(np.square(mine - theirs).sum()) / left
-        return still < SEEN_EXPLAINS * apart or left < SEEN_LITTLE * energy
+        apart, still = float(energy(s - p)) / whole, float(energy(mine - theirs)) / left
+        return still < SEEN_EXPLAINS * apart or left < SEEN_LITTLE * whole
 
     def seen(self, s: Floats, p: Floats) -> tuple[Floats, Floats]:
         """Return rows without what norms let nobody see; where rows are channels, as far as those at hand show it."""

@@ -10,6 +10,7 @@ from filiation.derivation.lattice import Lattice, find_lattice
 from filiation.derivation.matched import Blocks, Matched
 from filiation.derivation.records import Delta
 from filiation.derivation.rounding import FLOATS, rounding_level
+from filiation.origin.scale import Values, mean_square, over, tamed, wide
 from filiation.origin.units import Doubles, Floats
 
 #: Rows of the block that rank, spectrum and lattices are read from.
@@ -184,8 +185,9 @@ class _Rows:
 
     def add(self, s: Floats, p: Floats) -> None:
         """Add a block of whole rows."""
+        s, p = wide(s), wide(p)
         lengths = np.sqrt(np.vecdot(s, s).astype(np.float64) * np.vecdot(p, p))
-        self.total += float((np.vecdot(s, p) / np.where(lengths > 0, lengths, 1.0)).sum())
+        self.total += float(over(np.vecdot(s, p), lengths).sum())
         self.count += len(s)
 
     @property
@@ -197,15 +199,22 @@ class _Rows:
 _PIECE = 1 << 16
 #: Terms of one product sum: so few that no BLAS splits them over threads, which would make sums depend on the load.
 _TERMS = 1 << 13
+#: Size of a sum beside which what float32 cannot hold of its terms is nothing.
+_HELD = 1e-25
 
 
-def _dot(a: Floats, b: Floats) -> float:
+def _dot(a: Values, b: Values) -> float:
     """Return the sum of products, added up in float64 over pieces."""
     whole = a.size // _TERMS * _TERMS
-    total = float(
-        np.vecdot(a[:whole].reshape(-1, _TERMS), b[:whole].reshape(-1, _TERMS)).sum(dtype=np.float64)
-    )
-    return total + float(np.vecdot(a[whole:], b[whole:]))
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = float(
+            np.vecdot(a[:whole].reshape(-1, _TERMS), b[:whole].reshape(-1, _TERMS)).sum(dtype=np.float64)
+        )
+        total += float(np.vecdot(a[whole:], b[whole:]))
+    # Looked at afterwards, since large models are added up here: float32 may have overflowed, or held next to nothing.
+    if _HELD < abs(total) < np.inf or a.dtype != np.float32:
+        return total
+    return _dot(a.astype(np.float64), b.astype(np.float64))
 
 
 #: Share of zeros among the first values from which on zeros are counted.
@@ -295,7 +304,7 @@ def _finish(match: Matched, sums: _Sums, s: Floats, p: Floats, *, lattices: bool
     theirs = match.candidate.checkpoint.tensors[match.theirs.tensor].dtype
     packed = theirs not in FLOATS and theirs != dtype and not match.moved
     floor = rounding_level(p, dtype, computed=match.moved) if differs else 0.0
-    spread = floor * float(np.sqrt(np.square(p).mean())) if differs and p.size else 0.0
+    spread = floor * float(np.sqrt(mean_square(p))) if differs and p.size else 0.0
     return Measured(
         match=match,
         relative=relative,
@@ -312,8 +321,8 @@ def _finish(match: Matched, sums: _Sums, s: Floats, p: Floats, *, lattices: bool
         cut=_cut(s, p) if sums.zeros else None,
         pairs=_half_of_four(s) if sums.zeros else 0.0,
         spectrum=spectrum_of(_without_zeroed(s, p), spread) if is_matrix and differs else None,
-        lattice=find_lattice(*stored, dtype) if wanted else None,
-        undone=find_lattice(p, s, theirs) if is_matrix and differs and packed else None,
+        lattice=find_lattice(*tamed(*stored), dtype) if wanted else None,
+        undone=find_lattice(*tamed(p, s), theirs) if is_matrix and differs and packed else None,
     )
 
 
@@ -353,6 +362,7 @@ def spectrum_of(difference: Floats, noise: float = 0.0) -> Spectrum | None:
     m, n = difference.shape
     if min(m, n) < 4 or not difference.any():
         return None
+    difference = wide(difference)
     gram = difference @ difference.T if m <= n else difference.T @ difference
     energies = np.maximum(np.linalg.eigvalsh(gram.astype(np.float64))[::-1], 0.0)
     square = np.square(difference)

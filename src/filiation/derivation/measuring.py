@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from filiation.anatomy.model import Part
-from filiation.derivation.budget import Ledger
 from filiation.derivation.frame import LayerFrame, layer_matches, outer_matches
 from filiation.derivation.matched import Matched
 from filiation.derivation.measure import Measured, measure
 from filiation.derivation.reading import Case
+from filiation.origin.ledger import Ledger
 from filiation.origin.pairing import Plan
 
 #: Rows of each matrix that a sampled reading looks at.

@@ -1,7 +1,9 @@
 """Merges: the suspect as a sum of several candidates, by least squares with weights that add up to one.
 
 The regression is on task vectors (differences of the candidates from the first of them), after the idea of arXiv
-2607.10617: they are nearly orthogonal where the candidates themselves are nearly equal.
+2607.10617: they are nearly orthogonal where the candidates themselves are nearly equal. A merge that elects elements
+(TIES, arXiv 2306.01708) is no weighted sum: many of its elements are one parent's own, bit for bit, and others
+another's, which no training makes.
 """
 
 from __future__ import annotations
@@ -13,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from filiation.anatomy.model import Anatomy, Part
-from filiation.derivation.budget import Ledger
+from filiation.derivation.rounding import stored_as
 from filiation.derivation.structure import ATTENTION, FFN
 from filiation.evidence import Derivation
 from filiation.origin.examine import Examination
+from filiation.origin.ledger import Ledger
 from filiation.origin.pairing import Plan
 from filiation.origin.units import Doubles, Floats
 
@@ -29,6 +32,11 @@ LEAST_WEIGHT = 0.05
 #: Correlation of task vectors from which their weights cannot be told apart well.
 COLLINEAR = 0.95
 ROWS = 64
+#: Spacing of neighbouring values of each float kind, relative to their size.
+SPACING = {"BF16": 2.0**-8, "F16": 2.0**-11, "F32": 2.0**-23}
+#: Spacings by which candidates must differ in an element for it to be one's own: another model hits it by chance in a
+#: thirtieth of them. Share of such elements from which a candidate gave them, and how many must be told apart at all.
+CLEARLY_APART, LEAST_SHARE, LEAST_TOLD = 16, 0.1, 4096
 _ROLES = (*ATTENTION, *FFN)
 
 
@@ -37,6 +45,8 @@ class Normal:
     """The normal equations of one regression, summed up block by block in float64.
 
     ``gram[i, j]`` and ``target[i]`` are over ``x_i - x_0`` and ``y - x_0``; ``single[i]`` is ``|y - x_i|^2``.
+    ``told`` counts the elements in which all candidates are clearly apart, ``equal[i]`` those of them that are equal
+    to candidate ``i``.
     """
 
     count: int
@@ -45,14 +55,18 @@ class Normal:
     energy: float = 0.0
     single: Doubles = field(init=False)
     size: float = 0.0
+    told: int = 0
+    equal: Doubles = field(init=False)
 
     def __post_init__(self) -> None:
         self.gram = np.zeros((self.count - 1, self.count - 1))
         self.target = np.zeros(self.count - 1)
         self.single = np.zeros(self.count)
+        self.equal = np.zeros(self.count)
 
-    def add(self, y: Floats, xs: Sequence[Floats]) -> None:
-        """Add one block."""
+    def add(self, y: Floats, xs: Sequence[Floats], dtype: str = "F32") -> None:
+        """Add one block; ``dtype`` is how the suspect stores it."""
+        self._count_equal(y, xs, dtype)
         base = xs[0].astype(np.float64).reshape(-1)
         tasks = np.stack([x.reshape(-1) - base for x in xs[1:]])
         rest = y.reshape(-1) - base
@@ -64,8 +78,27 @@ class Normal:
             [float(np.square(y.reshape(-1) - x.reshape(-1).astype(np.float64)).sum()) for x in xs]
         )
 
+    def _count_equal(self, y: Floats, xs: Sequence[Floats], dtype: str) -> None:
+        if dtype not in SPACING:
+            return
+        size, spacing = np.abs(y), SPACING[dtype]
+        pairs = [(a, b) for n, a in enumerate(xs) for b in xs[n + 1 :]]
+        apart = np.minimum.reduce([np.abs(a - b) for a, b in pairs]) > CLEARLY_APART * spacing * size
+        self.told += int(apart.sum())
+        for n, x in enumerate(xs):
+            # Adding a difference to what it was taken from may miss by the last bits of float32.
+            same = np.abs(stored_as(x, dtype) - y) <= 4 * SPACING["F32"] * size
+            self.equal[n] += int((same & apart).sum())
+
+    def shares(self) -> Doubles:
+        """Return the share of elements that are each candidate's own, zeros where too few can be told apart."""
+        enough = self.told >= LEAST_TOLD
+        return self.equal / self.told if enough else np.zeros(self.count)
+
     def merge(self, other: Normal) -> None:
         """Add another's sums."""
+        self.told += other.told
+        self.equal += other.equal
         self.gram += other.gram
         self.target += other.target
         self.energy += other.energy
@@ -155,7 +188,7 @@ def _sums(
         group = "attention" if part.role in ATTENTION else "ffn"
         normal = found.setdefault((part.layer, group), Normal(len(candidates)))
         for y, xs in _blocks(suspect, part, candidates, parts, plan):
-            normal.add(y, xs)
+            normal.add(y, xs, suspect.checkpoint.tensors[part.tensor].dtype)
     return found
 
 
@@ -188,7 +221,9 @@ def _told(total: Normal, sums: Mapping[tuple[int, str], Normal], names: Sequence
         return None  # the suspect is one of the candidates
     gain = 1.0 - residual / best
     parents = [n for n, w in zip(names, weights, strict=True) if abs(w) >= LEAST_WEIGHT]
-    if len(parents) < 2:
+    shares = total.shares()
+    elected = int((shares >= LEAST_SHARE).sum()) >= 2
+    if len(parents) < 2 and not elected:
         return None
     collinearity = total.collinearity()
     numbers: dict[str, Any] = {
@@ -205,6 +240,9 @@ def _told(total: Normal, sums: Mapping[tuple[int, str], Normal], names: Sequence
         ],
     }
     numbers["method"] = _method(weights, sums)
+    if elected and numbers["method"] != "by_layer":
+        own = {str(n): float(share) for n, share in zip(names, shares, strict=True)}
+        return Derivation("merged", {**numbers, "method": "by_element", "shares": own})
     if gain >= sibling_gain(len(names)) + MARGIN:
         return Derivation("merged", numbers)
     if gain >= sibling_gain(len(names)) + DOUBT:

@@ -2,29 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from filiation.derivation.ffn import FfnFrame
+from filiation.derivation.ffn import FfnFrame, match_ffn
 from filiation.derivation.frame import LayerFrame
 from filiation.derivation.measure import Measured
+from filiation.derivation.reading import Case
 from filiation.derivation.structure import FFN, FOREIGN
 from filiation.evidence import Derivation
 
 
 def mixture_steps(
-    frames: Sequence[LayerFrame], measured: Sequence[Measured], foreign: frozenset[int]
+    case: Case, frames: Sequence[LayerFrame], measured: Sequence[Measured], foreign: frozenset[int]
 ) -> list[Derivation]:
-    """Return ``moe_upcycled`` or ``moe_extracted`` where one model is dense and the other a mixture."""
+    """Return ``moe_upcycled`` or ``moe_extracted`` where one model is dense and the other a mixture.
+
+    Of two mixtures, ``grafted`` where some experts come from the candidate and others do not.
+    """
     kept = [f for f in frames if f.pair[0] not in foreign]
     up = [f for f in kept if f.ffn.suspect and not f.ffn.candidate]
     out = [f for f in kept if f.ffn.candidate and not f.ffn.suspect]
     cosines = _by_expert(measured)
     steps = [_upcycled(up, cosines)] if up else []
     steps += [_extracted(out, cosines)] if out else []
+    both = [f for f in kept if f.ffn.suspect and f.ffn.candidate]
+    steps += [_other_experts(case, both, cosines)] if both and case.whole else []
     return [step for step in steps if step is not None]
+
+
+def _other_experts(
+    case: Case, frames: Sequence[LayerFrame], cosines: Mapping[tuple[int | None, int | None], float]
+) -> Derivation | None:
+    """Return ``grafted`` for experts that agree with none of the candidate's, however their units are ordered."""
+    looked, others = 0, dict[int, list[int]]()
+    for frame in frames:
+        for block in frame.ffn.frames:
+            expert = block.experts[0]
+            if block.prefix or expert is None:
+                continue
+            looked += 1
+            low = abs(cosines.get((frame.pair[0], expert), 1.0)) < FOREIGN
+            if low and block.agreement is None and not _found_elsewhere(case, frame, expert):
+                others.setdefault(expert, []).append(frame.pair[0])
+    count = sum(len(layers) for layers in others.values())
+    if not 0 < count < looked:
+        return None
+    return Derivation(
+        "grafted",
+        {
+            "share": 1.0 - count / looked,
+            "experts": frames[0].ffn.suspect,
+            "foreign_experts": [{"expert": e, "layers": layers} for e, layers in sorted(others.items())],
+        },
+    )
+
+
+def _found_elsewhere(case: Case, frame: LayerFrame, expert: int) -> bool:
+    """Return whether an expert agrees with any of the candidate's in its layer, or was not read whole to see it."""
+    tried = [match_ffn(case, frame.pair, (expert, other)) for other in range(frame.ffn.candidate)]
+    return any(block is None or block.agreement is not None or not block.whole for block in tried)
 
 
 def _by_expert(measured: Sequence[Measured]) -> dict[tuple[int | None, int | None], float]:
@@ -70,8 +109,8 @@ def _in_place(blocks: Sequence[FfnFrame]) -> float:
     return 1.0 - sum(b.moved for b in blocks) / units if units else 0.0
 
 
-#: Lead of the best expert over the next below which all experts are one block: then they were made from it.
-ALIKE = 0.02
+#: How far towards the other experts a dense block may lie and still be one of them: halfway between the two answers.
+ONE_OF_THEM = 0.25
 
 
 def _extracted(
@@ -85,16 +124,18 @@ def _extracted(
     if not chosen:
         return None
     cosine = float(np.mean([cosines[layer, None] for layer in chosen]))
-    leads = [f.ffn.lead for f in frames if f.pair[0] in chosen and f.ffn.lead is not None]
-    if leads and float(np.median(leads)) < ALIKE:
-        # Every expert agrees with the dense block: the candidate's experts began as copies of what the suspect has.
+    between = [f.ffn.between for f in frames if f.pair[0] in chosen and f.ffn.between is not None]
+    where = {"between": float(np.median(between))} if between else {}
+    if between and where["between"] > ONE_OF_THEM:
+        # Every expert lies around the dense block: the candidate's experts began as copies of what the suspect has.
         numbers = {"experts": frames[0].ffn.candidate, "cosine": cosine, "layers": sorted(chosen)}
-        return Derivation("moe_upcycled", {**numbers, "reversed": True})
+        return Derivation("moe_upcycled", {**numbers, **where, "reversed": True})
     return Derivation(
         "moe_extracted",
         {
             "experts": frames[0].ffn.candidate,
             "expert_map": [{"layer": layer, "expert": expert} for layer, expert in sorted(chosen.items())],
             "cosine": cosine,
+            **where,
         },
     )

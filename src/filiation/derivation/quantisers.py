@@ -105,12 +105,21 @@ NF4_LEVELS = np.array(
 )  # fmt: skip
 
 
+#: Widths that are multiples of this are searched for groups that run over row ends.
+PHASE = 16
+
+
 @dataclass(frozen=True, slots=True)
 class NormalFloat:
-    """NormalFloat-4 with one absmax scale for ``group`` values in row order (arXiv 2305.14314)."""
+    """NormalFloat-4 with one absmax scale for ``group`` values in row order (arXiv 2305.14314).
+
+    Where rows are no whole number of groups, groups run over row ends; the first whole one begins ``phase`` values
+    into the block at hand.
+    """
 
     group: int = 64
     bits: int = 4
+    phase: int = 0
 
     @property
     def name(self) -> str:
@@ -118,11 +127,13 @@ class NormalFloat:
         return f"nf4/{self.group}"
 
     def fits(self, width: int) -> bool:
-        """Return whether rows of this width fall into whole blocks."""
-        return width % self.group == 0
+        """Return whether groups may lie so in rows of this width."""
+        return not width % self.group if not self.phase else bool(width % self.group) and not width % PHASE
 
     def round(self, matrix: Floats) -> tuple[Floats, Floats]:
         """Return the rounded matrix and the local distance of levels."""
+        if self.phase:
+            return self._across(matrix)
         grouped = _grouped(matrix, self.group)
         scale = np.abs(grouped).max(axis=2, keepdims=True)
         unit = grouped / np.where(scale > 0, scale, 1.0)
@@ -130,6 +141,17 @@ class NormalFloat:
         nearest = np.searchsorted(middles, unit)
         gaps = np.concatenate([np.diff(NF4_LEVELS), [NF4_LEVELS[-1] - NF4_LEVELS[-2]]]).astype(np.float32)
         return _back(NF4_LEVELS[nearest] * scale, matrix), _back(gaps[nearest] * scale, matrix)
+
+    def _across(self, matrix: Floats) -> tuple[Floats, Floats]:
+        """Round groups that run over row ends; values of groups that are not whole stay, with a step of zero."""
+        flat = np.ascontiguousarray(matrix, np.float32).reshape(-1)
+        start = self.phase % self.group
+        stop = start + (flat.size - start) // self.group * self.group
+        rounded, steps = flat.copy(), np.zeros_like(flat)
+        if stop > start:
+            inside = NormalFloat(self.group).round(flat[start:stop].reshape(1, -1))
+            rounded[start:stop], steps[start:stop] = (part.reshape(-1) for part in inside)
+        return rounded.reshape(matrix.shape), steps.reshape(matrix.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +197,7 @@ GGML: tuple[Ggml, ...] = (Ggml("Q4_0", 4), Ggml("Q4_1", 4), Ggml("Q5_0", 5), Ggm
 #: From coarse to fine: the coarsest lattice that holds the values is the one that is named.
 QUANTISERS: tuple[Quantiser, ...] = (
     NormalFloat(64),
+    *(NormalFloat(64, phase=phase) for phase in (64, *range(PHASE, 64, PHASE))),
     *GGML[:2],
     *(Integers(4, group) for group in (32, 64, 128, 0)),
     *GGML[2:4],

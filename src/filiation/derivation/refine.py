@@ -10,6 +10,7 @@ from filiation.derivation.frame import LayerFrame, frame_layer
 from filiation.derivation.matched import gather_rows
 from filiation.derivation.reading import Case, reader, writer
 from filiation.derivation.residual import CLEAR, IN_PLACE, Residual, refined
+from filiation.origin.scale import energy, wide
 from filiation.origin.units import Doubles, Floats
 
 #: Residual channels up to which the cross products are kept and assigned.
@@ -47,6 +48,7 @@ def _fitted(case: Case, frames: Sequence[LayerFrame], rough: Residual | None) ->
     mine: Doubles = np.zeros(width)
     theirs: Doubles = np.zeros(d_c)
     for s, c in _row_pairs(case.with_residual(IN_PLACE), frames, case):
+        s, c = wide(s), wide(c)
         weight = 1.0 if rough is None else _weight(s, rough.carry(c))
         cross += weight * (s.T @ c).astype(np.float64)
         mine += weight * np.square(s).sum(axis=0)
@@ -56,10 +58,10 @@ def _fitted(case: Case, frames: Sequence[LayerFrame], rough: Residual | None) ->
 
 def _weight(s: Floats, carried: Floats) -> float:
     """Return one over the squared relative difference of two blocks of rows, and over their size."""
-    energy = float(np.square(s).sum())
-    if energy == 0:
+    own = float(energy(s))
+    if own == 0:
         return 0.0
-    return 1.0 / (float(np.square(s - carried).sum()) / energy + 1e-12) / energy
+    return 1.0 / (float(energy(s - carried)) / own + 1e-12) / own
 
 
 def _some_channel_is_flipped(case: Case, frames: Sequence[LayerFrame]) -> bool:
@@ -72,7 +74,7 @@ def _some_channel_is_flipped(case: Case, frames: Sequence[LayerFrame]) -> bool:
                 else None
             )
             if rows is not None:
-                s, c = rows[0], block.unit_map(f"{block.prefix}up").apply(rows[1])
+                s, c = wide(rows[0]), wide(block.unit_map(f"{block.prefix}up").apply(rows[1]))
                 product = np.einsum("ij,ij->j", s, c)
                 scale = np.sqrt(np.square(s).sum(axis=0) * np.square(c).sum(axis=0))
                 return bool((product < -CLEAR * scale).any())

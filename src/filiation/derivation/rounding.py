@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from filiation.origin.scale import energy
 from filiation.origin.units import Floats
 
 #: Relative difference that undoing a move in float32 leaves (folding, rescaling: 1e-7 to 4e-7 a step; a rotation
@@ -38,8 +39,8 @@ def rounding_level(values: Floats, dtype: str, *, computed: bool = False) -> flo
     Args:
         computed: the values come from arithmetic, so they carry its rounding too.
     """
-    norm = float(np.sqrt(np.square(values).sum()))
+    norm = float(np.sqrt(energy(values)))
     if norm == 0.0:
         return 0.0
-    error = float(np.sqrt(np.square(stored_as(values, dtype) - values).sum())) / norm
+    error = float(np.sqrt(energy(stored_as(values, dtype) - values))) / norm
     return float(np.hypot(error, ARITHMETIC if computed else 0.0))

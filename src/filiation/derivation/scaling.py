@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from filiation.derivation.reading import norms
+from filiation.origin.scale import energy, held
 from filiation.origin.units import Doubles, Floats
 
 #: A paired scaling must explain this share of the difference, and spread by at least this much (nats).
@@ -18,7 +19,7 @@ SPREAD = 0.02
 class Scaling:
     """Factors of the first matrix's units ``(n,)``; the second carries their inverse. ``spread`` is in nats."""
 
-    factor: Floats
+    factor: Floats | Doubles
     spread: float
 
 
@@ -44,11 +45,11 @@ def paired_scaling(first_s: Floats, first_c: Floats, second_s: Floats, second_c:
     after = _distance(first_s, first_c, factor) + _distance(second_s, second_c, 1 / factor)
     if after > (1 - EXPLAINS) * before:
         return None
-    return Scaling(factor.astype(np.float32), spread)
+    return Scaling(held(factor), spread)
 
 
 def _distance(s: Floats, c: Floats, factor: Doubles | None = None) -> float:
     """Return the squared difference over the squared norm of the suspect's rows."""
-    moved = c if factor is None else c * factor[:, None].astype(np.float32)
-    energy = float(np.square(s).sum())
-    return float(np.square(s - moved).sum()) / energy if energy > 0 else 0.0
+    moved = c if factor is None else c * held(factor)[:, None]
+    own = float(energy(s))
+    return float(energy(s - moved)) / own if own > 0 else 0.0

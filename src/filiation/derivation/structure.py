@@ -11,6 +11,7 @@ import numpy as np
 from filiation.derivation.measure import Measured
 from filiation.derivation.reading import Case
 from filiation.evidence import Derivation
+from filiation.origin.scale import mean_square
 
 #: Cosine of aligned weights below which a part does not come from the candidate. Twins of one recipe show 0.04 at
 #: most; the faintest true child of the demo models 0.56.
@@ -32,10 +33,14 @@ def agrees(m: Measured) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Median cosine of a layer's aligned matrices: attention, feed-forward; None where nothing was compared."""
+    """Median cosine of a layer's aligned matrices: attention, feed-forward; None where nothing was compared.
+
+    ``open``: a half was compared and did not agree, and may come from the candidate all the same.
+    """
 
     attention: float | None
     ffn: float | None
+    open: bool = False
 
     @property
     def foreign(self) -> tuple[str, ...]:
@@ -45,9 +50,9 @@ class Agreement:
 
     @property
     def wholly_foreign(self) -> bool:
-        """Whether nothing of the layer that was compared comes from the candidate."""
+        """Whether nothing of the layer that was compared can come from the candidate."""
         compared = [v for v in (self.attention, self.ffn) if v is not None]
-        return bool(compared) and len(self.foreign) == len(compared)
+        return bool(compared) and len(self.foreign) == len(compared) and not self.open
 
 
 #: One half of a layer: its number, and ``attention`` or ``ffn``.
@@ -73,10 +78,18 @@ def agreements(
 
     def known(layer: int, group: str) -> float | None:
         median = _median(cosines[layer].get(group))
-        low = median is not None and abs(median) < FOREIGN
-        return None if low and (layer, group) in unmatched else median
+        return None if undecided(layer, group) else median
 
-    return {layer: Agreement(known(layer, "attention"), known(layer, "ffn")) for layer in sorted(cosines)}
+    def undecided(layer: int, group: str) -> bool:
+        median = _median(cosines[layer].get(group))
+        return median is not None and abs(median) < FOREIGN and (layer, group) in unmatched
+
+    return {
+        i: Agreement(
+            known(i, "attention"), known(i, "ffn"), open=undecided(i, "attention") or undecided(i, "ffn")
+        )
+        for i in sorted(cosines)
+    }
 
 
 def _median(values: Sequence[float] | None) -> float | None:
@@ -106,7 +119,7 @@ def _writers_size(case: Case, mine: int, theirs: int) -> float | None:
     for role in ("o", "down"):
         s, c = _some(case.suspect.matrix, role, mine), _some(case.candidate.matrix, role, theirs)
         if s is not None and c is not None and c.any():
-            ratios.append(float(np.sqrt(np.square(s).mean() / np.square(c).mean())))
+            ratios.append(float(np.sqrt(mean_square(s) / mean_square(c))))
     return max(ratios) if ratios else None
 
 
@@ -198,7 +211,8 @@ def grafted_step(
     if not (foreign or strangers or components) or not (inherited or shared or half):
         return None
     total = max(1, len(layers))
-    numbers: dict[str, Any] = {"inherited": inherited, "share": len(inherited) / total}
+    # Where no layer is the candidate's as a whole, those of which a half is count.
+    numbers: dict[str, Any] = {"inherited": inherited, "share": len(inherited or half) / total}
     whole = [i for i, a in layers.items() if a.wholly_foreign]
     if whole:
         numbers["foreign"] = whole

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,12 @@ SAME_ROW = 0.8
 _PROBE, _CHUNK = 256, 1 << 14
 
 
-def vocabulary_step(case: Case, outer: Sequence[Measured]) -> Derivation | None:
-    """Return the step ``vocabulary_changed``, None where the rows are the same tokens in the same places."""
+def vocabulary_step(case: Case, outer: Sequence[Measured], *, body_kept: bool = False) -> Derivation | None:
+    """Return the step ``vocabulary_changed``, None where the rows are the same tokens in the same places.
+
+    Args:
+        body_kept: every layer that was looked at comes from the candidate: what does not is this table alone.
+    """
     mine = case.suspect.anatomy.part("embedding", component=case.component)
     theirs = case.candidate.anatomy.part("embedding", component=case.component)
     if mine is None or theirs is None:
@@ -30,13 +34,31 @@ def vocabulary_step(case: Case, outer: Sequence[Measured]) -> Derivation | None:
     embedding = next((m for m in outer if m.role == "embedding"), None)
     numbers: dict[str, Any] = {"from": theirs.shape[0], "to": mine.shape[0]}
     if embedding is None or embedding.cosine is None or abs(embedding.cosine) < FOREIGN:
+        if embedding is None and case.frugal:
+            return _by_names(case, numbers)
         compared = embedding is not None or mine.shape[0] != theirs.shape[0]
+        numbers |= {"body_kept": True} if body_kept else {}
         return Derivation("vocabulary_changed", {"change": "replaced", **numbers}) if compared else None
     change, counts = _counted(case, mine.shape[0], theirs.shape[0])
     if change is None:
         return None
     agreement = {"rows_equal": embedding.equal, "cosine": embedding.cosine}
     return Derivation("vocabulary_changed", {"change": change, **numbers, **counts, **agreement})
+
+
+def _by_names(case: Case, numbers: Mapping[str, Any]) -> Derivation | None:
+    """Return what tokenizers and sizes say where no row was read: nothing of what the rows hold."""
+    tokens = case.tokens
+    change, counts = (
+        _counted(case, numbers["to"], numbers["from"])
+        if tokens is not None and tokens.by_string
+        else (None, {})
+    )
+    if change is None and numbers["from"] != numbers["to"]:
+        change, counts = "resized", {}
+    return (
+        None if change is None else Derivation("vocabulary_changed", {"change": change, **numbers, **counts})
+    )
 
 
 def _counted(case: Case, rows_s: int, rows_c: int) -> tuple[str | None, dict[str, int]]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from filiation.origin.units import Floats, Integers
+from filiation.origin.scale import held
+from filiation.origin.units import Doubles, Floats, Integers
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +19,7 @@ class UnitMap:
     """
 
     index: Integers | None = None
-    factor: Floats | None = None
+    factor: Floats | Doubles | None = None
     mix: Floats | None = None
     pool: Floats | None = None
 
@@ -55,6 +56,6 @@ class UnitMap:
 STILL = UnitMap()
 
 
-def inverse_factor(factor: Floats | None) -> Floats | None:
+def inverse_factor(factor: Floats | Doubles | None) -> Floats | Doubles | None:
     """Return one over each factor: what the matrix at the other end of the units carries."""
-    return None if factor is None else (1.0 / factor).astype(np.float32)
+    return None if factor is None else held(1.0 / factor)

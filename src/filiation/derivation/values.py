@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from filiation.derivation.gains import READERS, gains_paired
 from filiation.derivation.lattice import Lattice
 from filiation.derivation.measure import Measured
 from filiation.evidence import Derivation
@@ -36,6 +37,9 @@ ZEROS = 0.05
 #: How far the error may exceed what the quantiser makes before something else must have happened too.
 EXCESS = 1.15
 EXACT = 0.9
+#: Share of values in another cell of the suspect's grid than rounding the candidate would put them in. Plain rounding
+#: leaves up to 0.01 (scales stored in 16 bits), GPTQ (arXiv 2210.17323) 0.08 to 0.19.
+DISPLACED = 0.05
 #: Root mean square distance, in steps, that no rounding leaves (0.29 where values lie evenly inside a step).
 NEARER = 0.15
 
@@ -62,19 +66,28 @@ def value_steps(measured: Sequence[Measured], *, complete: bool, rough: bool = F
         matrices = [m for m in matrices if not _is_undone(m)]
     rounded = [m for m in matrices if _is_requantised(m)]
     if rounded:
-        steps += _requantised(rounded, matrices, rough=rough)
+        paired = gains_paired(measured, rounded)
+        steps += _requantised(rounded, matrices, rough=rough, trained=paired is False)
+        if paired:
+            steps.append(_rescaled_gains(measured))
+            measured = [m for m in measured if m.role not in READERS]
     rest = [
         m
         for m in matrices
         if not _is_requantised(m) and not (_is_sparsified(m) and m.kept_relative <= 3 * m.floor)
     ]
     vectors = [m for m in measured if not m.is_matrix]
-    steps += (
-        [_bounded(s) for s in _update(rest, vectors, complete=complete)]
-        if rough
-        else _update(rest, vectors, complete=complete)
-    )
+    told = {s.kind for s in steps}
+    for step in _update(rest, vectors, complete=complete):
+        # What is told of the rounded parts is not told once more of the few that were not rounded.
+        step = _bounded(step) if rough else step
+        steps += [step] if step.kind not in told else []
     return steps
+
+
+def _rescaled_gains(measured: Sequence[Measured]) -> Derivation:
+    norms = sum(m.changed for m in measured if m.role in READERS)
+    return Derivation("rescaled", {"what": "gains", "norms": norms, "folded": 0, "rescaled": norms})
 
 
 def _bounded(step: Derivation) -> Derivation:
@@ -139,7 +152,12 @@ def _is_undone(m: Measured) -> bool:
 
 
 def _requantised(
-    rounded: Sequence[Measured], matrices: Sequence[Measured], *, turned: bool = False, rough: bool = False
+    rounded: Sequence[Measured],
+    matrices: Sequence[Measured],
+    *,
+    turned: bool = False,
+    rough: bool = False,
+    trained: bool = False,
 ) -> list[Derivation]:
     lattices = [m.lattice for m in rounded if m.lattice is not None]
     names = Counter(x.name for x in lattices)
@@ -167,10 +185,13 @@ def _requantised(
         numbers["exact"] = float(np.median(exact))
     if turned:
         numbers["reversed"] = True
-    more = [m for m in rounded if m.lattice is not None and _exceeds(m.lattice)]
+    displaced = [x.displaced for x in lattices if x.displaced is not None]
+    if displaced:
+        numbers["displaced"] = float(np.median(displaced))
+    more = [m for m in rounded if m.lattice is not None and _was_moved(m.lattice)]
     found = [Derivation("requantised", {k: v for k, v in numbers.items() if v is not None})]
     if 2 * len(more) > len(rounded) and not rough:
-        found.append(_beneath(more))
+        found.append(_beneath(more, trained=trained))
     return found
 
 
@@ -181,8 +202,19 @@ def _exceeds(lattice: Lattice) -> bool:
     return lattice.error > EXCESS * lattice.expected and (lattice.exact is None or lattice.exact < EXACT)
 
 
-def _beneath(more: Sequence[Measured]) -> Derivation:
-    """Return what else changed the values before they were rounded: the error left after the quantiser's share."""
+def _was_moved(lattice: Lattice) -> bool:
+    """Return whether rounding the candidate does not make these values: by their error, or by their cells."""
+    rounded = lattice.exact is not None and lattice.exact >= EXACT
+    return _exceeds(lattice) or (not rounded and (lattice.displaced or 0.0) >= DISPLACED)
+
+
+def _beneath(more: Sequence[Measured], *, trained: bool) -> Derivation:
+    """Return what else changed the values before they were rounded: the error left after the quantiser's share.
+
+    Args:
+        trained: gains, which no quantiser rounds, moved as training moves them: then error feedback alone, which
+            moves values out of their cells too, does not explain it.
+    """
     excess = [
         float(np.sqrt(max(0.0, m.lattice.error**2 - (m.lattice.expected or 0.0) ** 2)))
         for m in more
@@ -196,8 +228,10 @@ def _beneath(more: Sequence[Measured]) -> Derivation:
     }
     plain = all(m.lattice is not None and m.lattice.exact is not None and m.lattice.stored for m in more)
     twice = all(m.lattice is not None and m.lattice.error > 2 * (m.lattice.expected or 0.0) for m in more)
-    if plain or twice:
+    if plain or twice or trained:
         # These kinds round to the nearest level, so what exceeds rounding was there before.
+        if len(excess) >= 4 and float(np.std(excess)) <= 2 * LEVELS * median:
+            return Derivation("cannot_tell", {"candidates": ["fine_tuned", "noise_added"], **numbers})
         return _by_size(median, numbers)
     return Derivation("cannot_tell", {"candidates": ["fine_tuned", "error_feedback_quantiser"], **numbers})
 

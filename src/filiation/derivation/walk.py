@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from filiation.anatomy.model import Anatomy
-from filiation.derivation.budget import Ledger
 from filiation.derivation.frame import LayerFrame, frame_layer
 from filiation.derivation.launder import launder_steps
 from filiation.derivation.measure import Measured
@@ -39,6 +38,7 @@ from filiation.origin.evalues import LOG10
 from filiation.origin.examine import LAYER_CARRIES, Examination, Stage
 from filiation.origin.infull import Alike
 from filiation.origin.labelset import Tested, combine
+from filiation.origin.ledger import Ledger
 from filiation.origin.pairing import Pairing, Plan, TokenRows
 
 #: The half of a layer that a label set of this role speaks of.
@@ -146,7 +146,8 @@ class _Work:
     """What was aligned and measured.
 
     ``path`` is the whole path as the examination found it, ``guessed`` the layers it left without a partner, each
-    with the one that would continue the path; ``pairs`` the layers that were looked at here.
+    with the one that would continue the path; ``pairs`` the layers that were looked at here. ``apart``: no basis is
+    common, so nothing that is laid side by side says anything.
     """
 
     case: Case
@@ -157,11 +158,14 @@ class _Work:
     inner: tuple[Measured, ...]
     outer: tuple[Measured, ...]
     carrying: frozenset[Half] = frozenset()
+    cut_short: bool = False
+    apart: bool = False
 
     @property
     def complete(self) -> bool:
-        """Whether every layer of the suspect was looked at."""
-        return self.case.whole and len(self.pairs) >= self.case.suspect.geometry.n_layers
+        """Whether every layer of the suspect was looked at, and no part was left out for the byte budget."""
+        every_layer = len(self.pairs) >= self.case.suspect.geometry.n_layers
+        return self.case.whole and every_layer and not self.cut_short
 
     @property
     def unmatched(self) -> frozenset[Half]:
@@ -217,7 +221,8 @@ def _prepare(
     case, frames = ledger.attempt(lambda: with_tokens(refined[0]), refined[0]), refined[1]
     pairs = tuple(f.pair for f in frames)
     inner, outer = measure_all(case, frames, ledger)
-    return _Work(case, path, beyond, pairs, tuple(frames), inner, outer, _carrying(stage))
+    carrying, cut_short, apart = _carrying(stage), ledger.spent, stage.without_basis
+    return _Work(case, path, beyond, pairs, tuple(frames), inner, outer, carrying, cut_short, apart)
 
 
 def _carrying(stage: Stage) -> frozenset[Half]:
@@ -234,7 +239,7 @@ def _tell(work: _Work, suspect: Anatomy, candidate: Anatomy, number: int) -> Der
     case = work.case
     layers = agreements(work.inner, work.unmatched)
     contents = _contents(work)
-    if not _any_inherited(layers, work.outer):
+    if work.apart or not _any_inherited(layers, work.outer):
         return Derived((), (), (), (NO_PART,), contents)
     inserted = silent_copies(case, work.path)
     foreign = frozenset(i for i, a in layers.items() if a.wholly_foreign)
@@ -245,7 +250,7 @@ def _tell(work: _Work, suspect: Anatomy, candidate: Anatomy, number: int) -> Der
     steps = [
         *layer_steps(case, pairs, inserted, foreign, complete=work.known_path),
         *width_steps(case, work.frames, foreign),
-        *mixture_steps(work.frames, work.inner, foreign),
+        *mixture_steps(case, work.frames, work.inner, foreign),
         *launder_steps(case, work.frames, (*work.outer, *work.inner), foreign),
         *value_steps(
             inherited,
@@ -254,7 +259,12 @@ def _tell(work: _Work, suspect: Anatomy, candidate: Anatomy, number: int) -> Der
         ),
     ]
     steps += [
-        s for s in (_grafted(work, layers, candidate), vocabulary_step(case, work.outer)) if s is not None
+        s
+        for s in (
+            _grafted(work, layers, candidate),
+            vocabulary_step(case, work.outer, body_kept=_body_kept(work, layers)),
+        )
+        if s is not None
     ]
     steps += _global_steps(work, suspect, candidate, dtypes=all(s.kind != "requantised" for s in steps))
     if not steps and _all_equal(work):
@@ -291,12 +301,16 @@ def _all_equal(work: _Work) -> bool:
 
 
 def _any_inherited(layers: dict[int, Agreement], outer: Sequence[Measured]) -> bool:
-    if any(
-        len(a.foreign) < 2 and (a.attention is not None or a.ffn is not None) and not a.wholly_foreign
-        for a in layers.values()
-    ):
+    """Return whether anything that was laid beside the candidate's agrees."""
+    if any(len(a.foreign) < sum(v is not None for v in (a.attention, a.ffn)) for a in layers.values()):
         return True
     return any(agrees(m) for m in outer)
+
+
+def _body_kept(work: _Work, layers: dict[int, Agreement]) -> bool:
+    """Return whether both halves of every layer come from the candidate, as far as they were looked at."""
+    kept = all(a.attention is not None and a.ffn is not None and not a.foreign for a in layers.values())
+    return bool(layers) and kept and work.known_path and not work.guessed
 
 
 def _is_inherited(m: Measured, layers: dict[int, Agreement]) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from filiation.errors import BudgetError
 from filiation.evidence import Background, Evidence
 from filiation.likeness.cka import UnbiasedCka
 from filiation.likeness.embeddings import EmbeddingGeometry
@@ -108,8 +109,11 @@ def _affordable(statistic: Statistic, subject: Subject) -> Measured:
         return Measured(None, reason="kept_for_exact_tests")
     if subject.rows is not None and statistic.name not in SAMPLED:
         return Measured(None, reason="needs_full_read")
-    with np.errstate(all="ignore"):  # what comes of constant matrices is told below
-        measured = statistic.measure(subject)
+    try:
+        with np.errstate(all="ignore"):  # what comes of constant matrices is told below
+            measured = statistic.measure(subject)
+    except BudgetError:
+        return Measured(None, reason="budget_spent")
     numbers = [e.value for e in measured.effects]
     numbers += [] if measured.value is None else [measured.value]
     return measured if all(math.isfinite(x) for x in numbers) else Measured(None, reason="nothing_varies")

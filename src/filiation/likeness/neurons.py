@@ -6,6 +6,7 @@ import numpy as np
 
 from filiation.likeness.subject import Measured, Subject
 from filiation.origin.pairing import ffn_views
+from filiation.origin.scale import over, wide
 
 
 class NeuronMatch:
@@ -36,5 +37,5 @@ class NeuronMatch:
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(norms > 0, norms, 1.0)
+    rows = wide(rows)
+    return over(rows, np.linalg.norm(rows, axis=1, keepdims=True))

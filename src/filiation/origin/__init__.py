@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from filiation.origin.counted import marked
 from filiation.origin.diagonal import Diagonal
+from filiation.origin.grafts import beside_grafts
 from filiation.origin.infull import after_reading
 from filiation.origin.maps import inheritance_table, layer_map_tables, pairing_tables, stage_tables
 from filiation.origin.naming import measured, models
@@ -12,24 +13,37 @@ from filiation.origin.overall import history_evidence, over_components, strength
 from filiation.origin.sign import Signs, SignsInPlace
 from filiation.origin.subsequence import Subsequence
 from filiation.origin.testing import Abstention, ExactTest, Outcome
-from filiation.origin.towers import BEYOND, NOT_EXAMINED, NOT_LOADED, not_examined, over_towers, tower_pairs
+from filiation.origin.towers import (
+    BEYOND,
+    DISPUTED,
+    NOT_EXAMINED,
+    NOT_LOADED,
+    UNREAD,
+    not_examined,
+    over_towers,
+    tower_pairs,
+)
 from filiation.origin.towers import TEST as TOWERS
 from filiation.origin.units import Units
+from filiation.origin.verdict import rewritten_layers
 
 #: The exact tests, in reading order: order tests read sign-free contents and come before sign tests in place.
 TESTS: tuple[ExactTest, ...] = (FixedPoints(), Diagonal(), Subsequence(), Signs(), SignsInPlace())
 
 __all__ = [
     "BEYOND",
+    "DISPUTED",
     "NOT_EXAMINED",
     "NOT_LOADED",
     "TESTS",
     "TOWERS",
+    "UNREAD",
     "Abstention",
     "ExactTest",
     "Outcome",
     "Units",
     "after_reading",
+    "beside_grafts",
     "history_evidence",
     "inheritance_table",
     "layer_map_tables",
@@ -40,6 +54,7 @@ __all__ = [
     "over_components",
     "over_towers",
     "pairing_tables",
+    "rewritten_layers",
     "stage_tables",
     "strength",
     "tower_pairs",

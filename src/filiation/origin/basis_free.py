@@ -28,8 +28,9 @@ from filiation.anatomy.model import Symmetry
 from filiation.origin.gather import Side, Window, seeded_windows
 from filiation.origin.labelset import Tested
 from filiation.origin.pairing import Pairing, Plan, expert_pairs, experts_of, guarded, layer_share
+from filiation.origin.scale import Values, wide
 from filiation.origin.testing import ExactTest
-from filiation.origin.units import Floats, Units
+from filiation.origin.units import Floats, Units, unit_rows
 
 #: Most anchors, and most units, of one layer; a narrower layer is split in three.
 MOST = 512
@@ -85,10 +86,11 @@ def basis_free_units(
         return None
     gate, up, down = mine
     gate_a, up_a, down_a = theirs
+    products = (wide(up) @ wide(up_a).T) * (wide(down) @ wide(down_a).T)
+    up, down, up_a, down_a = (_sized(rows) for rows in (up, down, up_a, down_a))
     if gate is None or gate_a is None:
         terms = [up @ down_a.T, down @ up_a.T, up @ up_a.T, down @ down_a.T]
     else:
-        products = (up @ up_a.T) * (down @ down_a.T)
         terms = [np.abs(gate @ down_a.T), np.abs(down @ gate_a.T), products]
     content = np.hstack([_standard(t) for t in terms])
     reader = "up" if gate is None else "gate"
@@ -110,7 +112,12 @@ def _branches(side: Side, layer: int, expert: int | None, window: Window) -> Bra
     return None if up is None or down is None else (gate, up, down)
 
 
-def _standard(terms: Floats) -> Floats:
+def _sized(rows: Floats) -> Floats:
+    """Return rows as they are, or at unit length where they were scaled so far that float32 cannot square them."""
+    return rows if wide(rows) is rows else unit_rows(rows)
+
+
+def _standard(terms: Values) -> Floats:
     """Standardise each anchor's column over the units, then scale each unit's row to length 1.
 
     The first makes anchors count alike and undoes a rescaling of the anchors' branches, the second one of the units'

@@ -7,14 +7,15 @@ correlated. No unit is matched with another. It is an effect size, and enters no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from filiation.anatomy.config import experts_used
-from filiation.origin.effects import Effects, of_model, offset
+from filiation.origin.effects import Effects, of_model
 from filiation.origin.gather import Side
-from filiation.origin.pairing import Pairing, Plan, experts_of
+from filiation.origin.network import SHARED, written_by
+from filiation.origin.pairing import Pairing, Plan
+from filiation.origin.stream import given_to_layers
 from filiation.origin.units import Floats
 
 #: Inputs of each kind.
@@ -23,9 +24,14 @@ INPUTS = 128
 COMPUTES_ALIKE = 0.3
 #: Mean correlation that shared training leaves; models that share their initial weights alone stay below.
 TRAINED_ALIKE = 0.4
+#: Correlation from which what a network computes stands for what its units hold, where value channels hold the same:
+#: a function can be written with other units. Models of one initialisation come to .82 after 25 steps: so gains, and
+#: what is read of the channels, decide beside it.
+COMPUTES_SAME = 0.8
 #: Mean correlation below which layers have nothing in common that they compute.
 UNRELATED = 0.1
-_SHARED_EXPERT = "shared."
+#: How many times louder than is usual what is written for a token row may be, and count in full.
+LOUDER = 2.0
 _ROLES = frozenset({"gate", "up", "down", "router"})
 
 
@@ -34,23 +40,27 @@ def computed_alike(
 ) -> float | None:
     """Return how what two feed-forward networks write correlates, over all channels and inputs; in ``[-1, 1]``.
 
-    The inputs are normal numbers, with the second moment of what either layer is given, and with none of its own; the
-    least correlation of the three counts, so that what only one of the models is ever given says nothing. None where
-    the models are not read whole, or a network or the common basis is not known.
+    The inputs are normal numbers, with the second moment of what either layer is given, and with none of its own; and
+    what either layer is given where token rows come, which has a mean. The least correlation of the five counts, so
+    that what only one of the models is ever given says nothing. None where the models are not read whole, or a network
+    or the common basis is not known.
 
     Args:
-        full: read the layers whole although the models are not. Moments are not known then; one kind of input counts.
+        full: read the layers whole although the models are not. What they are given is not known then; one kind of
+            input counts, the one with no moment of its own.
     """
     sides = pairing.suspect, pairing.candidate
-    inputs = _inputs(pairing, pair, plan, full=full)
-    if inputs is None:
+    drawn = _drawn(pairing, pair, plan, full=full)
+    if not drawn:
         return None
-    mine, theirs = _written(sides, pair, inputs, at_once=full and not plan.whole)
+    kinds = [*drawn, *_given(sides, pair, plan, drawn[0].shape)]
+    mine, theirs = _written(sides, pair, np.concatenate(kinds), at_once=full and not plan.whole)
     if mine is None or theirs is None or mine.shape != theirs.shape:
         return None
-    kinds = max(1, len(inputs) // INPUTS)
-    parts = zip(np.split(mine, kinds), np.split(theirs, kinds), strict=True)
-    return min(_correlation(a, b) for a, b in parts)
+    parts = list(zip(np.split(mine, len(kinds)), np.split(theirs, len(kinds)), strict=True))
+    found = [_correlation(a, b) for a, b in parts[: len(drawn)]]
+    found += [_correlation(_evened(a), _evened(b)) for a, b in parts[len(drawn) :]]
+    return min(found)
 
 
 def layers_computed(pairing: Pairing, plan: Plan, layers: Collection[int]) -> dict[int, float]:
@@ -69,11 +79,11 @@ def network_bytes(side: Side, layer: int) -> int:
     """Return at most how many bytes of the file the layer's feed-forward network is, with all of its experts."""
     stored = side.anatomy.checkpoint.tensors
     parts = [p for p in side.anatomy.parts if p.layer == layer and p.component == side.component]
-    return sum(stored[p.tensor].nbytes for p in parts if p.role.removeprefix(_SHARED_EXPERT) in _ROLES)
+    return sum(stored[p.tensor].nbytes for p in parts if p.role.removeprefix(SHARED) in _ROLES)
 
 
-def _inputs(pairing: Pairing, pair: tuple[int, int], plan: Plan, *, full: bool) -> Floats | None:
-    """Return rows ``(n, d)`` over the channels of the common basis: ``INPUTS`` of each kind."""
+def _drawn(pairing: Pairing, pair: tuple[int, int], plan: Plan, *, full: bool) -> list[Floats]:
+    """Return inputs of three kinds ``(INPUTS, d)`` over the channels of the common basis; of one, in a large model."""
     sides, models, rng = (
         (pairing.suspect, pairing.candidate),
         _effects(pairing, plan),
@@ -81,13 +91,22 @@ def _inputs(pairing: Pairing, pair: tuple[int, int], plan: Plan, *, full: bool) 
     )
     if models is None:
         widths = {side.carry(np.zeros((1, side.geometry.d_model), np.float32)).shape[1] for side in sides}
-        drawn = rng.standard_normal((INPUTS // 2, max(widths)), np.float32)
-        return drawn if full and len(widths) == 1 else None
+        rows = rng.standard_normal((INPUTS // 2, max(widths)), np.float32)
+        return [rows] if full and len(widths) == 1 else []
     mine, theirs = (_moment(s, e, i) for s, e, i in zip(sides, models, pair, strict=True))
     if mine is None or theirs is None or mine.shape != theirs.shape:
-        return None
-    drawn = rng.standard_normal((INPUTS, len(mine)), np.float32)
-    return np.concatenate([drawn @ _root(mine), drawn @ _root(theirs), drawn])
+        return []
+    rows = rng.standard_normal((INPUTS, len(mine)), np.float32)
+    return [rows @ _root(mine), rows @ _root(theirs), rows]
+
+
+def _given(
+    sides: tuple[Side, Side], pair: tuple[int, int], plan: Plan, shape: tuple[int, ...]
+) -> list[Floats]:
+    """Return what either layer is given where token rows come, in the common basis; not where it never changes."""
+    found = [(given_to_layers(side, plan) or {}).get(layer) for side, layer in zip(sides, pair, strict=True)]
+    carried = [side.carry(x) for side, x in zip(sides, found, strict=True) if x is not None]
+    return [x for x in carried if x.shape == shape and np.ptp(x, axis=0).any()]
 
 
 def _effects(pairing: Pairing, plan: Plan) -> tuple[Effects, Effects] | None:
@@ -115,99 +134,26 @@ def _correlation(mine: Floats, theirs: Floats) -> float:
     return float(both / np.sqrt(lengths[0] * lengths[1])) if min(lengths) > 0 else 0.0
 
 
+def _evened(written: Floats) -> Floats:
+    """Return outputs of which no few are much louder than the rest: rows of tokens that are never used say little."""
+    known = np.isfinite(written).all(axis=1, keepdims=True)
+    written = np.where(known, written, 0)
+    written = written - np.median(written, axis=0)
+    sizes = np.sqrt(np.einsum("ij,ij->i", written, written, dtype=np.float64))
+    most = LOUDER * float(np.median(sizes))
+    if most <= 0:
+        return written
+    return (written * (most / np.maximum(sizes, most))[:, None]).astype(np.float32)
+
+
 def _written(
     sides: tuple[Side, Side], pair: tuple[int, int], inputs: Floats, *, at_once: bool
 ) -> tuple[Floats | None, Floats | None]:
     """Return what either network writes; large ones at once: each side has a memory and a file of its own."""
     if not at_once:
-        return _network(sides[0], pair[0], inputs), _network(sides[1], pair[1], inputs)
+        return written_by(sides[0], pair[0], inputs), written_by(sides[1], pair[1], inputs)
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1, thread_name_prefix="filiation-computed") as pool:
-        theirs = pool.submit(_network, sides[1], pair[1], inputs)
-        return _network(sides[0], pair[0], inputs), theirs.result()
-
-
-def _network(side: Side, layer: int, inputs: Floats) -> Floats | None:
-    """Return what a layer's feed-forward network writes ``(n, d)`` for such inputs, experts as they are chosen."""
-    experts = experts_of(side, layer)
-    each = [_dense(side, layer, expert, inputs) for expert in experts]
-    found = [x for x in each if x is not None]
-    if len(found) < len(experts):
-        return None
-    weights = _chosen(side, layer, inputs, len(experts))
-    written = np.multiply(found[0], weights[:, :1], dtype=np.float32)
-    for number, rows in enumerate(found[1:], start=1):
-        written += rows * weights[:, number : number + 1]
-    always = _dense(side, layer, None, inputs, _SHARED_EXPERT) if experts != [None] else None
-    return written if always is None else written + always
-
-
-def _dense(side: Side, layer: int, expert: int | None, inputs: Floats, kind: str = "") -> Floats | None:
-    # One matrix is held at a time: they are as wide as the model.
-    fed = _fed(side, f"{kind}up", layer, expert, inputs)
-    gated = _fed(side, f"{kind}gate", layer, expert, inputs)
-    if fed is None or (gated is not None and gated.shape != fed.shape):
-        return None
-    act = _ACTIVATIONS[_kind_of(side)]
-    fires = act(fed) if gated is None else act(gated) * (fed if side.geometry.up_is_odd else fed + 1)
-    down = side.writer(f"{kind}down", layer, expert)
-    return None if down is None or len(down) != fires.shape[1] else np.matmul(fires, down, dtype=np.float32)
-
-
-def _fed(side: Side, role: str, layer: int, expert: int | None, inputs: Floats) -> Floats | None:
-    """Return what a reader's units are given for such inputs ``(n, units)``."""
-    rows = side.reader(role, layer, expert)
-    if rows is None:
-        return None
-    return inputs @ rows.T + offset(side, role, layer, expert, len(rows)).astype(np.float32)
-
-
-def _chosen(side: Side, layer: int, inputs: Floats, experts: int) -> Floats:
-    """Return how much each expert counts for each input ``(n, experts)``: sums to 1; equal where no router tells."""
-    router = side.reader("router", layer)
-    if experts == 1 or router is None or len(router) != experts:
-        return np.full((len(inputs), experts), 1.0 / experts, np.float32)
-    scores = inputs @ router.T
-    # What is added to choose by alone is added for nothing else (DeepSeek-V3, arXiv 2412.19437).
-    bias = side.matrix("router.bias", layer)
-    order = np.argsort(-(scores if bias is None else scores + bias), axis=1, kind="stable")
-    model = side.anatomy.checkpoint
-    used = min(experts, experts_used(model.config, model.metadata) or experts)
-    weights = np.zeros(scores.shape, np.float32)
-    rows = np.arange(len(inputs))[:, None]
-    best = order[:, :used]
-    powers = np.exp(scores[rows, best] - scores[rows, best].max(axis=1, keepdims=True))
-    weights[rows, best] = powers / powers.sum(axis=1, keepdims=True)
-    return weights
-
-
-def _kind_of(side: Side) -> str:
-    """Return which of the activations a network has; what is usual, where that is not known."""
-    name = (side.geometry.activation or "").lower()
-    known = next((kind for kind in _ACTIVATIONS if kind in name), None)
-    return known or ("silu" if side.geometry.gated else "gelu")
-
-
-def _silu(values: Floats) -> Floats:
-    return np.divide(values, 1 + np.exp(-np.clip(values, -60, 60)), dtype=np.float32)
-
-
-def _gelu(values: Floats) -> Floats:
-    inner = np.tanh(0.7978846 * (values + 0.044715 * values**3))
-    return np.multiply(0.5 * values, 1 + inner, dtype=np.float32)
-
-
-def _relu(values: Floats) -> Floats:
-    return np.maximum(values, 0)
-
-
-#: By what a config's word for it contains.
-_ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
-    "silu": _silu,
-    "swish": _silu,
-    "gelu": _gelu,
-    "relu2": lambda values: np.square(_relu(values)),
-    "relu": _relu,
-    "tanh": np.tanh,
-}
+        theirs = pool.submit(written_by, sides[1], pair[1], inputs)
+        return written_by(sides[0], pair[0], inputs), theirs.result()

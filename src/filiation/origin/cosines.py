@@ -16,6 +16,7 @@ from filiation.origin.gather import value_units
 from filiation.origin.heads import in_heads, moved, paired_heads
 from filiation.origin.matching import nearest, same_position
 from filiation.origin.pairing import Pairing, Plan, expert_pairs, ffn_views
+from filiation.origin.scale import wide
 from filiation.origin.units import Doubles, Floats, Integers, Units, signed_agreement
 from filiation.origin.weighing import (
     Experts,
@@ -194,12 +195,13 @@ def _given(s: Units, c: Units, moment: Floats) -> Doubles:
 def _on_inputs(a: Floats, b: Floats, moment: Floats) -> Doubles:
     given = a * moment if moment.ndim == 1 else a @ moment
     products = np.einsum("ij,ij->i", given, b, dtype=np.float64)
-    return products / np.maximum(spread(a, moment) * spread(b, moment), 1e-30)
+    lengths = spread(a, moment) * spread(b, moment)
+    return products / np.where(lengths > 0, lengths, 1.0)
 
 
 def _plain(a: Floats, b: Floats) -> Doubles:
-    lengths = np.linalg.norm(a, axis=1).astype(np.float64) * np.linalg.norm(b, axis=1)
-    return np.einsum("ij,ij->i", a, b, dtype=np.float64) / np.maximum(lengths, 1e-30)
+    lengths = np.linalg.norm(wide(a), axis=1).astype(np.float64) * np.linalg.norm(wide(b), axis=1)
+    return np.einsum("ij,ij->i", a, b, dtype=np.float64) / np.where(lengths > 0, lengths, 1.0)
 
 
 def _cosines(s: Units, c: Units, match: Integers) -> Doubles:

@@ -34,6 +34,7 @@ class Named:
             named as a whole.
         values: layers of which only the value channels hold the same; ``experts`` those of them in which single
             experts do as well.
+        rewritten: layers whose networks compute the same with units that hold something else.
         denied: layers whose labels agree and whose contents do not, or were not seen, with the reason.
         views: the views of the residual channels that are named (``embedding``); None for all of them.
         doubts: why a view is not named although its labels agree.
@@ -42,6 +43,7 @@ class Named:
     pairs: Mapping[int, int] | None = None
     values: Container[int] = ()
     experts: Container[int] = ()
+    rewritten: Container[int] = ()
     denied: Mapping[int, str] = field(default_factory=dict[int, str])
     views: Container[str] | None = None
     doubts: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -57,6 +59,8 @@ class Named:
             return None
         if layer in self.denied:
             return self.denied[layer]
+        if layer in self.rewritten and subject.symmetry in _OF_NEURONS:
+            return DENIED
         of_experts = layer in self.experts and subject.symmetry in _OF_NEURONS
         if layer in self.values and subject.symmetry not in OF_VALUES and not of_experts:
             return DENIED if subject.symmetry in _OF_NEURONS else NOT_NAMED

@@ -18,6 +18,7 @@ import numpy as np
 from filiation.origin.basis import IDENTITY
 from filiation.origin.gather import Side, token_rows
 from filiation.origin.pairing import Plan, experts_of
+from filiation.origin.scale import wide
 from filiation.origin.units import EQUAL, Doubles, Floats, unit_rows
 
 #: Share of a model's usual effect below which a branch does nothing to speak of. Trained models of 64 and 96 channels:
@@ -171,6 +172,7 @@ class _Carried:
         """Add what a branch writes; return how much it is, as a root mean square over the channels."""
         scale = self._side.matrix(f"{branch}_scale", layer)
         written = written if scale is None else written * scale
+        written = wide(written)
         moment = (written.T @ written).astype(np.float64)
         position = self._geometry.norm_position
         gain = None if position == "pre" else self._side.gain(f"post_{branch}_norm", layer)
@@ -192,6 +194,7 @@ def _of_tokens(side: Side, plan: Plan) -> Doubles:
     rows = token_rows(side, np.arange(start, min(n, start + TOKENS)))
     if rows is None or not len(rows):
         return np.eye(side.geometry.d_model)
+    rows = wide(rows)
     return (rows.T @ rows).astype(np.float64) / len(rows)
 
 
@@ -199,17 +202,36 @@ def offset(side: Side, role: str, layer: int, expert: int | None, n: int) -> Dou
     """Return what a reader's units are given whatever the input is: their bias, and that of the norm before."""
     bias = side.matrix(f"{role}.bias", layer, expert)
     given = np.zeros(n) if bias is None or bias.shape != (n,) else bias.astype(np.float64)
-    shift = side.matrix("ffn_norm.bias", layer)
+    return given + shifted(side, role, layer, expert, n)
+
+
+def shifted(side: Side, role: str, layer: int, expert: int | None, n: int) -> Doubles:
+    """Return what a reader's units are given through the bias of the norm before them."""
+    shift = side.matrix(f"{_norm_before(side, role, layer)}.bias", _layer_before(side, role, layer))
     rows = None if shift is None else side.matrix(role, layer, expert)
-    if shift is not None and rows is not None and rows.shape[1:] == shift.shape:
-        given = given + rows @ shift
-    return given
+    if shift is None or rows is None or rows.shape != (n, *shift.shape):
+        return np.zeros(n)
+    return (rows @ shift).astype(np.float64)
+
+
+def _norm_before(side: Side, role: str, layer: int) -> str:
+    attends = role in {"q", "k", "v"}
+    if side.geometry.norm_position == "post":
+        return "post_attn_norm" if not attends else "post_ffn_norm" if layer else "embedding_norm"
+    parallel = side.geometry.norm_position == "pre" and side.gain("ffn_norm", layer) is None
+    return "attn_norm" if attends or parallel else "ffn_norm"
+
+
+def _layer_before(side: Side, role: str, layer: int) -> int | None:
+    if side.geometry.norm_position != "post" or role not in {"q", "k", "v"}:
+        return layer
+    return layer - 1 if layer else None
 
 
 def spread(rows: Floats, moment: Floats | Doubles) -> Doubles:
     """Return the root mean square of each row's product with inputs of this second moment (of each channel's)."""
     if moment.ndim == 1:
-        return np.sqrt(np.einsum("ij,j->i", np.square(rows), moment, dtype=np.float64))
+        return np.sqrt(np.einsum("ij,j->i", np.square(wide(rows)), moment, dtype=np.float64))
     squares = np.einsum("ij,ij->i", rows @ moment.astype(np.float32), rows, dtype=np.float64)
     return np.sqrt(np.maximum(squares, 0.0))
 

@@ -6,7 +6,7 @@ counts as zero (evidence contract, section 3.6), so stopping early is allowed an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from filiation.anatomy.model import Anatomy, Symmetry
@@ -26,6 +26,7 @@ from filiation.origin.layers import (
     unpatterned,
     whole_map,
 )
+from filiation.origin.ledger import Ledger
 from filiation.origin.pairing import (
     Pairing,
     Plan,
@@ -42,7 +43,7 @@ from filiation.origin.recovered import (
     layers_by_contents,
     layers_by_values,
 )
-from filiation.origin.stages import LAYER_CARRIES, STAGES, Examination, Stage
+from filiation.origin.stages import LAYER_CARRIES, RESIDUAL_AGREES, STAGES, Examination, Stage
 from filiation.origin.testing import ExactTest
 from filiation.origin.tokenrows import SharedRows, read_rows
 from filiation.origin.windows import places
@@ -51,8 +52,8 @@ __all__ = ["CLEAR_BASIS", "LAYER_CARRIES", "RESIDUAL_AGREES", "STAGES", "Examina
 
 #: Mean |correlation| of matched embedding columns from which on no rotation is looked for.
 CLEAR_BASIS = 0.8
-#: log10 e of the residual channels from which blocks out of order are looked for in the same channels.
-RESIDUAL_AGREES = 6.0
+#: Shared tokens from which on a basis is looked for by their rows.
+FEW_TOKENS = 32
 
 
 @dataclass
@@ -83,9 +84,13 @@ class _Walk:
         """Return whether reading ``cost`` more bytes of each model stays inside the budget; note it if not."""
         if all(self.plan.affords(x.checkpoint, cost) for x in (self.suspect, self.candidate)):
             return True
+        self.note_budget()
+        return False
+
+    def note_budget(self) -> None:
+        """Note that the budget stopped something."""
         if "budget_spent" not in self.notes:
             self.notes.append("budget_spent")
-        return False
 
     @property
     def same_width(self) -> bool:
@@ -136,26 +141,43 @@ def examine(
     numbers, same channels), ``aligned`` (layers matched by content), ``rebased`` (channels matched as well),
     ``rotated`` (a rotation of the residual stream fitted on shared token rows), ``basis_free`` (neurons described
     by inner products inside their own model).
+
+    A stage whose reads would pass the plan's budget is given up; the next ones are tried. The models in the pairings
+    keep that budget: what is read of them later raises :class:`~filiation.errors.BudgetError` instead of passing it.
     """
-    walk = _Walk(suspect, candidate, component, plan, tokens, tests, number)
-    if walk.same_width:
-        if _direct(walk) or _aligned(walk):
-            return _finished(walk)
-    elif not walk.stages:
-        walk.residual = ()
-    if tokens is None or not _rebased(walk):
-        _basis_free(walk)
+    ledger = Ledger(plan.budget)
+    held = ledger.hold(suspect), ledger.hold(candidate)
+    walk = _Walk(*held, component, plan, tokens, tests, number)
+    if walk.same_width and (_within(walk, ledger, _direct) or _within(walk, ledger, _aligned)):
+        return _finished(walk)
+    if tokens is None or not _within(walk, ledger, _rebased):
+        _within(walk, ledger, _basis_free)
     return _finished(walk)
+
+
+def _within(walk: _Walk, ledger: Ledger, step: Callable[[_Walk], bool]) -> bool:
+    """Return whether a step settles it; one that the budget does not allow does not, and what it read is no stage."""
+    settled = ledger.attempt(lambda: step(walk), otherwise=False)
+    if ledger.spent:
+        walk.note_budget()
+    return settled
 
 
 def _finished(walk: _Walk) -> Examination:
     cannot = None
     if not any(t.applied for s in walk.stages for t in (*s.residual, *s.blocks)):
-        cannot = "different_widths_no_shared_tokens" if not walk.same_width else "no_testable_units"
+        cannot = _why_untested(walk)
         cannot = "budget_too_small" if "budget_spent" in walk.notes else cannot
     return Examination(
         walk.component, tuple(walk.stages), tuple(walk.maps), cannot, tuple(walk.notes), walk.tokens
     )
+
+
+def _why_untested(walk: _Walk) -> str:
+    if walk.same_width:
+        return "no_testable_units"
+    some = walk.tokens is not None and len(walk.tokens.suspect) >= FEW_TOKENS
+    return "different_widths_no_layers" if some else "different_widths_no_shared_tokens"
 
 
 def _direct(walk: _Walk) -> bool:
@@ -234,7 +256,7 @@ def _rebased(walk: _Walk) -> bool:
     if not walk.affordable(4 * rows * max(s.geometry.d_model, c.geometry.d_model)):
         return False
     wanted = walk.tokens.sample(rows, walk.plan.rng("basis tokens"))
-    shared = read_rows(s, c, wanted) if len(wanted.suspect) >= 32 else None
+    shared = read_rows(s, c, wanted) if len(wanted.suspect) >= FEW_TOKENS else None
     if shared is None:
         return False
     signed = s.anatomy.holds(Symmetry.RESIDUAL_SIGN, s.component).holds

@@ -16,13 +16,17 @@ from filiation.anatomy.model import Anatomy, Geometry, Symmetry
 from filiation.origin.basis import IDENTITY, Basis
 from filiation.origin.cache import ReadCache
 from filiation.origin.level import level, unseen_through
-from filiation.origin.units import Floats, Integers, Units
+from filiation.origin.scale import over, wide
+from filiation.origin.units import Floats, Integers, Units, unit_rows
 
 Window = tuple[int, int]
 #: Several windows of one matrix, ascending: units of each are a block of their own.
 Rows = tuple[Window, ...]
 AT_ONCE = 1 << 19  # values that are folded and carried at once
 SKETCH = 24  # probe directions of a head's Gram sketch
+APART = (
+    2.0**16
+)  # lengths of a head's rows, one beside another, from which on the shortest are lost in a sketch
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,8 +232,8 @@ def rows_of(window: Window | Rows | None) -> Rows | None:
 
 
 def _scaled(rows: Floats) -> Floats:
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return (rows / np.where(norms > 0, norms, 1.0)).astype(np.float32)
+    rows = wide(rows)
+    return over(rows, np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
 def value_units(side: Side, layer: int, with_output: bool = True) -> Units | None:
@@ -260,11 +264,19 @@ def _grouped_output(side: Side, layer: int) -> Floats | None:
 
 def _sketch(rows: Floats, heads: int, probe: Floats) -> Floats:
     """Return each head's Gram sketch ``P' w' w P``: blind to the order, sign and basis of the head's channels."""
-    seen = (rows @ probe).reshape(heads, -1, probe.shape[1])
+    seen = wide((_evened(rows) @ probe).reshape(heads, -1, probe.shape[1]))
     grams = np.einsum("hci,hcj->hij", seen, seen)
     flat = grams[:, *np.triu_indices(probe.shape[1])]
-    flat = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-30)
+    flat = over(flat, np.linalg.norm(flat, axis=1, keepdims=True))
     return (flat - flat.mean(axis=0)).astype(np.float32)
+
+
+def _evened(rows: Floats) -> Floats:
+    """Return rows at unit length where they were scaled so far apart that a sketch would show the loudest alone."""
+    if wide(rows) is rows:
+        return rows
+    sizes = np.abs(rows).max(axis=1)
+    return unit_rows(rows) if sizes.max() > APART * sizes[sizes > 0].min() else rows
 
 
 def probe_for(width: int, seed: int) -> Floats:
@@ -326,7 +338,7 @@ def gain_units(gains: Floats) -> Units:
     spread = np.sqrt(np.square(centred).mean(axis=1, keepdims=True))
     profile = (centred / np.where(spread > 0, spread, 1.0)).T
     number = np.arange(profile.shape[0])
-    return Units("residual", np.ascontiguousarray(profile), number, np.zeros_like(number))
+    return Units("residual", np.ascontiguousarray(profile, np.float32), number, np.zeros_like(number))
 
 
 def embedding_units(side: Side, rows: Floats, window: Window | None = None) -> Units:

@@ -14,19 +14,12 @@ from enum import StrEnum
 import numpy as np
 
 from filiation.anatomy.model import Symmetry
-from filiation.origin.computed import TRAINED_ALIKE, UNRELATED, layers_computed, otherwise
+from filiation.origin.computed import COMPUTES_SAME, TRAINED_ALIKE, UNRELATED, layers_computed, otherwise
 from filiation.origin.cosines import WEIGHT_COSINE, experts_alike, ffn_cosines, value_contents
-from filiation.origin.evalues import LOG10
 from filiation.origin.examine import LAYER_CARRIES, RESIDUAL_AGREES, Examination, Stage
-from filiation.origin.gather import gain_units, token_rows
-from filiation.origin.labelset import combine
-from filiation.origin.matching import nearest
-from filiation.origin.pairing import (
-    Pairing,
-    Plan,
-    TokenRows,
-    paired_gains,
-)
+from filiation.origin.gaintraces import gains_alike
+from filiation.origin.gather import token_rows
+from filiation.origin.pairing import Pairing, Plan, TokenRows
 from filiation.origin.partners import (
     BY_EFFECT,
     MOST_CHANNELS,
@@ -37,10 +30,10 @@ from filiation.origin.partners import (
     channels_stand_out,
     partner_agreement,
     partners_by_effect,
-    profiles_agree,
 )
+from filiation.origin.profiles import profiles_agree
 from filiation.origin.readers import reading_of
-from filiation.origin.units import Doubles, Floats, Units
+from filiation.origin.units import Doubles
 from filiation.origin.unweighed import spoken_for, with_weighed
 from filiation.origin.weighing import both_count, idle
 
@@ -89,7 +82,8 @@ class History:
     layers, those whose feed-forward networks hold the same and carry no label. ``exchanged``: the roles that contents
     were compared in under other names than the suspect's (:mod:`filiation.origin.naming`), ``unnamed`` the layers
     whose feed-forward network was. ``computed_alike``: how what the layers' feed-forward networks write for the same
-    inputs correlates (:mod:`filiation.origin.computed`), where the models are read whole and units hold the same.
+    inputs correlates (:mod:`filiation.origin.computed`), where the models are read whole. ``computes``: layers whose
+    value channels hold the same and whose feed-forward network computes the same with units that hold something else.
     """
 
     shared: Shared
@@ -113,6 +107,7 @@ class History:
     exchanged: tuple[str, ...] = ()
     unnamed: frozenset[int] = frozenset()
     computed_alike: float | None = None
+    computes: frozenset[int] = frozenset()
 
     def alike(self, layer: int) -> bool:
         """Return whether a layer's contents agree as only copied weights do; True where nothing was measured."""
@@ -121,24 +116,35 @@ class History:
         return max(self.contents.get(layer, 0.0), self.values.get(layer, 0.0)) >= WEIGHT_COSINE
 
     def only_values(self, layer: int) -> bool:
-        """Return whether a layer's value channels hold the same and its feed-forward network does not."""
-        return self.contents.get(layer, 0.0) < WEIGHT_COSINE <= self.values.get(layer, 0.0)
+        """Return whether a layer's value channels hold the same, and its feed-forward network nothing of the kind."""
+        return layer not in self.computes and self.contents.get(
+            layer, 0.0
+        ) < WEIGHT_COSINE <= self.values.get(layer, 0.0)
 
     @property
     def divided(self) -> bool:
         """Whether the weights agree closely, and of gains and what is read of channels only one disagrees."""
         if self.shared is not Shared.INITIALISATION or (self.weight_cosine or 0.0) < CLOSE:
             return False
-        gains, reading = self.gain_correlation, self.reading_correlation
-        seen = [x >= GAIN_CORRELATION for x in (gains, reading) if x is not None]
-        return sorted(seen) == [False, True]
+        reading = self.reading_correlation
+        seen = [self.gains_agree, None if reading is None else reading >= GAIN_CORRELATION]
+        return sorted(x for x in seen if x is not None) == [False, True]
+
+    @property
+    def gains_agree(self) -> bool | None:
+        """Whether gains correlate and tell channels apart; few norms (of one grafted layer, say) cannot."""
+        if self.gain_correlation is None or self.gains_in_place is None:
+            return None
+        in_place = self.gains_in_place >= GAINS_IN_PLACE or self.norms < FEW_NORMS
+        return self.gain_correlation >= GAIN_CORRELATION and in_place
 
     @property
     def drifted(self) -> bool:
         """Whether weights and every trace of training agree, and what the layers compute does not."""
         traces = self.weight_cosine, self.gain_correlation, self.reading_correlation
         agree = all(x >= GAIN_CORRELATION for x in traces if x is not None)
-        return self.shared is Shared.INITIALISATION and agree and self.computed_alike is not None
+        apart = self.computed_alike is not None and self.computed_alike < TRAINED_ALIKE
+        return self.shared is Shared.INITIALISATION and agree and apart
 
     @property
     def attention_only(self) -> bool:
@@ -171,6 +177,11 @@ def of(examination: Examination, plan: Plan) -> History | None:
     return found
 
 
+def unread() -> History:
+    """Return what is known of units that carry labels and whose contents were not read."""
+    return replace(_nothing(), shared=Shared.UNCHECKED)
+
+
 def _nothing(agree: float | None = None) -> History:
     return History(Shared.UNKNOWN, "none", None, None, 0, None, 0, agree)
 
@@ -186,12 +197,8 @@ def _of_layers(best: Stage, plan: Plan) -> History | None:
     if unlike and not layers and best.name == "basis_free":
         return replace(_nothing(), shared=Shared.NO_EFFECT, idle=unlike)
     pairing = replace(best.pairing, layers=layers)
-    if best.name == "basis_free" and combine(best.residual) < RESIDUAL_AGREES * LOG10:
-        agree = profiles_agree(pairing, plan)
-        if agree is None:
-            return None
-        found = _nothing(agree)
-        return replace(found, shared=Shared.LABELS_ONLY) if agree < PARTNERS_AGREE else found
+    if best.without_basis:
+        return _without_basis(pairing, plan)
     cosines = {pair[0]: ffn_cosines(pairing, pair, plan) for pair in layers}
     contents = {i: float(x.mean()) for i, x in cosines.items() if len(x)}
     apart = [i for i in carrying - unlike if contents.get(i, 0.0) < WEIGHT_COSINE]
@@ -205,12 +212,14 @@ def _of_layers(best: Stage, plan: Plan) -> History | None:
     )
     computed = layers_computed(pairing, plan, contents)
     contents |= {i: min(contents[i], max(r, 0.0)) for i, r in otherwise(computed).items()}
+    same = {i for i, r in computed.items() if r >= COMPUTES_SAME and values.get(i, 0.0) >= WEIGHT_COSINE}
+    same = frozenset(i for i in same if contents[i] < WEIGHT_COSINE)
     contents, is_weighed = spoken_for(pairing, contents, unlike, plan)
     # One layer that was copied must not vouch for others that were put in order.
-    alike = {i for i in contents if contents[i] >= WEIGHT_COSINE} or set(contents)
+    alike = {i for i in contents if contents[i] >= WEIGHT_COSINE or i in same} or set(contents)
     kept = tuple(pair for pair in layers if pair[0] in alike) or layers
     found = (
-        measure(replace(pairing, layers=kept), plan, {i: cosines[i] for i, _ in kept})
+        measure(replace(pairing, layers=kept), plan, {i: cosines[i] for i, _ in kept}, computes=bool(same))
         if kept
         else replace(_nothing(), shared=Shared.NO_EFFECT)
     )
@@ -219,7 +228,7 @@ def _of_layers(best: Stage, plan: Plan) -> History | None:
     if not is_weighed and found.shared in (Shared.TRAINING, Shared.INITIALISATION):
         found = replace(found, shared=Shared.NO_EFFECT if unlike else Shared.NOT_WEIGHED)
     contents |= dict.fromkeys(unlike, 0.0)
-    found = replace(found, contents=contents, values=values, layers=measured, idle=unlike)
+    found = replace(found, contents=contents, values=values, layers=measured, idle=unlike, computes=same)
     if found.attention_only:
         experts = {pair[0]: experts_alike(pairing, pair, plan) for pair in layers if found.alike(pair[0])}
         # The mean over experts says nothing of one that holds the same: then history was not measured.
@@ -228,6 +237,17 @@ def _of_layers(best: Stage, plan: Plan) -> History | None:
         found = replace(found, scrambled=scrambled)
         found = replace(found, shared=Shared.UNKNOWN) if found.experts or scrambled else found
     return replace(found, of_suspect=_doing_nothing(best, plan))
+
+
+def _without_basis(pairing: Pairing, plan: Plan) -> History | None:
+    """Return what units hold where no basis is common: profiles that agree, of units that have an effect."""
+    agree, is_weighed = profiles_agree(pairing, plan)
+    if agree is None:
+        return None
+    found = _nothing(agree)
+    if agree < PARTNERS_AGREE:
+        return replace(found, shared=Shared.LABELS_ONLY)
+    return found if is_weighed else replace(found, shared=Shared.NOT_WEIGHED)
 
 
 def by_function(found: History, computed: Sequence[float]) -> History:
@@ -289,7 +309,9 @@ def _embeddings(stage: Stage, plan: Plan, tokens: TokenRows | None) -> float | N
 Cosines = Mapping[int, Doubles]
 
 
-def measure(pairing: Pairing, plan: Plan, cosines: Cosines | None = None) -> History:
+def measure(
+    pairing: Pairing, plan: Plan, cosines: Cosines | None = None, *, computes: bool = False
+) -> History:
     """Measure the effect sizes on an aligned pairing and decide by the contract's lines.
 
     Gains decide where they can be read in aligned channels and were not rescaled; otherwise the weights do. Neither
@@ -297,10 +319,11 @@ def measure(pairing: Pairing, plan: Plan, cosines: Cosines | None = None) -> His
 
     Args:
         cosines: those of :func:`ffn_cosines` by suspect layer, where they are known already.
+        computes: these layers agree, some of them in what they compute instead of what their units hold.
     """
     known = cosines or {pair[0]: ffn_cosines(pairing, pair, plan) for pair in pairing.layers}
     every = np.concatenate([x for x in known.values() if len(x)] or [np.zeros(0)])
-    correlation, in_place, norms = _gains(pairing, plan)
+    correlation, in_place, norms = gains_alike(pairing, plan)
     reading = reading_of(pairing, plan)
     found = History(
         Shared.UNKNOWN,
@@ -316,7 +339,9 @@ def measure(pairing: Pairing, plan: Plan, cosines: Cosines | None = None) -> His
     found = _by_effect(found, pairing, plan)
     rescaled = reading is not None and reading[1]
     return replace(
-        found, shared=_shared(found, rescaled=rescaled), basis="weights" if rescaled else found.basis
+        found,
+        shared=_shared(found, rescaled=rescaled, computes=computes),
+        basis="weights" if rescaled else found.basis,
     )
 
 
@@ -329,21 +354,18 @@ def _by_effect(found: History, pairing: Pairing, plan: Plan) -> History:
     return found if agree is None or agree >= BY_EFFECT else replace(found, partners_agree=agree)
 
 
-def _shared(found: History, *, rescaled: bool) -> Shared:
+def _shared(found: History, *, rescaled: bool, computes: bool) -> Shared:
     """Return what the effect sizes say together."""
-    gains = None
-    if found.gain_correlation is not None and found.gains_in_place is not None and not rescaled:
-        # Few norms (of one grafted layer, say) cannot tell channels apart; their gains can still correlate.
-        in_place = found.gains_in_place >= GAINS_IN_PLACE or found.norms < FEW_NORMS
-        gains = found.gain_correlation >= GAIN_CORRELATION and in_place
-    cosine = found.weight_cosine
+    gains, cosine = None if rescaled else found.gains_agree, found.weight_cosine
     if cosine is None:
         if gains is None:
             return Shared.UNKNOWN
         return Shared.UNCHECKED if gains else Shared.INITIALISATION
     if cosine >= COPIED:
         return Shared.TRAINING  # alike to the last digits: no gain, which anyone can swap, says more
-    if cosine < WEIGHT_COSINE:
+    # What networks compute says nothing of their history: then one of its traces must be there to decide.
+    told = computes and (gains is not None or found.reading_correlation is not None)
+    if cosine < WEIGHT_COSINE and not told:
         return _without_contents(found, cosine, gains=bool(gains))
     # Copied gains over a shared initialisation: what is read of a channel has not become alike.
     reads_alike = found.reading_correlation is None or found.reading_correlation >= GAIN_CORRELATION
@@ -356,36 +378,3 @@ def _without_contents(found: History, cosine: float, *, gains: bool) -> Shared:
         return Shared.UNCHECKED if gains or cosine < SOME_COSINE else Shared.INITIALISATION
     some = found.partners_agree >= PARTNERS_AGREE and cosine >= SOME_COSINE
     return Shared.INITIALISATION if some else Shared.LABELS_ONLY
-
-
-def _gains(pairing: Pairing, plan: Plan) -> tuple[float | None, float | None, int]:
-    """Return mean correlation, share of channels in place, number of norms; None after a rotation."""
-    basis = pairing.suspect.basis
-    if basis.matrix is not None:
-        return None, None, 0
-    mine, theirs = paired_gains(pairing, lambda pair, role: _norm_counts(pairing, pair, role, plan))
-    if len(mine) < 3:
-        return None, None, len(mine)
-    mine = mine if basis.suspect_columns is None else mine[:, basis.suspect_columns]
-    theirs = basis.candidate(theirs)
-    if mine.shape[1] != theirs.shape[1]:
-        return None, None, len(mine)
-    correlation = float(np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(mine, theirs, strict=True)]))
-    s, c = _bounded(gain_units(mine)), _bounded(gain_units(theirs))
-    match = nearest(s, c, plan.rng("history"))
-    return correlation, float((c.position[match] == s.position).mean()), len(mine)
-
-
-def _norm_counts(pairing: Pairing, pair: tuple[int, int], role: str, plan: Plan) -> bool:
-    """Return whether the branch that a norm belongs to does anything to speak of in both models."""
-    return both_count(pairing, pair, plan, "attn" if "attn" in role else "ffn")
-
-
-def _bounded(units: Units, most: int = 2048) -> Units:
-    return units if len(units) <= most else units.take(np.arange(most))
-
-
-def rows_cosine(a: Floats, b: Floats) -> float:
-    """Return the mean cosine of equally numbered rows."""
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return float((np.einsum("ij,ij->i", a, b) / np.where(norms > 0, norms, 1.0)).mean())

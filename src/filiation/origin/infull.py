@@ -12,6 +12,7 @@ from math import ceil
 
 import numpy as np
 
+from filiation.errors import BudgetError
 from filiation.evidence import Relation
 from filiation.origin.computed import computed_alike, network_bytes
 from filiation.origin.cosines import WEIGHT_COSINE
@@ -92,15 +93,19 @@ def read_in_full(
     # As in the sample: one layer that was copied must not vouch for others.
     kept = tuple(p for p in layers if p[0] in alike) or layers
     cosines = {i: np.full(contents[i].units, contents[i].cosine) for i, _ in kept}
-    found = measure(_widely(replace(best.pairing, layers=kept), plan), plan, cosines)
-    found = by_function(found, _computed(best.pairing, kept, plan))
+    everywhere = {i: a.cosine for i, a in contents.items()}
+    try:
+        found = measure(_widely(replace(best.pairing, layers=kept), plan), plan, cosines)
+        found = by_function(found, _computed(best.pairing, kept, plan))
+    except BudgetError:  # what the sample said of the rest stands
+        return replace(history, contents=merged, everywhere=everywhere)
     return replace(
         found,
         contents=merged,
         values=history.values,
         channels_stand_out=history.channels_stand_out,
         layers=() if len(kept) == len(best.pairing.layers) else tuple(i for i, _ in kept),
-        everywhere={i: a.cosine for i, a in contents.items()},
+        everywhere=everywhere,
         exchanged=history.exchanged,
         unnamed=history.unnamed,
     )

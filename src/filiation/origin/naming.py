@@ -15,6 +15,7 @@ from itertools import permutations
 import numpy as np
 
 from filiation.anatomy.model import Anatomy, Part
+from filiation.errors import BudgetError
 from filiation.origin import history as histories
 from filiation.origin.cache import ReadCache
 from filiation.origin.cosines import WEIGHT_COSINE
@@ -24,6 +25,7 @@ from filiation.origin.history import GAIN_CORRELATION, History, Shared
 from filiation.origin.pairing import Pairing, Plan, expert_pairs
 from filiation.origin.partners import WHOLE_LAYERS, affordable
 from filiation.origin.parts import DECIDE_AT
+from filiation.origin.scale import wide
 from filiation.origin.units import Doubles, Floats, unit_rows
 
 #: Matrices of one feed-forward network: rows of neurons, and (transposed) what they write.
@@ -42,8 +44,17 @@ def measured(examination: Examination, plan: Plan) -> tuple[Examination, History
     """Return the examination and its effect sizes, both under the names that contents speak for.
 
     The examination's tests and their figures are those of the names given; only the models in its pairings, from
-    which contents are read, carry the other names.
+    which contents are read, carry the other names. Where the budget does not allow to measure anything of a pairing,
+    that is said: nobody looked whether its units hold the same.
     """
+    try:
+        return _measured(examination, plan)
+    except BudgetError:
+        notes = tuple(dict.fromkeys((*examination.notes, "budget_spent")))
+        return replace(examination, notes=notes), histories.unread()
+
+
+def _measured(examination: Examination, plan: Plan) -> tuple[Examination, History | None]:
     found = histories.of(examination, plan)
     best = examination.best
     if found is None or best is None or examination.log10_e < DECIDE_AT:
@@ -131,7 +142,9 @@ def _other_norms(pairing: Pairing, pair: tuple[int, int]) -> Taken | None:
         for role, (a, b) in gains.items()
         if a is not None and b is not None and a.ndim == b.ndim == 1
     }
-    roles = [r for r, (a, b) in carried.items() if a.shape == b.shape and a.std() > 0 and b.std() > 0]
+    roles = [
+        r for r, (a, b) in carried.items() if a.shape == b.shape and wide(a).std() > 0 and wide(b).std() > 0
+    ]
     if len(roles) < 2:
         return None
     correlations = np.array(

@@ -16,6 +16,7 @@ from filiation.origin.gather import Side, Window, token_rows
 from filiation.origin.heads import on_equal_heads
 from filiation.origin.labelset import Subject, Tested, abstained, rng_for, run
 from filiation.origin.randomised import Pairs, randomised
+from filiation.origin.scale import wide
 from filiation.origin.testing import ExactTest
 from filiation.origin.units import Floats, Integers, Units
 
@@ -188,10 +189,12 @@ def paired_gains(
                 continue
             i, j = (None, None) if pair is None else pair
             a, b = pairing.suspect.gain(role, i), pairing.candidate.gain(role, j)
-            if a is None or b is None or a.ndim != 1 or b.ndim != 1 or a.std() == 0 or b.std() == 0:
+            if a is None or b is None or a.ndim != 1 or b.ndim != 1:
                 continue
-            mine.append(a)
-            theirs.append(b)
+            a, b = wide(a), wide(b)
+            if a.std() > 0 and b.std() > 0:
+                mine.append(a)
+                theirs.append(b)
     if not mine:
         return np.zeros((0, 0), np.float32), np.zeros((0, 0), np.float32)
     return np.stack(mine), np.stack(theirs)

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from filiation.anatomy.model import Part
-from filiation.origin.basis_free import basis_free_units, disjoint_ranges
 from filiation.origin.effects import spread
 from filiation.origin.gather import Side
 from filiation.origin.pairing import Pairing, Plan, expert_pairs, ffn_views
+from filiation.origin.scale import over, wide
 from filiation.origin.units import Doubles, Floats, Integers, Units, unit_rows
 from filiation.origin.weighing import Weighing, weighing
 
@@ -91,8 +91,8 @@ def _nearest(mine: Floats, theirs: Floats, moment: Floats | None, *, signed: boo
     if moment is None:
         scores = unit_rows(mine) @ unit_rows(theirs).T
     else:
-        given = mine * moment if moment.ndim == 1 else mine @ moment
-        scores = given @ theirs.T / np.maximum(spread(theirs, moment), 1e-30)
+        given = wide(mine * moment if moment.ndim == 1 else mine @ moment)
+        scores = over(given @ wide(theirs).T, spread(theirs, moment))
     return (scores if signed else np.abs(scores)).argmax(axis=1)
 
 
@@ -149,30 +149,3 @@ def whitened(rows: Floats) -> Doubles:
     values, vectors = np.linalg.eigh(centred.T @ centred)
     kept = values > 1e-10 * values[-1]
     return centred @ ((vectors[:, kept] / np.sqrt(values[kept])) @ vectors[:, kept].T)
-
-
-def profiles_agree(pairing: Pairing, plan: Plan) -> float | None:
-    """Return the share of units that find one partner by two disjoint parts of their basis-free profiles.
-
-    By what the gate reads from the anchors, and by the products of up rows and down columns; without a gate by what
-    the units read and write. The anchors are paired by number; strangers whose units were arranged share no profile
-    all the same.
-    """
-    ranges = disjoint_ranges(pairing.suspect.ffn_width, plan.rng("basis free"))
-    if ranges is None:
-        return None
-    agree = n = 0
-    for pair in pairing.layers:
-        for mine, theirs in expert_pairs(pairing, pair):
-            s = basis_free_units(pairing.suspect, pair[0], ranges.anchors, ranges.check, mine)
-            c = basis_free_units(pairing.candidate, pair[1], ranges.anchors, ranges.check, theirs)
-            if s is None or c is None or s.content.shape != c.content.shape:
-                continue
-            size = ranges.anchors[1] - ranges.anchors[0]
-            first, last = (
-                unit_rows(s.content[:, part]) @ unit_rows(c.content[:, part]).T
-                for part in (slice(0, size), slice(-size, None))
-            )
-            agree += int((first.argmax(axis=1) == last.argmax(axis=1)).sum())
-            n += len(s)
-    return agree / n if n else None

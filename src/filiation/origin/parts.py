@@ -21,7 +21,8 @@ class Parts:
     them in which only the value channels do, ``in_experts`` the ones of these in which single experts do as well;
     ``views``: of the residual channels, those that pass the line. All in the order of the layers. ``columns``: what
     the residual channels were seen in. ``doubt``: why embeddings may not be named. ``spread``: the blocks agree only
-    together. ``in_full``: no full reading says that most layers do not agree.
+    together. ``in_full``: no full reading says that most layers do not agree. ``rewritten``: layers
+    whose networks compute the same with other units.
     """
 
     component: str
@@ -41,6 +42,7 @@ class Parts:
     other_embeddings: bool = False
     columns: str = EMBEDDINGS
     in_full: bool = True
+    rewritten: frozenset[int] = frozenset()
 
     @property
     def covers(self) -> bool:

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from filiation.origin.scale import wide
 from filiation.origin.sorting import distinct, quantile
 from filiation.origin.units import Doubles, Floats, Integers, Units
 
@@ -92,7 +93,8 @@ def _traits(units: Units, *, trend: bool = True) -> Traits:
 
 def lengths(rows: Floats) -> Floats:
     """Return the length of each row."""
-    return np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    rows = wide(rows)
+    return np.sqrt(np.einsum("ij,ij->i", rows, rows)).astype(np.float32, copy=False)
 
 
 def among(n: int) -> Integers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from filiation.anatomy.model import Part
 from filiation.checkpoint.model import Index
 from filiation.origin.gather import Side
+from filiation.origin.ledger import announce
 from filiation.origin.pairing import Pairing, Plan, TokenRows
 from filiation.origin.units import Integers
 from filiation.origin.weighing import channels_written, chosen
@@ -20,7 +21,7 @@ def prefetch(pairing: Pairing, plan: Plan, tokens: TokenRows | None) -> None:
         layers = [(pair[column], pair[0]) for pair in pairing.layers]
         wanted = _wanted(side, layers, pairing, ids)
         wanted += _weighed(side, [p[column] for p in pairing.layers if chosen(pairing, p, plan)], plan)
-        side.anatomy.checkpoint.prefetch(wanted)
+        announce(side.anatomy.checkpoint, wanted)
 
 
 def _wanted(

@@ -12,6 +12,7 @@ import numpy as np
 
 from filiation.origin.gather import Side
 from filiation.origin.pairing import Pairing, Plan, experts_of
+from filiation.origin.scale import wide
 from filiation.origin.units import Doubles, Floats, unit_rows
 from filiation.origin.weighing import neurons_of
 
@@ -80,10 +81,11 @@ def _column_lengths(
             continue
         weights = neurons_of(side, layer, expert, plan)
         if weights is None or read is not None:
-            weights = np.prod([np.linalg.norm(r, axis=1) for r in rows], axis=0)
+            weights = np.prod([np.linalg.norm(wide(r), axis=1) for r in rows], axis=0)
         squares += [np.einsum("i,ij->j", weights, np.square(unit_rows(r)), dtype=np.float64) for r in rows]
     return 0.5 * _log(np.sum(np.stack(squares), axis=0)) if squares else None
 
 
 def _log(values: Floats | Doubles) -> Doubles:
-    return np.log(np.maximum(np.abs(values.astype(np.float64)), 1e-30))
+    sizes = np.abs(values.astype(np.float64))
+    return np.log(np.where(sizes > 0, sizes, 1e-30))

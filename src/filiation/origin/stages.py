@@ -17,6 +17,8 @@ from filiation.origin.recovered import record as basis_record
 STAGES = {"direct": 0.5, "aligned": 0.2, "rebased": 0.1, "rotated": 0.1, "basis_free": 0.1}
 #: log10 e at which one layer's blocks count as carrying the candidate's labels.
 LAYER_CARRIES = 3.0
+#: log10 e of the residual channels from which on theirs is the common basis, and blocks are looked for in it.
+RESIDUAL_AGREES = 6.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,11 @@ class Stage:
     def log_e(self) -> float:
         """The stage's e-value (natural log)."""
         return combine([*self.residual, *self.blocks])
+
+    @property
+    def without_basis(self) -> bool:
+        """Whether no basis is common: then nothing of the two models can be laid side by side."""
+        return self.name == "basis_free" and combine(self.residual) < RESIDUAL_AGREES * evalues.LOG10
 
     def layer_log10_e(self) -> dict[int, float]:
         """Return, for each suspect layer that was tested, the e-value of its block label sets together."""

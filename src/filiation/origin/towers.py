@@ -26,6 +26,9 @@ NOT_LOADED = "tower_not_loaded"
 DRAFT_ONLY = "draft_not_loaded"
 #: Why layers were compared with nothing: they lie beyond the number that the model's config says.
 BEYOND = "layers_not_loaded"
+#: The same of tensors inside layers: loaders of the stated family drop them, or two claim to be one part.
+UNREAD, DISPUTED = "tensors_not_loaded", "claimed_twice"
+_ASIDE = {"beyond": BEYOND, "unread": UNREAD, "disputed": DISPUTED}
 #: The limit of a report in which some towers or tensors were compared with nothing.
 NOT_EXAMINED = "towers_not_examined"
 
@@ -126,8 +129,9 @@ def not_examined(
             told.add((component, reason))
             records.append(_nothing_read(f"{component}/of={side}", component, reason, tensors, number))
         records += [
-            _nothing_read(f"{component}/beyond/of={side}", component, BEYOND, tensors, number)
-            for component, tensors in model.beyond.items()
+            _nothing_read(f"{component}/{kind}/of={side}", component, _ASIDE[kind], tensors, number)
+            for kind, of in model.aside.items()
+            for component, tensors in of.items()
         ]
     return tuple(records)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from filiation.evidence import Relation
 from filiation.origin import evalues
+from filiation.origin.computed import COMPUTES_SAME
 from filiation.origin.cosines import WEIGHT_COSINE
 from filiation.origin.counted import COPYABLE, DENIED, IDLE, UNCHECKED, UNWEIGHED, Named, counted
 from filiation.origin.examine import Examination, Stage
@@ -26,8 +27,9 @@ WITH_EXPERT, WITH_SCRAMBLED = "attention_and_expert", "attention_and_scrambled"
 DIVIDED = "history_divided"
 #: Why a shared initialisation is all that is said: the layers compute no more alike than it leaves them.
 DRIFTED = "history_computes_apart"
-#: What is said where contents were compared under other names than the suspect's.
-EXCHANGED = "names_exchanged"
+#: What is said where contents were compared under other names than the suspect's, and where networks compute the
+#: same with units that hold something else.
+EXCHANGED, COMPUTES = "names_exchanged", "networks_compute_same"
 FINDINGS = (Relation.COMMON_ORIGIN, Relation.SHARED_PARTS, Relation.SHARED_INITIALISATION)
 #: Why agreeing labels are no finding: somebody may have arranged them.
 SUSPENDED = {
@@ -44,7 +46,8 @@ class Finding:
     """What one component's examination amounts to.
 
     ``scope`` names the parts it speaks of; ``log10_e`` counts their labels alone where it is a finding. ``reasons``
-    are phrase keys; ``inherited`` and ``tested`` count layers. ``left_out`` says of label sets (by the identities of
+    are phrase keys; ``inherited`` and ``tested`` count layers (the former a part of one, where single experts are
+    foreign); ``layers`` are those it rests on. ``left_out`` says of label sets (by the identities of
     their subjects) that agree why they are not counted.
     """
 
@@ -52,17 +55,36 @@ class Finding:
     log10_e: float | None
     scope: tuple[str, ...]
     reasons: tuple[str, ...]
-    inherited: int
+    inherited: float
     tested: int
+    layers: tuple[int, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def judge(examination: Examination, history: History | None) -> Finding:
-    """Judge one component; say where contents were found under other names than the suspect gives."""
+    """Judge one component; say where contents were found under other names, or in what networks compute."""
     finding = _judged(examination, history)
-    if history is None or not history.exchanged or finding.relation not in FINDINGS:
+    if history is None or finding.relation not in FINDINGS:
         return finding
-    return replace(finding, reasons=(*finding.reasons, EXCHANGED))
+    told = (EXCHANGED,) if history.exchanged else ()
+    told += (COMPUTES,) if history.computes and finding.relation is not Relation.SHARED_INITIALISATION else ()
+    finding = replace(finding, reasons=(*finding.reasons, *told))
+    return without_labels(finding) if _alike_without_labels(history) else finding
+
+
+def rewritten_layers(history: History) -> list[int]:
+    """Return the layers whose networks compute the same with units that hold something else."""
+    if history.computes:
+        return sorted(history.computes)
+    apart = sorted(i for i, cosine in history.contents.items() if cosine < WEIGHT_COSINE)
+    every = len(apart) == len(history.contents)
+    return apart if every and (history.computed_alike or 0.0) >= COMPUTES_SAME else []
+
+
+def _alike_without_labels(history: History) -> bool:
+    """Return whether contents agree under other names, or what the networks compute does: then labels are gone."""
+    renamed = bool(history.exchanged) and (history.weight_cosine or 0.0) >= WEIGHT_COSINE
+    return renamed or (history.computed_alike or 0.0) >= COMPUTES_SAME
 
 
 def _judged(examination: Examination, history: History | None) -> Finding:
@@ -93,7 +115,10 @@ def _judged(examination: Examination, history: History | None) -> Finding:
     if any(reason in (*ATTENTION_ONLY, WITH_EXPERT, WITH_SCRAMBLED) for reason in finding.reasons):
         return replace(finding, inherited=0, tested=0)  # no share of layers: half of each is somebody else's
     if history is not None and history.everywhere:
-        return replace(finding, inherited=_alike_in_full(history), tested=len(history.everywhere))
+        # A layer without a partner was read by nobody's side, and inherited from nobody.
+        return replace(
+            finding, inherited=_alike_in_full(history), tested=max(tested, len(history.everywhere))
+        )
     return finding
 
 
@@ -128,6 +153,7 @@ def _agreeing(component: str, stage: Stage, history: History | None) -> Parts:
         in_full=history is None or _mostly_alike(history),
         unseen=frozenset() if history is None else frozenset(carrying) - {*history.contents, *history.values},
         idle=frozenset() if history is None else history.idle,
+        rewritten=frozenset() if history is None else history.computes,
         considered=stage.considered - (0 if history is None else history.of_suspect),
         other_embeddings=_embeddings_differ(stage),
     )
@@ -169,13 +195,13 @@ def _related(parts: Parts, history: History | None) -> Finding:
     others = set(parts.carrying) - {*parts.held, *parts.idle}
     if others and relation is not Relation.SUGGESTIVE:
         reasons = (*reasons, "more_labels_than_contents")
-    return Finding(relation, None, scope, reasons, len(parts.held), 0)
+    return Finding(relation, None, scope, reasons, len(parts.held), 0, tuple(parts.held))
 
 
 def _counting(finding: Finding, examination: Examination, parts: Parts) -> Finding:
     """Return the finding with the evidence of the parts that it names; no finding, where that misses the line."""
     denied = {i: _why_denied(parts, i) for i in parts.carrying if i not in parts.held}
-    named = Named(values=parts.in_values, experts=parts.in_experts, denied=denied)
+    named = Named(values=parts.in_values, experts=parts.in_experts, rewritten=parts.rewritten, denied=denied)
     if finding.relation is not Relation.COMMON_ORIGIN:
         path = dict(parts.stage.pairing.layers)
         named = replace(
@@ -236,7 +262,8 @@ def held_layers(carrying: Sequence[int], history: History) -> list[int]:
 def without_labels(finding: Finding) -> Finding:
     """Return the finding where the blocks' units were matched by content, out of order and with other signs.
 
-    Then no label of the blocks is left to test: that no test found them says nothing of where they come from.
+    Or where units hold something else, and the networks compute the same. Then no label of the blocks is left to
+    test: that no test found them says nothing of where they come from.
     """
     if finding.relation is not Relation.SHARED_PARTS or finding.reasons[:1] != ("residual_only",):
         return finding

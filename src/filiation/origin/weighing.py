@@ -14,6 +14,7 @@ import numpy as np
 from filiation.origin.effects import Effects, as_much, of_model, spread, usual
 from filiation.origin.gather import Side, Window, ffn_units, token_rows
 from filiation.origin.pairing import Pairing, Plan, expert_pairs, experts_of, ffn_views
+from filiation.origin.scale import mean_square, wide
 from filiation.origin.units import Doubles, Floats, Integers, Units
 
 #: How many times weaker (beside what is usual) a unit may be in the other model and count as much.
@@ -23,6 +24,10 @@ CHANNELS = 16
 #: Under a budget: how little a layer may do in the other model, beside its token rows, and be compared. Kin have .5
 #: and more, silenced layers a millionth.
 BESIDE_TOKENS = 0.05
+#: How far apart, in logarithms, units write and fire where they were scaled in pairs; and the fewest that tell.
+SCALED, FEW_UNITS = 0.7, 16
+#: No moments: where no basis is common, what units read is not compared.
+_NOWHERE = np.zeros(0, np.float32), np.zeros(0, np.float32)
 
 
 def relative(effects: Doubles) -> Doubles:
@@ -50,7 +55,7 @@ class Weighing:
 
     Attributes:
         moments: of what either layer is given, in the common basis: ``(d, d)``, or ``(d,)`` where only each
-            channel's is known.
+            channel's is known. Empty where no basis is common.
         suspect, candidate: each unit's effect beside what is usual in its layer, by its number; 0 for those that
             were not read.
         mean: the mean of the suspect's, of those that were read; ``other`` that of the candidate's.
@@ -143,17 +148,49 @@ def _of_what_was_read(
     moments = [_of_channels(side, plan) for side in sides]
     if moments[0] is None or moments[1] is None or moments[0].shape != moments[1].shape:
         return None
-    found: list[Doubles] = []
-    means: list[float] = []
-    for side, layer, expert, units, moment in zip(sides, pair, experts, views, moments, strict=True):
-        seen = None if moment is None else _of_units(side, layer, expert, units, moment, plan)
-        if seen is None:
+    seen = [
+        None if moment is None else _of_units(side, layer, expert, units, moment, plan)
+        for side, layer, expert, units, moment in zip(sides, pair, experts, views, moments, strict=True)
+    ]
+    if seen[0] is None or seen[1] is None:
+        return None
+    mine, theirs = (_by_number(x, v) for x, v in zip((seen[0], seen[1]), views, strict=True))
+    return Weighing((moments[0], moments[1]), mine, theirs, seen[0].mean, seen[1].mean)
+
+
+def _by_number(seen: _Seen, units: Units) -> Doubles:
+    """Return each unit's effect beside what is usual by its number; 0 for those that were not read."""
+    everyone = np.zeros(1 + int(units.position.max(initial=0)))
+    everyone[units.position] = seen.relative
+    return everyone
+
+
+def weighing_apart(
+    pairing: Pairing, pair: tuple[int, int], experts: Experts, window: Window, plan: Plan
+) -> Weighing | None:
+    """Return how the neurons of a layer pair are weighed where no basis is common: each inside its own model.
+
+    None where that is not measured. Of a sampled reading the units at the positions ``window`` are weighed.
+    """
+    models = tuple(zip((pairing.suspect, pairing.candidate), pair, experts, strict=True))
+    if plan.whole:
+        units = [neurons_of(side, layer, expert, plan) for side, layer, expert in models]
+        if units[0] is None or units[1] is None:
             return None
-        everyone = np.zeros(1 + int(units.position.max(initial=0)))
-        everyone[units.position] = seen.relative
-        found.append(everyone)
-        means.append(seen.mean)
-    return Weighing((moments[0], moments[1]), found[0], found[1], means[0], means[1])
+        own, other = relative(units[0]), relative(units[1])
+        return Weighing(_NOWHERE, own, other, float(own.mean()), float(other.mean()))
+    if not chosen(pairing, pair, plan):
+        return None
+    found: list[tuple[Doubles, float]] = []
+    for side, layer, expert in models:
+        views, moment = ffn_units(side, layer, expert, window, with_down=False), _of_channels(side, plan)
+        seen = (
+            None if views is None or moment is None else _of_units(side, layer, expert, views, moment, plan)
+        )
+        if views is None or seen is None:
+            return None
+        found.append((_by_number(seen, views), seen.mean))
+    return Weighing(_NOWHERE, found[0][0], found[1][0], found[0][1], found[1][1])
 
 
 def chosen(pairing: Pairing, pair: tuple[int, int], plan: Plan) -> bool:
@@ -178,7 +215,7 @@ def _of_channels(side: Side, plan: Plan) -> Floats | None:
         # Under a budget the units of some layers must be weighed: then every channel counts alike.
         width = len(side.carry(np.zeros((1, side.geometry.d_model), np.float32))[0])
         return None if plan.budget is None else np.ones(width, np.float32)
-    squares = np.square(side.carry(rows)).mean(axis=0)
+    squares = np.square(wide(side.carry(rows))).mean(axis=0)
     return squares / np.maximum(squares.mean(), np.float32(1e-30))
 
 
@@ -246,9 +283,31 @@ def _of_units(
     fires = np.ones(len(units))
     for each in read:
         fires = fires * spread(each, moment)
+    effects = written[units.position] * fires
+    if scaled_in_pairs(written[units.position], fires) and _usual_here(written, units.position):
+        together = beside_half(effects)
+        return _Seen(effects, together, float(together.mean()))
     everywhere, firing = beside_half(written), beside_half(fires)
     ratio = everywhere[units.position] * firing
-    return _Seen(written[units.position] * fires, ratio, float(everywhere.mean()) * float(firing.mean()))
+    return _Seen(effects, ratio, float(everywhere.mean()) * float(firing.mean()))
+
+
+def scaled_in_pairs(written: Doubles, fires: Doubles) -> bool:
+    """Return whether units write the less the more they fire, as scaling what they read and write in pairs leaves it.
+
+    Then neither says anything alone: their products differ far less than either does.
+    """
+    if len(written) < FEW_UNITS or min(float(written.min()), float(fires.min())) <= 0:
+        return False
+    writes, fired = np.log(written), np.log(fires)
+    apart = min(float(writes.std()), float(fired.std()))
+    return apart >= SCALED and float((writes + fired).std()) < apart / 2
+
+
+def _usual_here(written: Doubles, read: Integers) -> bool:
+    """Return whether the units that were read write as all of the layer do; silent ones must not vouch for others."""
+    here, everywhere = (float(x.sum() / max(1, len(x))) for x in (written[read], written))
+    return here > 0 and everywhere <= WEAKER * here
 
 
 def both_count(pairing: Pairing, pair: tuple[int, int], plan: Plan, branch: str = "ffn") -> bool:
@@ -284,7 +343,7 @@ def _beside_tokens(pairing: Pairing, pair: tuple[int, int], plan: Plan) -> bool:
             if moment is not None
         ]
         each = [float(x.effects.mean()) for x in seen if x is not None]
-        scale = 0.0 if rows is None or not len(rows) else float(np.sqrt(np.square(rows).mean()))
+        scale = 0.0 if rows is None or not len(rows) else float(np.sqrt(mean_square(rows)))
         if not scale or not each or len(each) < len(views):
             return True
         sizes.append(float(np.mean(each)) / scale)

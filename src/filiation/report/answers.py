@@ -40,6 +40,11 @@ class Answer:
     notes: tuple[str, ...]
     verdict: Verdict
 
+    @property
+    def happened(self) -> tuple[str, ...]:
+        """The names of what happened, each once: one kind can have happened to several sorts of units."""
+        return tuple(dict.fromkeys(step.name for step in self.steps))
+
 
 def word_answer(
     phrases: Phrases, verdict: Verdict, names: tuple[str, ...], rank: tuple[str, ...], tensors: int

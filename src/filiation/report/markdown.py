@@ -75,7 +75,7 @@ def _facts(figures: Figures) -> str:
 
 
 def _answer(answer: Answer, phrases: Phrases) -> list[str]:
-    happened = phrases.say("ui", "list_semicolon").join(step.name for step in answer.steps)
+    happened = phrases.say("ui", "list_semicolon").join(answer.happened)
     return [
         f"**{safe(answer.name)}**",
         safe(answer.sentence),

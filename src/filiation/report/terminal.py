@@ -103,7 +103,7 @@ def one_line(report: Report, phrases: Phrases) -> Text:
         line.append(
             f"  {phrases.say('ui', 'log10_e_ascii')} {numbers.bans(verdict.log10_e)}", style="not bold"
         )
-    happened = ", ".join(phrases.name("derivation", step.kind) for step in verdict.derivation)
+    happened = ", ".join(dict.fromkeys(phrases.name("derivation", step.kind) for step in verdict.derivation))
     return line.append(f"  {numbers.clean(happened)}" if happened else "", style="not bold")
 
 
@@ -160,7 +160,7 @@ def _answer(answer: Answer, phrases: Phrases) -> RenderableType:
         _plain(answer.sentence, answer.means),
         Text(""),
     ]
-    happened = phrases.say("ui", "list_semicolon").join(step.name for step in answer.steps)
+    happened = phrases.say("ui", "list_semicolon").join(answer.happened)
     known = (*answer.facts, *(((phrases.say("ui", "happened_short"), happened),) if happened else ()))
     if known:
         parts += [facts(known), Text("")]

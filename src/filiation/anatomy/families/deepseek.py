@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from filiation.anatomy.families.llama import llama_like
+from dataclasses import replace
+
+from filiation.anatomy.built import Mixture
+from filiation.anatomy.families.llama import (
+    ATTENTION_BIAS,
+    BIASED,
+    CORRECTION,
+    EXPERTS,
+    FFN,
+    MLP_BIAS,
+    QKV,
+    SHARED_EXPERTS,
+    llama_like,
+    loads,
+)
 from filiation.anatomy.model import Symmetry
 from filiation.anatomy.tables import Kinds, Names
 
@@ -36,16 +50,65 @@ _PANGU: Names = {
     "mlp.e_score_correction_bias": "router.bias",
 }
 
+_MIXTURE = Mixture(dense_first="first_k_dense_replace", dense_usual=0, period="moe_layer_freq")
+_V3 = replace(_MIXTURE, dense_usual=None)  # transformers and DeepSeek's own code disagree
+_Q = frozenset({"self_attn.q_proj"})  # where queries are not compressed
+_MOE = FFN | EXPERTS | SHARED_EXPERTS
+_MINICPM = replace(
+    loads(QKV, FFN, frozenset({"mlp.gate"}), mixture=Mixture(count="num_experts"), biases=BIASED),
+    routed=EXPERTS | {*_MINICPM_MOE},
+)
+
 FAMILIES = (
-    llama_like("deepseek", "deepseek", gguf=("deepseek",), gguf_permuted=True),
     llama_like(
-        "deepseek_v2", "deepseek_v2", gguf=("deepseek2",), kinds=_KINDS, layer=MLA, grouped_experts=True
+        "deepseek",
+        "deepseek",
+        gguf=("deepseek",),
+        gguf_permuted=True,
+        built=loads(QKV, _MOE, mixture=_MIXTURE, biases=BIASED),
     ),
     llama_like(
-        "deepseek_v3", "deepseek_v3", "kimi_k2", kinds=_KINDS, layer={**MLA, **_DRAFT}, grouped_experts=True
+        "deepseek_v2",
+        "deepseek_v2",
+        gguf=("deepseek2",),
+        kinds=_KINDS,
+        layer=MLA,
+        grouped_experts=True,
+        built=loads(
+            _Q,
+            _MOE,
+            mixture=_MIXTURE,
+            biases={"latent": ATTENTION_BIAS, "o": ATTENTION_BIAS, "ffn": MLP_BIAS},
+        ),
     ),
-    llama_like("minicpm", "minicpm", gguf=("minicpm",), gguf_permuted=True, layer=_MINICPM_MOE, tied=True),
-    llama_like("minicpm3", "minicpm3", gguf=("minicpm3",), layer=MLA, tied=True),
+    llama_like(
+        "deepseek_v3",
+        "deepseek_v3",
+        "kimi_k2",
+        kinds=_KINDS,
+        layer={**MLA, **_DRAFT},
+        grouped_experts=True,
+        built=loads(
+            _Q, _MOE, CORRECTION, mixture=_V3, biases={"latent": ATTENTION_BIAS, "o": ATTENTION_BIAS}
+        ),
+    ),
+    llama_like(
+        "minicpm",
+        "minicpm",
+        gguf=("minicpm",),
+        gguf_permuted=True,
+        layer=_MINICPM_MOE,
+        tied=True,
+        built=_MINICPM,
+    ),
+    llama_like(
+        "minicpm3",
+        "minicpm3",
+        gguf=("minicpm3",),
+        layer=MLA,
+        tied=True,
+        built=loads(_Q, FFN, biases={"latent": ATTENTION_BIAS, "o": ATTENTION_BIAS, "ffn": MLP_BIAS}),
+    ),
     llama_like("pangu", "PanguEmbedded", "pangu_embedded", "pangu", gguf=("pangu-embedded",)),
     llama_like(
         "pangu_moe",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from filiation.anatomy.families.llama import OUTSIDE, llama_like
+from filiation.anatomy.families.llama import BIASED, FFN, OUTSIDE, QK_NORMS, QKV, llama_like, loads
 from filiation.anatomy.model import Symmetry
 from filiation.anatomy.tables import Kinds, Names
 
@@ -36,10 +36,22 @@ _BESIDE = {
 }
 _SHARED = "values are normalised, and keys and values are shared between layers"
 
+_PLAIN = loads(QKV, FFN, biases=BIASED)
+_NORMED = loads(QKV, QK_NORMS, FFN, biases=BIASED)
+
 FAMILIES = (
-    llama_like("gemma", "gemma", gguf=("gemma",), kinds=_KINDS, tied=True),
-    llama_like("gemma2", "gemma2", gguf=("gemma2",), kinds=_SANDWICH, layer=_LAYER, tied=True),
-    llama_like("gemma3", "gemma3_text", "gemma3", gguf=("gemma3",), kinds=_SANDWICH, layer=_LAYER, tied=True),
+    llama_like("gemma", "gemma", gguf=("gemma",), kinds=_KINDS, tied=True, built=_PLAIN),
+    llama_like("gemma2", "gemma2", gguf=("gemma2",), kinds=_SANDWICH, layer=_LAYER, tied=True, built=_PLAIN),
+    llama_like(
+        "gemma3",
+        "gemma3_text",
+        "gemma3",
+        gguf=("gemma3",),
+        kinds=_SANDWICH,
+        layer=_LAYER,
+        tied=True,
+        built=_NORMED,
+    ),
     llama_like(
         "gemma3n",
         "gemma3n_text",
@@ -55,5 +67,6 @@ FAMILIES = (
             Symmetry.VALUE_SIGN: _SHARED,
         },
         tied=True,
+        built=_NORMED,
     ),
 )

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from filiation.anatomy.tables import Family, Kinds, Names, experts, fused
+from filiation.anatomy.built import Built, Mixture
+from filiation.anatomy.tables import Config, Family, Kinds, Names, experts, fused
 
 LAYER: Names = {
     "attn_norm": "attn_norm",
@@ -89,6 +90,15 @@ OUTSIDE: Names = {
     "dense_3": "pooler.3",
 }
 
+_BUILT = Built(
+    dense=frozenset({"ffn_gate", "ffn_up", "ffn_down"}),
+    routed=frozenset(name for name in LAYER if any(word in name for word in ("exp", "{E}", "gate_inp"))),
+    # A file without experts says so; which of a mixture's layers are dense, each architecture says its own way.
+    mixture=Mixture(count="num_experts", dense_first="leading_dense"),
+)
+_BOTH = ("arctic", "gemma4")
+"""Architectures whose layers hold a dense network beside the experts."""
+
 CONTAINERS = {"language": "blk", "encoder": "enc.blk"}
 
 
@@ -107,10 +117,17 @@ def as_gguf(family: Family) -> Family:
         adjust=None,
         pair_rows=family.gguf_permuted,
         renames={},
+        built=_BUILT,
     )
 
 
-UNKNOWN = Family(name="gguf", container="blk", layer=LAYER, outside=OUTSIDE, kinds=Kinds())
+def _unknown(config: Config, family: Family) -> Family:
+    return replace(family, both=config.get("model_type") in _BOTH)
+
+
+UNKNOWN = Family(
+    name="gguf", container="blk", layer=LAYER, outside=OUTSIDE, kinds=Kinds(), adjust=_unknown, built=_BUILT
+)
 """For an architecture that has no table: names are known, kinds are read off the tensors."""
 
 FAMILIES = (UNKNOWN,)

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from filiation.anatomy.families.llama import llama_like
+from filiation.anatomy.built import Mixture, Switch
+from filiation.anatomy.families.llama import (
+    ATTENTION_BIAS,
+    CORRECTION,
+    EXPERTS,
+    FFN,
+    FUSED_FFN,
+    QK_NORMS,
+    QKV,
+    SHARED_EXPERTS,
+    llama_like,
+    loads,
+)
 from filiation.anatomy.tables import Family, Kinds, Layout, Names, fused
 
 _KINDS = Kinds(activation="silu", rope="interleaved")
 _FUSED_UP: Names = {"ffn_up": fused("gate", "up")}
+
+_FUSED = loads(QKV, FUSED_FFN, biases={"qkv": Switch("attention_bias", True)})
+_MIXTURE = Mixture(dense_first="first_k_dense_replace", dense_usual=1)
 
 FAMILIES = (
     Family(
@@ -48,7 +63,7 @@ FAMILIES = (
         kinds=Kinds(norm="layer", norm_position="post", gated=False, activation="gelu"),
         keys={"d_ff": "inner_hidden_size"},
     ),
-    llama_like("glm", "glm", kinds=_KINDS),
+    llama_like("glm", "glm", kinds=_KINDS, built=_FUSED),
     llama_like(
         "glm4",
         "glm4",
@@ -59,6 +74,7 @@ FAMILIES = (
             "post_self_attn_layernorm": "post_attn_norm",
             "post_mlp_layernorm": "post_ffn_norm",
         },
+        built=_FUSED,
     ),
     llama_like(
         "glm4_moe",
@@ -66,5 +82,15 @@ FAMILIES = (
         gguf=("glm4moe",),
         grouped_experts=True,
         gguf_layer={"post_attention_norm": "ffn_norm"},
+        built=loads(
+            QKV,
+            QK_NORMS,
+            FFN,
+            EXPERTS,
+            SHARED_EXPERTS,
+            CORRECTION,
+            mixture=_MIXTURE,
+            biases={"qkv": ATTENTION_BIAS},
+        ),
     ),
 )

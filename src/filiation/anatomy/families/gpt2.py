@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from filiation.anatomy.built import Built
 from filiation.anatomy.tables import Config, Family, Kinds, Layout, Names, Rule, conv1d, fused
 
 _OUTSIDE: Names = {
@@ -14,6 +15,8 @@ _OUTSIDE: Names = {
 }
 _KINDS = Kinds(norm="layer", gated=False, activation="gelu_new", rope=None, positions="learned")
 _ROPED = Kinds(norm="layer", gated=False, activation="gelu_new", rope="interleaved")
+_FFN_BIASES = Built(biases={"up": True, "down": True})
+_NEO_BIASES = Built(biases={"o": True, "up": True, "down": True})
 _NORMS: dict[str, str | Rule] = {
     "ln_1": "attn_norm",
     "ln_2": "ffn_norm",
@@ -81,6 +84,7 @@ FAMILIES = (
         },
         outside=_OUTSIDE,
         model_types=("gpt_neo",),
+        built=_NEO_BIASES,
         kinds=_KINDS,
         tied=True,
     ),
@@ -98,6 +102,7 @@ FAMILIES = (
         },
         outside=_OUTSIDE,
         model_types=("gptj",),
+        built=_FFN_BIASES,
         gguf=("gptj",),
         kinds=_ROPED,
     ),
@@ -113,6 +118,7 @@ FAMILIES = (
         },
         outside=_OUTSIDE,
         model_types=("codegen",),
+        built=_FFN_BIASES,
         gguf=("codegen",),
         kinds=_ROPED,
     ),

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from filiation.anatomy.families.llama import llama_like
+from dataclasses import replace
+
+from filiation.anatomy.built import Mixture, Switch
+from filiation.anatomy.families.llama import BIASED, QKV, STACKED, llama_like, loads
 from filiation.anatomy.tables import Kinds, Layout, Rule, experts
 
 _INTERLEAVED = experts("gate", "up", transpose=True, layout=Layout.INTERLEAVED)
 _DOWN = experts("down", transpose=True)
+
+_BIASED = dict.fromkeys(("qkv", "o"), Switch("attention_bias", True))
+_FFN = ("gate_proj", "up_proj", "down_proj")
+_LLAMA4 = replace(
+    loads(QKV, mixture=Mixture(mixed="moe_layers", step="interleave_moe_layer_step"), biases=BIASED),
+    dense=frozenset(f"feed_forward.{name}" for name in _FFN),
+    routed=frozenset(
+        {
+            "feed_forward.router",
+            "feed_forward.experts.gate_up_proj",
+            "feed_forward.experts.down_proj",
+            *(f"feed_forward.shared_expert.{name}" for name in _FFN),
+        }
+    ),
+)
 
 FAMILIES = (
     llama_like(
@@ -24,6 +42,7 @@ FAMILIES = (
             "mlp.experts.down_proj_bias": Rule(("down.bias",), stacked=True),
         },
         gguf_layer={"attn_post_norm": "ffn_norm", "post_attention_norm": "ffn_norm"},
+        built=loads(QKV, STACKED, mixture=Mixture(), biases={**_BIASED, "router": True}),
     ),
     llama_like(
         "llama4",
@@ -43,5 +62,6 @@ FAMILIES = (
             "feed_forward.shared_expert.down_proj": "shared.down",
         },
         ignore=("d_ff",),
+        built=_LLAMA4,
     ),
 )

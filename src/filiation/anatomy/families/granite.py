@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from filiation.anatomy.families.llama import llama_like
+from filiation.anatomy.built import Mixture
+from filiation.anatomy.families.llama import BIASED, FFN, MLP_BIAS, QKV, llama_like, loads
 from filiation.anatomy.tables import experts, fused
 
 FAMILIES = (
-    llama_like("granite", "granite", gguf=("granite",), gguf_permuted=True),
+    llama_like(
+        "granite",
+        "granite",
+        gguf=("granite",),
+        gguf_permuted=True,
+        built=loads(QKV, FFN, biases={**BIASED, "ffn": MLP_BIAS}),
+    ),
     llama_like(
         "granitemoe",
         "granitemoe",
@@ -20,5 +27,6 @@ FAMILIES = (
             "shared_mlp.input_linear": fused("shared.gate", "shared.up"),
             "shared_mlp.output_linear": "shared.down",
         },
+        built=loads(QKV, mixture=Mixture(), biases=BIASED),
     ),
 )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from filiation.anatomy.families.llama import llama_like
+from filiation.anatomy.built import Built, Switch
+from filiation.anatomy.families.llama import FFN, llama_like, loads
 from filiation.anatomy.tables import Config, Family, Kinds, Layout, fused
 
 
@@ -31,6 +32,7 @@ FAMILIES = (
         gguf=("internlm2",),
         gguf_permuted=True,
         kinds=Kinds(activation="silu"),
+        built=Built(biases=dict.fromkeys(("q", "k", "v", "o"), Switch("bias", True))),
     ),
     llama_like(
         "baichuan",
@@ -39,5 +41,6 @@ FAMILIES = (
         gguf_permuted=True,
         adjust=_baichuan,
         layer={"self_attn.W_pack": fused("q", "k", "v")},
+        built=loads(FFN),
     ),
 )

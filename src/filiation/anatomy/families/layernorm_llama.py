@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from filiation.anatomy.families.llama import llama_like
+from filiation.anatomy.built import Switch
+from filiation.anatomy.families.llama import BIASED, FFN, MLP_BIAS, QK_NORMS, QKV, UNGATED, llama_like, loads
 from filiation.anatomy.tables import Kinds
 
 _LAYERNORM = Kinds(norm="layer", activation="silu")
@@ -19,6 +20,7 @@ FAMILIES = (
             "self_attn.q_layernorm.norms.{N}": "q_norm",
             "self_attn.k_layernorm.norms.{N}": "k_norm",
         },
+        built=loads(QKV, FFN, biases={"qkv": Switch("use_qkv_bias")}),
     ),
     llama_like(
         "starcoder2",
@@ -26,6 +28,7 @@ FAMILIES = (
         gguf=("starcoder2",),
         kinds=Kinds(norm="layer", gated=False, activation="gelu_pytorch_tanh"),
         layer={"mlp.c_fc": "up", "mlp.c_proj": "down"},
+        built=loads(QKV, biases=dict.fromkeys(("qkv", "o", "ffn"), Switch("use_bias", True))),
         tied=True,
     ),
     llama_like(
@@ -33,6 +36,7 @@ FAMILIES = (
         "cohere",
         gguf=("command-r",),
         kinds=_COHERE,
+        built=loads(QKV, QK_NORMS, FFN, biases=BIASED),
         without=("ffn_norm",),  # the branches are parallel: one norm feeds both
         tied=True,
     ),
@@ -41,6 +45,7 @@ FAMILIES = (
         "cohere2",
         gguf=("cohere2",),
         kinds=_COHERE,
+        built=loads(QKV, FFN, biases=BIASED),
         without=("ffn_norm",),  # the branches are parallel: one norm feeds both
         tied=True,
     ),
@@ -49,6 +54,7 @@ FAMILIES = (
         "nemotron",
         gguf=("nemotron",),
         kinds=Kinds(norm="layer", norm_offset=1.0, gated=False, activation="relu2"),
+        built=loads(QKV, UNGATED, biases={**BIASED, "ffn": MLP_BIAS}),
     ),
     llama_like(
         "apertus",
@@ -63,5 +69,6 @@ FAMILIES = (
             "mlp.act_fn.beta": "activation.beta",
             "mlp.act_fn.eps": "activation.eps",
         },
+        built=loads(QKV, QK_NORMS, UNGATED, biases={**BIASED, "ffn": MLP_BIAS}),
     ),
 )

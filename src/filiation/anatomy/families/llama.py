@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from filiation.anatomy.built import Built, Mixture, Switch
 from filiation.anatomy.tables import Family, Kinds, Names, Rule, experts, fused
 
 LAYER: Names = {
@@ -47,6 +49,58 @@ OUTSIDE: Names = {
     "lm_head": "head",
     "score": "classifier",  # reward models and classifiers
 }
+
+
+QKV = frozenset({"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"})
+FUSED_QKV = frozenset({"self_attn.qkv_proj"})
+QK_NORMS = frozenset({"self_attn.q_norm", "self_attn.k_norm"})
+UNGATED = frozenset({"mlp.up_proj", "mlp.down_proj"})
+FFN = UNGATED | {"mlp.gate_proj"}
+FUSED_FFN = frozenset({"mlp.gate_up_proj", "mlp.down_proj"})
+EXPERTS = frozenset({"mlp.gate", *(f"mlp.experts.{{E}}.{name}_proj" for name in ("gate", "up", "down"))})
+STACKED = frozenset({"mlp.experts.gate_up_proj", "mlp.experts.down_proj"})
+CORRECTION = frozenset({"mlp.gate.e_score_correction_bias"})
+SHARED = frozenset(name for name in LAYER if name.startswith("mlp.shared_expert"))
+SHARED_EXPERT = frozenset(name for name in SHARED if not name.startswith("mlp.shared_experts"))
+SHARED_EXPERTS = SHARED - SHARED_EXPERT
+MIXTRAL = frozenset(name for name in LAYER if name.startswith("block_sparse_moe"))
+_DENSE = FFN | FUSED_FFN
+_ROUTED = EXPERTS | STACKED | CORRECTION | SHARED | MIXTRAL
+_ALL = QKV | FUSED_QKV | QK_NORMS | _DENSE | _ROUTED
+"""The names of :data:`LAYER` that not every family's loader reads; norms and ``o`` are every family's."""
+
+
+def loads(
+    *held: frozenset[str], mixture: Mixture | None = None, biases: Mapping[str, bool | Switch] | None = None
+) -> Built:
+    """Return what loaders build of a layer of a family with Llama's names.
+
+    Args:
+        held: the groups of names above that they read; names of the family's own are read as well.
+        mixture: which layers are mixtures of experts, where some are.
+        biases: of ``qkv``, ``o``, ``ffn`` (shared experts' too), ``router``, ``latent`` (DeepSeek's q_a and kv_a);
+            what is not listed has none.
+    """
+    return Built(
+        foreign=_ALL.difference(*held),
+        biases={role: state for group, state in (biases or {}).items() for role in _BIASED[group]},
+        dense=_DENSE,
+        routed=_ROUTED,
+        mixture=mixture,
+    )
+
+
+_BIASED: Mapping[str, Iterable[str]] = {
+    "qkv": ("q", "k", "v"),
+    "o": ("o",),
+    "ffn": ("gate", "up", "down", "shared.gate", "shared.up", "shared.down"),
+    "router": ("router",),
+    "latent": ("q_a", "kv_a"),
+}
+ATTENTION_BIAS, MLP_BIAS = Switch("attention_bias"), Switch("mlp_bias")
+BIASED: Mapping[str, bool | Switch] = {"qkv": ATTENTION_BIAS, "o": ATTENTION_BIAS}
+"""Llama's attention has biases where the config says so; its feed-forward networks have a key of their own."""
+_LLAMA = loads(QKV, FFN, biases={**BIASED, "ffn": MLP_BIAS})
 
 
 def llama_like(
@@ -106,9 +160,12 @@ FAMILIES = (
         architectures=("LlamaForCausalLM", "LLaMAForCausalLM", "LlamaModel"),
         gguf=("llama",),
         gguf_permuted=True,
+        built=_LLAMA,
     ),
-    llama_like("mistral", "mistral", "ministral", gguf=("mistral3",), gguf_permuted=True),
-    llama_like("mixtral", "mixtral"),
+    llama_like(
+        "mistral", "mistral", "ministral", gguf=("mistral3",), gguf_permuted=True, built=loads(QKV, FFN)
+    ),
+    llama_like("mixtral", "mixtral", built=loads(QKV, MIXTRAL, mixture=Mixture())),
     Family(
         name="yi",
         container="layers",
@@ -117,12 +174,34 @@ FAMILIES = (
         model_types=("Yi", "yi"),
         kinds=Kinds(activation="silu"),
         renames=YI_RENAMES,
+        built=_LLAMA,
     ),
-    llama_like("internlm", "internlm"),
-    llama_like("smollm3", "smollm3", gguf=("smollm3",), gguf_permuted=True, tied=True),
-    llama_like("seed_oss", "seed_oss", gguf=("seed_oss",)),
     llama_like(
-        "ernie4_5", "ernie4_5", gguf=("ernie4_5",), kinds=Kinds(activation="silu", rope="interleaved")
+        "internlm",
+        "internlm",
+        built=loads(QKV, FFN, biases={"qkv": Switch("bias", True), "o": Switch("bias", True)}),
+    ),
+    llama_like("smollm3", "smollm3", gguf=("smollm3",), gguf_permuted=True, tied=True, built=_LLAMA),
+    llama_like(
+        "seed_oss",
+        "seed_oss",
+        gguf=("seed_oss",),
+        built=loads(
+            QKV,
+            FFN,
+            biases={
+                "qkv": Switch("attention_bias", True),
+                "o": Switch("attention_out_bias"),
+                "ffn": MLP_BIAS,
+            },
+        ),
+    ),
+    llama_like(
+        "ernie4_5",
+        "ernie4_5",
+        gguf=("ernie4_5",),
+        kinds=Kinds(activation="silu", rope="interleaved"),
+        built=loads(QKV, FFN, biases=dict.fromkeys(("qkv", "o", "ffn"), Switch("use_bias"))),
     ),
     llama_like(
         "hunyuan",
@@ -130,9 +209,15 @@ FAMILIES = (
         "hunyuan",
         gguf=("hunyuan-dense",),
         layer={"self_attn.query_layernorm": "q_norm", "self_attn.key_layernorm": "k_norm"},
+        built=loads(QKV, FFN, biases=BIASED),
     ),
     llama_like(
-        "arcee", "arcee", gguf=("arcee",), gguf_permuted=True, kinds=Kinds(gated=False, activation="relu2")
+        "arcee",
+        "arcee",
+        gguf=("arcee",),
+        gguf_permuted=True,
+        kinds=Kinds(gated=False, activation="relu2"),
+        built=loads(QKV, UNGATED, biases={**BIASED, "ffn": MLP_BIAS}),
     ),
     META,
 )

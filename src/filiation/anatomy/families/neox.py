@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from filiation.anatomy.built import Built, Switch
 from filiation.anatomy.tables import Config, Family, Kinds, Layout, fused
 
 _QKV = fused("q", "k", "v", layout=Layout.GROUPED)
@@ -90,6 +91,7 @@ FAMILIES = (
         gguf=("falcon",),
         kinds=_KINDS,
         adjust=_falcon,
+        built=Built(biases=dict.fromkeys(("q", "k", "v", "o", "up", "down"), Switch("bias"))),
         ignore=("n_kv_heads", "d_ff"),  # Falcon-7B's config says 71 kv heads; multi_query leaves one
         tied=True,
     ),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from filiation.anatomy.families.llama import llama_like
+from filiation.anatomy.built import Mixture
+from filiation.anatomy.families.llama import BIASED, EXPERTS, FFN, QK_NORMS, QKV, llama_like, loads
 from filiation.anatomy.tables import Family, Kinds, Names, fused
 
 _PLAIN = Kinds(norm="layer", norm_bias=False, activation="silu")
@@ -12,15 +13,36 @@ _OLMO2: Names = {
     "post_feedforward_layernorm": "post_ffn_norm",
 }
 
+_NORMED = loads(QKV, QK_NORMS, FFN, biases=BIASED)
+
 FAMILIES = (
     llama_like(
-        "olmo", "olmo", without=("attn_norm", "ffn_norm"), gguf=("olmo",), gguf_permuted=True, kinds=_PLAIN
+        "olmo",
+        "olmo",
+        without=("attn_norm", "ffn_norm"),
+        gguf=("olmo",),
+        gguf_permuted=True,
+        kinds=_PLAIN,
+        built=loads(QKV, FFN, biases=BIASED),
     ),
     llama_like(
-        "olmo2", "olmo2", gguf=("olmo2",), kinds=_OUTPUT, layer=_OLMO2, without=("attn_norm", "ffn_norm")
+        "olmo2",
+        "olmo2",
+        gguf=("olmo2",),
+        kinds=_OUTPUT,
+        layer=_OLMO2,
+        without=("attn_norm", "ffn_norm"),
+        built=_NORMED,
     ),
-    llama_like("olmo3", "olmo3", kinds=_OUTPUT, layer=_OLMO2, without=("attn_norm", "ffn_norm")),
-    llama_like("olmoe", "olmoe", gguf=("olmoe",)),
+    llama_like(
+        "olmo3", "olmo3", kinds=_OUTPUT, layer=_OLMO2, without=("attn_norm", "ffn_norm"), built=_NORMED
+    ),
+    llama_like(
+        "olmoe",
+        "olmoe",
+        gguf=("olmoe",),
+        built=loads(QKV, QK_NORMS, EXPERTS, mixture=Mixture(), biases=BIASED),
+    ),
     # EXAONE 4 places its norms as OLMo 2 does.
     llama_like(
         "exaone4",
@@ -29,6 +51,7 @@ FAMILIES = (
         kinds=_OUTPUT,
         layer=_OLMO2,
         without=("attn_norm", "ffn_norm"),
+        built=loads(QKV, QK_NORMS, FFN),
     ),
     Family(
         name="olmo_original",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from filiation.anatomy.families.llama import llama_like
+from filiation.anatomy.built import Mixture
+from filiation.anatomy.families.llama import BIASED, FUSED_FFN, FUSED_QKV, MIXTRAL, QKV, llama_like, loads
 from filiation.anatomy.tables import Family, Kinds, fused
 
 _KINDS = Kinds(norm="layer", gated=False, activation="gelu_new")
@@ -41,6 +42,18 @@ FAMILIES = (
         model_types=("phi-msft", "mixformer-sequential"),
         kinds=_KINDS,
     ),
-    llama_like("phi3", "phi3", gguf=("phi3",), gguf_layer={"ffn_up": fused("gate", "up")}),
-    llama_like("phimoe", "phimoe", gguf=("phimoe",), kinds=Kinds(norm="layer", activation="silu")),
+    llama_like(
+        "phi3",
+        "phi3",
+        gguf=("phi3",),
+        gguf_layer={"ffn_up": fused("gate", "up")},
+        built=loads(FUSED_QKV, FUSED_FFN),
+    ),
+    llama_like(
+        "phimoe",
+        "phimoe",
+        gguf=("phimoe",),
+        kinds=Kinds(norm="layer", activation="silu"),
+        built=loads(QKV, MIXTRAL, mixture=Mixture(), biases=BIASED),
+    ),
 )

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from filiation.anatomy.families.llama import llama_like
+from filiation.anatomy.built import Mixture, Switch
+from filiation.anatomy.families.llama import (
+    BIASED,
+    EXPERTS,
+    FFN,
+    QK_NORMS,
+    QKV,
+    SHARED_EXPERT,
+    llama_like,
+    loads,
+)
 from filiation.anatomy.tables import Family, Kinds, fused
 
 QWEN1 = Family(
@@ -31,10 +41,32 @@ QWEN1 = Family(
     ignore=("d_ff",),  # intermediate_size is twice the width of w1 and w2
 )
 
+_MIXTURE = Mixture(step="decoder_sparse_step", dense="mlp_only_layers")
+_QWEN3 = loads(QKV, QK_NORMS, FFN, biases=BIASED)
+
 FAMILIES = (
     QWEN1,
-    llama_like("qwen2", "qwen2", "qwen2_vl_text", "qwen2_5_vl_text", gguf=("qwen2", "qwen2vl")),
-    llama_like("qwen2_moe", "qwen2_moe", gguf=("qwen2moe",)),
-    llama_like("qwen3", "qwen3", "qwen3_vl_text", gguf=("qwen3", "qwen3vl")),
-    llama_like("qwen3_moe", "qwen3_moe", gguf=("qwen3moe",)),
+    llama_like(
+        "qwen2",
+        "qwen2",
+        "qwen2_vl_text",
+        "qwen2_5_vl_text",
+        gguf=("qwen2", "qwen2vl"),
+        built=loads(QKV, FFN, biases={"qkv": True}),
+    ),
+    llama_like(
+        "qwen2_moe",
+        "qwen2_moe",
+        gguf=("qwen2moe",),
+        built=loads(
+            QKV, FFN, EXPERTS, SHARED_EXPERT, mixture=_MIXTURE, biases={"qkv": Switch("qkv_bias", True)}
+        ),
+    ),
+    llama_like("qwen3", "qwen3", "qwen3_vl_text", gguf=("qwen3", "qwen3vl"), built=_QWEN3),
+    llama_like(
+        "qwen3_moe",
+        "qwen3_moe",
+        gguf=("qwen3moe",),
+        built=loads(QKV, QK_NORMS, FFN, EXPERTS, mixture=_MIXTURE, biases=BIASED),
+    ),
 )

@@ -1,0 +1,138 @@
+"""What a layer's feed-forward network writes for given inputs, experts as they are chosen (ADR 0022).
+
+The weights are multiplied out as they stand: nothing of a model's own code is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from filiation.origin.chosen import expert_weights, routing
+from filiation.origin.effects import offset
+from filiation.origin.gather import Side
+from filiation.origin.level import level
+from filiation.origin.pairing import experts_of
+from filiation.origin.units import Floats
+
+SHARED = "shared."
+
+
+def written_by(side: Side, layer: int, inputs: Floats) -> Floats | None:
+    """Return what a layer's network writes ``(n, d)`` for inputs ``(n, d)`` in the common basis; None if unknown."""
+    experts = experts_of(side, layer)
+    if experts == [None]:
+        return _dense(side, layer, None, inputs)
+    weights = expert_weights(side, layer, inputs, len(experts))
+    scaled = routing(side, corrected=False).on_inputs
+    written: Floats | None = np.zeros(inputs.shape, np.float32)
+    for number, expert in enumerate(experts):
+        written = _with_expert(side, (layer, expert), inputs, weights[:, number], written, scaled=scaled)
+        if written is None:
+            return None
+    always = _dense(side, layer, None, inputs, SHARED)
+    if always is not None and always.shape == written.shape:
+        written += always * _opened(side, layer, inputs)
+    return written
+
+
+def _with_expert(
+    side: Side,
+    where: tuple[int, int | None],
+    inputs: Floats,
+    weights: Floats,
+    written: Floats,
+    *,
+    scaled: bool,
+) -> Floats | None:
+    """Return what is written with what one expert adds to the inputs that it works on; None where it is unknown."""
+    works = np.flatnonzero(weights)
+    given, counts = inputs[works], weights[works, None]
+    found = _dense(side, *where, given * counts if scaled else given)
+    if found is None or found.shape[1] != written.shape[1]:
+        return None
+    written[works] += found if scaled else found * counts
+    return written
+
+
+def _opened(side: Side, layer: int, inputs: Floats) -> Floats:
+    """Return how much the experts that every input passes count ``(n, 1)``: Qwen2-MoE has a gate before them."""
+    gate = side.reader(f"{SHARED}router", layer)
+    if gate is None or gate.shape != (1, inputs.shape[1]):
+        return np.ones((len(inputs), 1), np.float32)
+    shift = offset(side, f"{SHARED}router", layer, None, 1).astype(np.float32)
+    return np.divide(1, 1 + np.exp(-np.clip(inputs @ gate.T + shift, -80, 80)), dtype=np.float32)
+
+
+def _dense(side: Side, layer: int, expert: int | None, inputs: Floats, kind: str = "") -> Floats | None:
+    # One matrix is held at a time: they are as wide as the model.
+    fed = _fed(side, f"{kind}up", layer, expert, inputs)
+    gated = _fed(side, f"{kind}gate", layer, expert, inputs)
+    if fed is None or (gated is not None and gated.shape != fed.shape):
+        return None
+    act = _ACTIVATIONS[_kind_of(side)]
+    fires = act(fed) if gated is None else act(gated) * (fed if side.geometry.up_is_odd else fed + 1)
+    fires = _normed_inside(side, layer, fires)
+    down = side.writer(f"{kind}down", layer, expert)
+    if down is None or len(down) != fires.shape[1]:
+        return None
+    written = np.matmul(fires, down, dtype=np.float32)
+    bias = side.matrix(f"{kind}down.bias", layer, expert)
+    return written if bias is None else written + added(side, bias)
+
+
+def added(side: Side, bias: Floats) -> Floats:
+    """Return a writer's bias ``(d,)`` as its rows are: carried to the common basis."""
+    if bias.shape != (side.geometry.d_model,):
+        return np.zeros(1, np.float32)
+    rows = bias[None].astype(np.float32)
+    return side.carry(level(rows) if side.levelled else rows)[0]
+
+
+def _normed_inside(side: Side, layer: int, fires: Floats) -> Floats:
+    """Return what units write by, behind the norm that some models have there (BitNet)."""
+    gain = side.matrix("ffn_sub_norm", layer)
+    if gain is None or gain.shape != fires.shape[1:]:
+        return fires
+    sizes = np.sqrt(np.square(fires, dtype=np.float64).mean(axis=1, keepdims=True))
+    return (fires / np.maximum(sizes, 1e-30) * gain).astype(np.float32)
+
+
+def _fed(side: Side, role: str, layer: int, expert: int | None, inputs: Floats) -> Floats | None:
+    """Return what a reader's units are given for such inputs ``(n, units)``."""
+    rows = side.reader(role, layer, expert)
+    if rows is None:
+        return None
+    return inputs @ rows.T + offset(side, role, layer, expert, len(rows)).astype(np.float32)
+
+
+def _kind_of(side: Side) -> str:
+    """Return which of the activations a network has; what is usual, where that is not known."""
+    name = (side.geometry.activation or "").lower()
+    known = next((kind for kind in _ACTIVATIONS if kind in name), None)
+    return known or ("silu" if side.geometry.gated else "gelu")
+
+
+def _silu(values: Floats) -> Floats:
+    return np.divide(values, 1 + np.exp(-np.clip(values, -60, 60)), dtype=np.float32)
+
+
+def _gelu(values: Floats) -> Floats:
+    inner = np.tanh(0.7978846 * (values + 0.044715 * values**3))
+    return np.multiply(0.5 * values, 1 + inner, dtype=np.float32)
+
+
+def _relu(values: Floats) -> Floats:
+    return np.maximum(values, 0)
+
+
+#: By what a config's word for it contains.
+_ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
+    "silu": _silu,
+    "swish": _silu,
+    "gelu": _gelu,
+    "relu2": lambda values: np.square(_relu(values)),
+    "relu": _relu,
+    "tanh": np.tanh,
+}
