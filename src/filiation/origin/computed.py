@@ -15,6 +15,7 @@ from filiation.origin.effects import Effects, of_model
 from filiation.origin.gather import Side
 from filiation.origin.network import SHARED, written_by
 from filiation.origin.pairing import Pairing, Plan
+from filiation.origin.scale import wide
 from filiation.origin.stream import given_to_layers
 from filiation.origin.units import Floats
 
@@ -128,6 +129,7 @@ def _root(moment: Floats) -> Floats:
 
 def _correlation(mine: Floats, theirs: Floats) -> float:
     """Return the correlation of outputs ``(n, d)``, each channel taken from its mean."""
+    mine, theirs = wide(mine), wide(theirs)
     mine, theirs = mine - mine.mean(axis=0), theirs - theirs.mean(axis=0)
     both = np.einsum("ij,ij", mine, theirs, dtype=np.float64)
     lengths = [float(np.einsum("ij,ij", x, x, dtype=np.float64)) for x in (mine, theirs)]
