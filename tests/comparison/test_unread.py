@@ -13,29 +13,16 @@ import pytest
 import filiation
 from filiation.api import Comparison
 from filiation.evidence import Relation, Status
-from filiation.lab.layout import gain_readers, is_gain
-from filiation.lab.save import load_model, save_model
+from filiation.lab.save import save_model
 from filiation.report.wording import phrases
-
-MODELS = Path(__file__).parents[2] / "examples" / "models"
-TOKENIZER = (MODELS / "base" / "tokenizer.json").read_bytes()
-DEPTH = 6
-Tensors = Mapping[str, Any]
-
-
-def shipped(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    tensors, config = load_model(MODELS / name)
-    return {n: np.asarray(v, np.float32) for n, v in tensors.items()}, dict(config)
-
-
-def with_gains_of(model: Tensors, other: Tensors) -> dict[str, Any]:
-    """Take over another model's gains and divide what reads through them: the function stays."""
-    out = dict(model)
-    for name in [n for n in model if is_gain(n) and n.startswith("model.layers.")]:
-        for reader in gain_readers(out, name):
-            out[reader] = out[reader] * (out[name] / other[name])
-        out[name] = other[name]
-    return out
+from tests.comparison.test_beyond_config import (
+    DEPTH,
+    MODELS,
+    TOKENIZER,
+    Tensors,
+    shipped,
+    with_gains_of,
+)
 
 
 def mlp(layer: int, role: str) -> str:

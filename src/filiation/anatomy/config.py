@@ -370,6 +370,13 @@ def gguf_architecture(metadata: Mapping[str, Any]) -> str | None:
     return name if isinstance(name, str) else None
 
 
+def own_settings(config: Config | None, metadata: Mapping[str, Any], component: str) -> Config:
+    """Return a tower's own settings: the config's, or those that a GGUF file's key-value data say."""
+    architecture = gguf_architecture(metadata)
+    told = config if architecture is None else config_from_gguf(metadata, architecture)
+    return tower_config(told, component)
+
+
 def config_from_gguf(
     metadata: Mapping[str, Any], architecture: str, file: str = "the GGUF file"
 ) -> dict[str, Any]:

@@ -12,10 +12,8 @@ from typing import Any
 from filiation.anatomy.config import (
     EPSILONS,
     Config,
-    config_from_gguf,
-    gguf_architecture,
+    own_settings,
     stated,
-    tower_config,
 )
 
 _FALCON = ("falcon", "RefinedWeb", "RefinedWebModel")
@@ -47,10 +45,7 @@ def flow_of(
     Raises:
         CorruptCheckpointError: a setting is of the wrong type.
     """
-    architecture = gguf_architecture(metadata)
-    if architecture is not None:
-        config = config_from_gguf(metadata, architecture)
-    own = tower_config(config, component)
+    own = own_settings(config, metadata, component)
     kind = str(own.get("model_type"))
     embedding, residual = _scales(own, kind, d_model, n_layers)
     return Flow(embedding, residual, max(stated(own, *EPSILONS) or 0.0, 0.0), _parallel(own, kind))

@@ -14,10 +14,9 @@ from filiation.anatomy.config import (
     EXPERTS_USED,
     SPELLINGS,
     Config,
-    config_from_gguf,
     gguf_architecture,
+    own_settings,
     stated,
-    tower_config,
 )
 
 
@@ -106,16 +105,13 @@ def routing_of(
     Raises:
         CorruptCheckpointError: a setting is of the wrong type.
     """
-    architecture = gguf_architecture(metadata)
-    if architecture is not None:
-        config = config_from_gguf(metadata, architecture)
-    own = tower_config(config, component)
+    own = own_settings(config, metadata, component)
     code = _CODES.get(str(own.get("model_type")))
     found = (_unknown(own, corrected=corrected) if code is None else code).routing
     code = code or _Code(found, norm=True, factor=True, groups=True)
     found = replace(found, used=experts_used(own) or found.used)
     found = _scaled(found, own, code)
-    gated = metadata.get(f"{architecture}.expert_gating_func")
+    gated = metadata.get(f"{gguf_architecture(metadata)}.expert_gating_func")
     if gated is not None:
         found = replace(found, sigmoid=gated == _GATED_BY_SIGMOID)
     return _grouped(found, own) if code.groups else found

@@ -12,8 +12,9 @@ from filiation.anatomy.architecture import architecture_difference
 from filiation.anatomy.model import Anatomy
 from filiation.checkpoint.record import model_record
 from filiation.comparison.limits import limits, sampled
-from filiation.comparison.pair import RELATED, Pair
+from filiation.comparison.pair import Pair
 from filiation.evidence import ModelRecord, Relation, Report, Verdict, measured_null, plain
+from filiation.origin.verdict import RELATED
 
 
 def overall_verdict(suspect: Anatomy, candidates: Sequence[Anatomy], pairs: Sequence[Pair]) -> Verdict:

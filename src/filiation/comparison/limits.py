@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from filiation import origin
 from filiation.anatomy.model import Anatomy
 from filiation.checkpoint.hashing import pinned
-from filiation.comparison.pair import RELATED, Pair
+from filiation.comparison.pair import Pair
 from filiation.evidence import Verdict
+from filiation.origin.verdict import RELATED
 
 ALWAYS = (
     "arranged",

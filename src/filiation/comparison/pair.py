@@ -15,12 +15,10 @@ from filiation.origin.history import History
 from filiation.origin.pairing import Plan, TokenRows
 from filiation.origin.tokens import shared_tokens
 from filiation.origin.towers import TowerPair
-from filiation.origin.verdict import Finding, judge, without_labels
+from filiation.origin.verdict import RELATED, Finding, judge, without_labels
 
 #: Mean cosine of matched weights from which the models are read in full to see whether they are equal.
 NEARLY_EQUAL = 0.9999
-#: What is said of models whose weights have something in common that has a history.
-RELATED = (Relation.COMMON_ORIGIN, Relation.SHARED_PARTS)
 #: Steps that say how weights changed; where only parts are shared they would speak of parts that are not.
 _OF_WHOLE_MODELS = frozenset(
     {

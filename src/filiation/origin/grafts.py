@@ -8,9 +8,8 @@ from typing import Any
 
 from filiation.evidence import Derivation, Relation
 from filiation.origin.counted import DENIED
-from filiation.origin.verdict import Finding
+from filiation.origin.verdict import RELATED, Finding
 
-_RELATED = (Relation.COMMON_ORIGIN, Relation.SHARED_PARTS)
 #: What a step that finds foreign layers calls those of which one half is the candidate's.
 _HALVES = ("foreign_attention", "foreign_ffn")
 
@@ -21,7 +20,7 @@ def beside_grafts(finding: Finding, steps: Sequence[Derivation]) -> Finding:
     No more layers are called inherited than the derivation leaves. Where it leaves a half of each, there is no share
     of layers; where everything that the finding names is foreign, the labels stand on something else.
     """
-    if finding.relation not in _RELATED:
+    if finding.relation not in RELATED:
         return finding
     for numbers in (s.numbers for s in steps if s.kind == "grafted"):
         share = numbers.get("share")

@@ -20,7 +20,7 @@ from filiation.origin.examine import Examination
 from filiation.origin.gather import seeded_windows
 from filiation.origin.history import History, Shared, by_function, measure
 from filiation.origin.pairing import Pairing, Plan
-from filiation.origin.verdict import Finding, judge
+from filiation.origin.verdict import RELATED, Finding, judge
 
 #: Why labels that agree in a sample are no finding.
 ELSEWHERE = "contents_elsewhere"
@@ -60,7 +60,7 @@ def after_reading(
     """
     finding, history = found
     stage = "" if examination.best is None else examination.best.name
-    related = finding.relation in (Relation.COMMON_ORIGIN, Relation.SHARED_PARTS)
+    related = finding.relation in RELATED
     if full and not plan.whole:
         history = None if history is None else read_in_full(examination, history, plan, contents)
         finding = judge(examination, history)

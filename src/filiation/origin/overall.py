@@ -22,7 +22,7 @@ from filiation.origin import evalues
 from filiation.origin.examine import Examination
 from filiation.origin.history import History
 from filiation.origin.parts import DECIDE_AT, ranges
-from filiation.origin.verdict import SUGGEST_AT, WITHOUT_LABELS, Finding
+from filiation.origin.verdict import FINDINGS, RELATED, SUGGEST_AT, WITHOUT_LABELS, Finding
 
 #: From the strongest statement to the weakest.
 RANK = (
@@ -35,10 +35,7 @@ RANK = (
     Relation.CANNOT_TEST,
 )
 #: Relations under which agreeing labels are spoken of as inherited.
-_INHERITED = (Relation.COMMON_ORIGIN, Relation.SHARED_PARTS, Relation.NONE_FOUND)
-_SHARED = (Relation.COMMON_ORIGIN, Relation.SHARED_PARTS, Relation.SHARED_INITIALISATION)
-#: Relations that speak of more than shared initial weights.
-_DESCENT = (Relation.COMMON_ORIGIN, Relation.SHARED_PARTS)
+_INHERITED = (*RELATED, Relation.NONE_FOUND)
 
 
 def over_components(
@@ -73,7 +70,7 @@ def over_components(
     named = [f for f in testable.values() if f.relation in named_with(top)]
     # The relation's own reasons come first: the verdict prints the first one beside it.
     reasons = tuple(r for f in sorted(named, key=lambda f: RANK.index(f.relation)) for r in f.reasons)
-    if alone and top in _SHARED:
+    if alone and top in FINDINGS:
         others = {f.relation for f in read.values() if f.relation not in named_with(top)}
         reasons += _of_others(others, complete=len(read) == len(wanted))
     reasons = tuple(dict.fromkeys(reasons))
@@ -82,16 +79,16 @@ def over_components(
     return Finding(
         relation,
         together,
-        tuple(s for f in named for s in f.scope) if top in _SHARED else (),
+        tuple(s for f in named for s in f.scope) if top in FINDINGS else (),
         reasons,
-        sum(f.inherited for f in testable.values() if f.relation in _DESCENT),
+        sum(f.inherited for f in testable.values() if f.relation in RELATED),
         sum(f.tested for f in testable.values()),
     )
 
 
 def named_with(top: Relation) -> tuple[Relation, ...]:
     """Return the relations of the findings that one whose strongest relation this is speaks of."""
-    return _DESCENT if top in _DESCENT else (top,)
+    return RELATED if top in RELATED else (top,)
 
 
 def mean_of_named(findings: Sequence[Finding], named: Sequence[Relation]) -> float:
@@ -156,7 +153,7 @@ def above_its_line(
     relation: Relation, reasons: tuple[str, ...], log10_e: float | None
 ) -> tuple[Relation, tuple[str, ...]]:
     """Return the relation that an e-value carries after it was divided or averaged, with its reasons."""
-    if log10_e is None or relation not in (*_SHARED, Relation.SUGGESTIVE):
+    if log10_e is None or relation not in (*FINDINGS, Relation.SUGGESTIVE):
         return relation, reasons
     if reasons[:1] == (WITHOUT_LABELS,):
         return relation, reasons  # contents that agree, not an e-value

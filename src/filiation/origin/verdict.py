@@ -30,7 +30,9 @@ DRIFTED = "history_computes_apart"
 #: What is said where contents were compared under other names than the suspect's, and where networks compute the
 #: same with units that hold something else.
 EXCHANGED, COMPUTES = "names_exchanged", "networks_compute_same"
-FINDINGS = (Relation.COMMON_ORIGIN, Relation.SHARED_PARTS, Relation.SHARED_INITIALISATION)
+#: Relations of models whose weights have something in common that has a history.
+RELATED = (Relation.COMMON_ORIGIN, Relation.SHARED_PARTS)
+FINDINGS = (*RELATED, Relation.SHARED_INITIALISATION)
 #: Why agreeing labels are no finding: somebody may have arranged them.
 SUSPENDED = {
     Shared.LABELS_ONLY: DENIED,

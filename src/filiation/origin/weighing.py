@@ -306,8 +306,7 @@ def scaled_in_pairs(written: Doubles, fires: Doubles) -> bool:
 
 def _usual_here(written: Doubles, read: Integers) -> bool:
     """Return whether the units that were read write as all of the layer do; silent ones must not vouch for others."""
-    here, everywhere = (float(x.sum() / max(1, len(x))) for x in (written[read], written))
-    return here > 0 and everywhere <= WEAKER * here
+    return float(written.mean()) <= WEAKER * float(written[read].mean())
 
 
 def both_count(pairing: Pairing, pair: tuple[int, int], plan: Plan, branch: str = "ffn") -> bool:
