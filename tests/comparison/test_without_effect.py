@@ -378,6 +378,21 @@ def test_a_child_stays_a_child_in_a_sampled_reading() -> None:
     assert finding.relation is Relation.COMMON_ORIGIN
 
 
+def test_a_loud_neuron_that_one_sample_holds_makes_no_other_layer_idle() -> None:
+    """SmolLM2 has one; where the neurons were shuffled, the rows read of the parent do not hold it."""
+    parent, config = accused()
+    loud = {**parent, named(3, "down"): parent[named(3, "down")].copy()}
+    loud[named(3, "down")][:, 0] *= 700
+    width = SAMPLED.units // 2
+    read = int(SAMPLED.rng("effects/layers").integers(0, FFN - width + 1))
+    moved = np.roll(np.arange(FFN), read + 5)
+    shuffled = {**loud, **{named(3, w): loud[named(3, w)][moved] for w in ("gate", "up")}}
+    shuffled[named(3, "down")] = loud[named(3, "down")][:, moved]
+    for pair in (((shuffled, config), (loud, config)), ((loud, config), (shuffled, config))):
+        _, finding = traced(*pair, SAMPLED)
+        assert finding.relation is Relation.COMMON_ORIGIN
+
+
 # What decides is measured.
 
 

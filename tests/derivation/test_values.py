@@ -198,6 +198,14 @@ def test_spectrum_of_white_noise_and_of_an_adapter() -> None:
     assert spectrum_of(np.zeros((8, 8), np.float32)) is None
 
 
+def test_the_cliff_may_lie_at_half_of_the_rank_a_matrix_could_have() -> None:
+    g = np.random.default_rng(0)
+    half = (g.standard_normal((32, 16)) @ g.standard_normal((16, 96))).astype(np.float32)
+    found = spectrum_of(half + 1e-3 * g.standard_normal((32, 96)).astype(np.float32))
+    assert found is not None
+    assert (found.rank, found.of, found.cliff, found.low) == (16, 32, True, True)
+
+
 def test_a_dominant_direction_is_no_low_rank() -> None:
     g = np.random.default_rng(0)
     strong = 20 * np.outer(g.standard_normal(96), g.standard_normal(128)) / np.sqrt(96)

@@ -388,7 +388,7 @@ def _rank(energies: Doubles, noise: float, m: int, n: int) -> tuple[int, bool]:
     """
     roots = np.maximum(np.sqrt(energies), DIGITS * float(np.sqrt(energies[0])))
     drops = roots[:-1] / roots[1:]
-    at = int(drops[: max(1, len(drops) // 2)].argmax())
+    at = int(drops[: max(1, len(roots) // 2)].argmax())
     behind = float(energies[at + 1 :].sum())
     little = max((1 - RANK_ENERGY) * float(energies.sum()), 2 * noise**2 * m * n)
     if drops[at] >= CLIFF and behind <= little:

@@ -38,9 +38,11 @@ def markdown(found: Mapping[str, Any]) -> str:
 def _rates(found: Mapping[str, Any]) -> str:
     names = {
         "true_pairs_right": "true pairs with the right relation",
+        "true_pairs_called_anything": "true pairs called anything but none found or cannot test",
         "mechanism_right": "true pairs with the mechanism named",
         "mechanism_left_open": "true pairs with the mechanism left open between kinds of which the right is one",
-        "mechanism_open_among_right": "those of them that were left open between kinds that all count as right",
+        "mechanism_right_either_way": "true pairs with the mechanism named, "
+        "or left open between kinds that all count as right",
         "independent_called_common_origin": "independent pairs called a common origin",
         "independent_called_anything": "independent pairs called anything but none found or cannot test",
         "quiet_called_common_origin": "distilled and framed pairs called a common origin",

@@ -386,6 +386,7 @@ def _of_layer(side: Side, layer: int, plan: Plan) -> float | None:
         if moment is None or units is None or not len(units):
             return None
         seen = _of_units(side, layer, experts_of(side, layer)[0], units, moment, plan)
-        return None if seen is None else float(np.sqrt(np.square(seen.effects).mean()))
+        # One neuron can be hundreds of times as loud as the others, and a sample of the other model not hold it.
+        return None if seen is None else usual(seen.effects.tolist())
 
     return side.cache.once(("effects/layer", side.is_suspect, side.component, layer), measured)
