@@ -24,8 +24,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 # The tests on real models make a fine-tune with torch and serve models with llama.cpp; torch stays out of the everyday
-# environment. One thread: the matrix products of a comparison are small, and threads that wait for one another take more
-# time than they save.
+# environment.
 $(LAB_STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(LAB)
 	$(LAB)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[test,lab,serve]"
@@ -44,8 +43,10 @@ demo: $(STAMP)  ## compare the shipped small models; HTML reports in build/demo 
 demo-probe: $(SERVE_STAMP)  ## ask a real model behind a reseller; report in build/demo-probe (downloads once)
 	$(BIN)/python examples/probe/demo.py
 
+# One thread each: the matrix products of a comparison are small, and threads that wait for one another take more time
+# than they save.
 test: $(STAMP)  ## every test that needs neither torch nor a download
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-real: $(LAB_STAMP)  ## tests on pinned real models (downloads packages, needs torch)
 	OMP_NUM_THREADS=1 $(LAB)/bin/python -m pytest -m "" tests/real tests/lab/test_training.py tests/lab/test_breeding.py --durations=10
