@@ -130,15 +130,17 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     zoo, absent = Zoo(options.zoo), dict[str, str]()
     pairs, store = chosen(zoo, options.each), Store(options.out / "peers.jsonl", zoo)
-    wanted = [
-        job
-        for job in jobs(options.environments, absent)
-        if not options.only or any(name in job.tool for name in options.only)
-    ]
+    tools = [*(peer.name for peer in PEERS), peers_tables.OWN, *(method.title for method in METHODS)]
+    named = [tool for tool in tools if not options.only or any(name in tool for name in options.only)]
     print(RULE.format(each=options.each), file=sys.stderr)
-    if not options.tables:
+    if (
+        options.tables
+    ):  # of what there is: nothing is installed, and answers of another state of the source count
+        answers = {tool: store.newest(tool, pairs) for tool in named}
+    else:
+        wanted = [job for job in jobs(options.environments, absent) if job.tool in named]
         ask(store, zoo, pairs, wanted)
-    answers = {job.tool: store.rows(job.tool, pairs, job.code) for job in wanted}
+        answers = {job.tool: store.rows(job.tool, pairs, job.code) for job in wanted}
     print(write(options.out, {t: r for t, r in answers.items() if r}, store.loading, absent))
     rows = answers.get(peers_tables.OWN, [])
     if options.measured is not None and (options.measured / "rows.jsonl").is_file():

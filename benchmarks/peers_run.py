@@ -135,6 +135,13 @@ class Store:
         keyed = ((pair, self._rows.get(self.key(tool, pair, code))) for pair in pairs)
         return [replace(row, what=pair.what, group=pair.group) for pair, row in keyed if row is not None]
 
+    def newest(self, tool: str, pairs: Sequence[Asked]) -> list[Row]:
+        """Return a tool's last rows of those pairs, whatever state of the source they are of."""
+        states = dict.fromkeys(row.code for row in self._rows.values() if row.tool == tool)
+        rows = {(row.suspect, row.candidate): row for code in states for row in self.rows(tool, pairs, code)}
+        places = [(pair.suspect, pair.candidate) for pair in pairs]
+        return [rows[place] for place in places if place in rows]
+
     def loaded(self, tool: str, seconds: float) -> None:
         """Keep how long a tool took to load."""
         self.loading[tool] = round(seconds, 2)

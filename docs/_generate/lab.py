@@ -1,4 +1,4 @@
-"""What a measured zoo leaves behind: the tables of its page, error rates for reports, backgrounds of the similarities.
+"""What a measured zoo leaves behind: tables and figures of its page, error rates for reports, backgrounds.
 
 All are copied from the folder that `filiation lab measure` (and `benchmarks.lab_real`) filled. Read the text around
 the tables again.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from docs._generate.pages import ROOT
 from filiation.evidence import plain
 
 PAGE = "docs/validation/lab.md"
+FIGURES = ("roc", "heat", "distance")
 BACKGROUNDS = "src/filiation/likeness/backgrounds"
 _KEPT = ("recipe", "zoo_sha256", "made_with", "models", "comparisons", "rates")
 
@@ -35,7 +37,7 @@ def _deeper(text: str) -> str:
 
 
 def write_data(measured: Path, day: str) -> None:
-    """Write error rates and backgrounds of a measured zoo; older backgrounds are removed.
+    """Write error rates, backgrounds and figures of a measured zoo; older backgrounds are removed.
 
     Args:
         measured: the folder of `filiation lab measure`.
@@ -45,6 +47,8 @@ def write_data(measured: Path, day: str) -> None:
     record = {"version": found["filiation"], "measured": day, **{key: found[key] for key in _KEPT}}
     record["rates"] = plain(found["rates"])  # as reports print them
     null.write_data({"lab": {**record, "likeness": _ranges(likeness["statistics"])}})
+    for name in FIGURES:
+        shutil.copyfile(measured / f"{name}.svg", ROOT / f"docs/validation/lab-{name}.svg")
     folder = ROOT / BACKGROUNDS
     folder.mkdir(exist_ok=True)
     for old in folder.glob("lab-*.json"):

@@ -103,7 +103,11 @@ class MissingExtraError(UsageError):
             reason=f"It belongs to the optional extra '{extra}'.",
             next_step=f'pip install "filiation[{extra}]"',
         )
-        self.extra = extra
+        self.feature, self.extra, self.package = feature, extra, package
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str, str]]:
+        """Let it pass between processes: its arguments are not those of an ordinary exception."""
+        return type(self), (self.feature, self.extra, self.package)
 
 
 class BudgetError(UsageError):

@@ -124,7 +124,6 @@ WRONG: list[tuple[str, Any, str]] = [
     ("hidden_act", 5, "not a word"),
     ("model_type", 5, "not a word"),
     ("architectures", [5], "not a word"),
-    ("text_config", [1], "not a map of settings"),
     ("rope_parameters", "linear", "not a map of settings"),
     ("rope_scaling", {"rope_theta": "x"}, "Its rope_scaling.rope_theta is 'x'"),
 ]

@@ -11,7 +11,13 @@ import pytest
 from safetensors.numpy import save
 
 from filiation import checkpoint
-from filiation.errors import CorruptCheckpointError, NotFoundError, UnsafeCheckpointError, UsageError
+from filiation.errors import (
+    CorruptCheckpointError,
+    InputError,
+    NotFoundError,
+    UnsafeCheckpointError,
+    UsageError,
+)
 from tests.checkpoint.makers import check, model, sharded, weights
 
 
@@ -166,3 +172,43 @@ def test_a_truncated_shard_is_named(tmp_path: Path) -> None:
     with pytest.raises(CorruptCheckpointError) as caught:
         checkpoint.open(str(tmp_path))
     check(caught.value, CorruptCheckpointError, file=files[1], reason="truncated", tensor="b")
+
+
+def test_the_file_that_the_config_names_is_read_as_loaders_do(tmp_path: Path) -> None:
+    """ADR 0021: what loaders pass over takes no part, be it a layer, a tensor or a file."""
+    own, other = {"w": np.full(3, 2.0)}, {"w": np.ones(3)}
+    model(tmp_path, other, {"model_type": "x", "transformers_weights": "./deep/own.safetensors"})
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "own.safetensors").write_bytes(save(own))
+    opened = checkpoint.open(str(tmp_path))
+    np.testing.assert_array_equal(opened.read("w"), own["w"])
+    assert any("names deep/own.safetensors as the weights: that was read; 1 other" in n for n in opened.notes)
+    # Whoever names a file means that one.
+    np.testing.assert_array_equal(checkpoint.open(str(tmp_path / "model.safetensors")).read("w"), other["w"])
+    (tmp_path / "model.safetensors").unlink()
+    np.testing.assert_array_equal(checkpoint.open(str(tmp_path)).read("w"), own["w"])
+
+
+def test_the_index_that_the_config_names_is_followed(tmp_path: Path) -> None:
+    model(tmp_path, {"z": np.ones(2)}, {"transformers_weights": "own.safetensors.index.json"})
+    sharded(tmp_path, [{"a": np.ones(3)}, {"b": np.ones(4)}], stem="own")
+    assert set(checkpoint.open(str(tmp_path)).tensors) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("named", "kind", "file", "reason"),
+    [
+        ("../own.safetensors", UnsafeCheckpointError, "config.json", "transformers_weights is"),
+        ("/own.safetensors", UnsafeCheckpointError, "config.json", "transformers_weights is"),
+        ("gone.safetensors", NotFoundError, "gone.safetensors", "it is not there"),
+        ("own.bin", CorruptCheckpointError, "config.json", "no safetensors file"),
+        (["model.safetensors"], CorruptCheckpointError, "config.json", "no safetensors file"),
+    ],
+)
+def test_a_config_that_names_no_file_of_the_folder(
+    tmp_path: Path, named: Any, kind: type[InputError], file: str, reason: str
+) -> None:
+    model(tmp_path, {"w": np.ones(3)}, {"transformers_weights": named})
+    with pytest.raises(kind) as caught:
+        checkpoint.open(str(tmp_path))
+    check(caught.value, kind, file=file, reason=reason)

@@ -176,3 +176,24 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
     assert done.stdout == "{"
     assert done.stderr == ""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="shells close streams as POSIX does")
+@pytest.mark.parametrize("options", ["", "--json", "--json --html r.html", "--quiet"])
+def test_a_closed_standard_output_is_told(options: str, tmp_path: Path) -> None:
+    models = f"{MODELS / 'continued'} {MODELS / 'base'}"
+    command = f"{sys.executable} -m filiation.cli compare {models} {options} >&-"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == errors.StorageError.exit_code
+    assert done.stderr.startswith("Error: There is no standard output to write to.")
+    assert "next step: " in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="shells close streams as POSIX does")
+@pytest.mark.parametrize(("words", "code"), [("schema", 0), ("inspect nowhere", 4), ("nonsense", 2)])
+def test_nobody_need_hear_the_talk(words: str, code: int) -> None:
+    command = f"{sys.executable} -m filiation.cli {words} 2>&-"
+    done = subprocess.run(["sh", "-c", command], stdout=subprocess.PIPE, check=False)
+    assert done.returncode == code
+    assert bool(done.stdout) == (code == 0)

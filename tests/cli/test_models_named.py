@@ -63,6 +63,15 @@ def test_a_model_is_named_when_it_is_read_later(tmp_path: Path, monkeypatch: pyt
     assert str(caught.value).count(place) == 1
 
 
+@pytest.mark.parametrize("text", ["", "null", '{"model": {"vocab": {"a": -5}}}'])
+def test_an_error_of_a_tokenizer_names_its_model(text: str, tmp_path: Path, run: Run) -> None:
+    place = tmp_path / "B"
+    shutil.copytree(TUNED, place)
+    (place / "tokenizer.json").write_text(text)
+    assert f"Error: Candidate {place}: A tokenizer file" in run("compare", BASE, place).err
+    assert f"Error: Suspect {place}: A tokenizer file" in run("compare", place, BASE).err
+
+
 @pytest.mark.parametrize("again", ["base", "./base", "base/", "../models/base"])
 def test_one_place_named_twice_is_a_wrong_call(again: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(MODELS)

@@ -220,6 +220,31 @@ def test_what_reads_channels_that_nobody_writes_makes_no_common_origin(tmp_path:
     assert found.verdict.relation is Relation.SUGGESTIVE
 
 
+def with_unread_channels() -> Model:
+    """The stranger leaves channels free that nothing of it reads; the accused's units write into those alone."""
+    own, config = stranger()
+    theirs, out, free = accused()[0], dict(own), np.arange(NARROW, WIDTH)
+    for name, value in out.items():
+        if value.ndim == 2:
+            value[(free,) if live(name) == (0,) else (slice(None), free)] = 0.0
+    for layer in range(LAYERS):
+        for which in ("gate", "up"):
+            out[named(layer, which)] = np.concatenate([theirs[named(layer, which)], out[named(layer, which)]])
+        writes = 3 * theirs[named(layer, "down")]
+        writes[:NARROW] = 0.0
+        out[named(layer, "down")] = np.concatenate([writes, out[named(layer, "down")]], axis=1)
+    return with_gains_of(out, theirs), {**config, "intermediate_size": 2 * FFN}
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["framer against accused", "accused against framer"])
+def test_what_is_written_where_nobody_reads_makes_no_common_origin(turned: bool, tmp_path: Path) -> None:
+    pair = with_unread_channels(), accused()
+    found = compared(*(reversed(pair) if turned else pair), tmp_path)
+    assert found.verdict.log10_e is not None
+    assert found.verdict.log10_e > 6
+    assert found.verdict.relation is Relation.SUGGESTIVE
+
+
 def test_tokens_that_are_never_used_make_no_common_origin(tmp_path: Path) -> None:
     """The accused's token rows, faint, under its own numbers; the stranger's are further down the table."""
     own, config = idle_layers()
@@ -276,6 +301,43 @@ def test_one_loud_neuron_that_writes_nothing_hides_no_child(tmp_path: Path) -> N
         tensors[named(layer, "down")][:, weakest] = 0
     found = compared((tensors, config), accused(), tmp_path)
     assert found.verdict.relation is Relation.COMMON_ORIGIN
+
+
+def test_neurons_that_read_what_never_comes_hide_no_child(tmp_path: Path) -> None:
+    """The direction that token rows hold least of is given up; junk reads that alone, and is silent for every token."""
+    tensors, config = child()
+    _, vectors = np.linalg.eigh(np.cov(tensors[EMBEDDING].T))
+    given_up, drawn = vectors[:, :1], np.random.default_rng(0)
+    out = dict(tensors)
+    for name, value in tensors.items():
+        if value.ndim == 2 and (name == EMBEDDING or live(name) == (0,)):
+            part = given_up @ (given_up.T @ value) if live(name) == (0,) else (value @ given_up) @ given_up.T
+            out[name] = (value - part).astype(np.float32)
+    for layer in range(LAYERS):
+        gain = tensors[f"model.layers.{layer}.post_attention_layernorm.weight"]
+        junk = 4 * drawn.standard_normal((32, 1)) @ (given_up.T / gain)
+        for which in ("gate", "up"):
+            out[named(layer, which)] = np.concatenate([out[named(layer, which)], junk]).astype(np.float32)
+        loud = 4 * drawn.standard_normal((WIDTH, 32))
+        loud -= given_up @ (given_up.T @ loud)
+        out[named(layer, "down")] = np.concatenate([out[named(layer, "down")], loud], axis=1).astype(
+            np.float32
+        )
+    hidden = out, {**config, "intermediate_size": FFN + 32}
+    for pair in ((hidden, accused()), (accused(), hidden)):
+        assert compared(*pair, tmp_path).verdict.relation is Relation.COMMON_ORIGIN
+
+
+def test_loud_rows_of_unused_tokens_hide_no_child(tmp_path: Path) -> None:
+    tensors, config = child()
+    drawn = np.random.default_rng(0)
+    rows = 1e4 * drawn.standard_normal((64, 1)) @ drawn.standard_normal((1, WIDTH))
+    table = np.concatenate([tensors[EMBEDDING], rows]).astype(np.float32)
+    hidden = {**tensors, EMBEDDING: table}, {**config, "vocab_size": len(table)}
+    for pair in ((hidden, accused()), (accused(), hidden)):
+        verdict = compared(*pair, tmp_path).verdict
+        assert verdict.relation is Relation.COMMON_ORIGIN
+        assert "networks_rewritten" not in {step.kind for step in verdict.derivation}
 
 
 def test_neurons_split_in_two_hide_no_child(tmp_path: Path) -> None:

@@ -195,6 +195,25 @@ def test_nothing_is_made_twice_and_a_lost_model_is_made_again_alike(zoo: Path, s
     assert {n: m["digest"] for n, m in after.items()} == {n: m["digest"] for n, m in before.items()}
 
 
+def test_a_damaged_model_or_record_is_made_again_alike(zoo: Path, said: list[str]) -> None:
+    before = json.loads((zoo / "zoo.json").read_text())["models"]
+    weights = zoo / "tuned" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-10])
+    record = zoo / ".state" / "records" / "stored.json"
+    record.write_text(record.read_text()[:20])
+    outcome = breed(recipe(), zoo, processes=1, niceness=0, say=said.append)
+    assert set(outcome.made) == {"tuned", "stored"}
+    after = json.loads((zoo / "zoo.json").read_text())["models"]
+    assert {n: m["digest"] for n, m in after.items()} == {n: m["digest"] for n, m in before.items()}
+
+
+def test_a_recipe_that_cannot_be_made_makes_nothing(tmp_path: Path) -> None:
+    broken = parse_recipe(tomllib.loads(RECIPE.replace('how = "add_noise"', 'how = "add_noize"')))
+    with pytest.raises(UsageError, match="child-of-unlearned"):
+        breed(broken, tmp_path / "zoo", say=print)
+    assert not (tmp_path / "zoo").exists()
+
+
 def test_children_by_training_differ_from_their_parent_in_the_way_they_should(
     zoo: Path, said: list[str]
 ) -> None:

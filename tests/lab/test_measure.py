@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from filiation.lab import tables
+from filiation.errors import CorruptCheckpointError, ReportError
+from filiation.lab import figures, tables
+from filiation.lab.breed import digests
 from filiation.lab.kin import Case, Category, Expected, Zoo
-from filiation.lab.measure import measure, measured
+from filiation.lab.measure import judged, measure, measured
+from filiation.lab.summary import summarise
 from tests.lab.zoos import WRITTEN, written
 
 
@@ -72,3 +76,79 @@ def test_a_model_that_cannot_be_read_is_an_error_in_its_row(folder: Path) -> Non
     row = measured(folder, case)
     assert row["relation"] == "error"
     assert row["error"].startswith("not_found")
+
+
+def test_what_failed_or_was_cut_off_is_measured_again(folder: Path, tmp_path: Path) -> None:
+    zoo, said = Zoo(folder), list[str]()
+    first = measure(zoo, tmp_path, processes=1, only=["quiet", "fixture"], say=said.append)
+    store = tmp_path / "rows.jsonl"
+    one, other = store.read_text(encoding="utf-8").splitlines()
+    failed = {**json.loads(one), "relation": "error", "error": "input: no memory"}
+    # A row of a failure, and one that a full disk or a killed process left behind half-written.
+    store.write_text(json.dumps(failed) + "\n" + other[: len(other) // 2], encoding="utf-8")
+    again = measure(zoo, tmp_path, processes=1, only=["quiet", "fixture"], say=said.append)
+    assert "2 comparisons, 0 measured before" in said
+    assert [row["relation"] for row in again] == [row["relation"] for row in first]
+    assert len([json.loads(line) for line in store.read_text(encoding="utf-8").splitlines()]) == 3
+    store.write_text("{]\n" + other + "\n", encoding="utf-8")
+    with pytest.raises(ReportError) as caught:
+        measure(zoo, tmp_path, processes=1, only=["quiet"], say=said.append)
+    assert caught.value.file == str(store)
+    assert (caught.value.reason or "").startswith("Line 1:")
+
+
+def test_a_failure_counts_neither_for_nor_against_kinship(folder: Path) -> None:
+    zoo = Zoo(folder)
+    case = next(case for case in zoo.cases() if case.category is Category.INDEPENDENT)
+    row = {"suspect": case.suspect, "candidates": list(case.candidates), "relation": "error"}
+    row |= {"error": "input: no memory", "derivation": [], "undecided": []}
+    found = summarise(zoo, [judged(row, case)])
+    assert found["independent_called_anything"]["count"] == 0
+    assert [miss["relation"] for miss in found["misses"]] == ["error"]
+
+
+@pytest.mark.parametrize("damage", ["gone", "shorter", "another"])
+def test_a_model_that_is_not_as_it_was_bred_is_refused(tmp_path: Path, damage: str) -> None:
+    place = written(tmp_path / "zoo")
+    record = json.loads((place / "zoo.json").read_text(encoding="utf-8"))
+    record["models"]["noisy"]["sha256"] = digests(place / "noisy")["sha256"]
+    (place / "zoo.json").write_text(json.dumps(record), encoding="utf-8")
+    Zoo(place).check()
+    weights = place / "noisy" / "model.safetensors"
+    if damage == "gone":
+        weights.unlink()
+    else:
+        data = weights.read_bytes()
+        weights.write_bytes(data[:-2] if damage == "shorter" else data[:-2] + b"xy")
+    with pytest.raises(CorruptCheckpointError, match="noisy is not as it was bred") as caught:
+        measure(Zoo(place), tmp_path / "out", processes=1, say=print)
+    assert caught.value.file == str(weights)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: text.replace('"models"', '"modes"'),
+        lambda text: text.replace('"parents": ["noisy"]', '"parents": ["nobody"]'),
+        lambda text: text.replace('"digest"', '"digits"', 1),
+        lambda text: "[]",
+    ],
+)
+def test_a_record_that_cannot_be_read_says_where_and_what_to_do(tmp_path: Path, change: Any) -> None:
+    place = written(tmp_path) / "zoo.json"
+    text = place.read_text(encoding="utf-8")
+    assert change(text) != text
+    place.write_text(change(text), encoding="utf-8")
+    with pytest.raises(ReportError, match="record of the zoo") as caught:
+        Zoo(tmp_path)
+    assert caught.value.file == str(place)
+    assert "Breed again" in (caught.value.next_step or "")
+
+
+@pytest.mark.parametrize(
+    ("top", "names"), [(5063.0, ["0", "2,000", "4,000"]), (1.0, ["0", "0.2", "0.4", "0.6", "0.8", "1"])]
+)
+def test_ticks_are_round_numbers(top: float, names: list[str]) -> None:
+    assert [name for _, name in figures.ticks(top)] == names

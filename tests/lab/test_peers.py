@@ -206,9 +206,14 @@ def test_a_store_asks_again_only_where_something_changed(tmp_path: Path) -> None
     assert again.loading == {"tool": 1.23}
     (row,) = again.rows("tool", [pair], "one")
     assert (row.answer, row.what) == (RELATED, "noise")
+    again.add("tool", pair, Answer(APART, 0.0), {"seconds": 1, "processor": 1, "peak_mib": 1}, "two")
+    (newest,) = Store(tmp_path / "peers.jsonl", zoo).newest("tool", [pair])
+    assert (newest.answer, newest.code) == (APART, "two")
+    assert again.newest("other", [pair]) == []
     chosen["noisy"] = {**chosen["noisy"], "digest": "another"}
     other = Store(tmp_path / "peers.jsonl", Zoo(zoos.write_record(tmp_path / "zoo", chosen)))
     assert not other.known("tool", pair, "one")
+    assert other.newest("tool", [pair]) == []
 
 
 def test_a_tool_without_its_python_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

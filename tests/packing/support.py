@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from filiation.checkpoint import packing
 from filiation.checkpoint.formats import safetensors
 from filiation.checkpoint.model import Floats, Index, Span, StoredTensor, TensorInfo
 from filiation.checkpoint.sources.local import LocalSource
@@ -40,6 +41,14 @@ def golden(name: str) -> Golden:
         if key.startswith(_PREFIX):
             oracle[key.removeprefix(_PREFIX)] = tensor.read_raw(())  # type: ignore[attr-defined]
     return Golden(packed, oracle, json.loads(loaded.metadata["golden"])["config"], source)
+
+
+def unpack(
+    tensors: Mapping[str, StoredTensor], config: Mapping[str, Any] | None
+) -> tuple[Mapping[str, StoredTensor], tuple[str, ...]]:
+    """Return the logical tensors and the notes."""
+    found = packing.unpack(tensors, config)
+    return found.tensors, found.notes
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,8 @@ import numpy.typing as npt
 import pytest
 
 from filiation.checkpoint.model import StoredTensor
-from filiation.checkpoint.packing import unpack
 from filiation.errors import UnsupportedFormatError
-from tests.packing.support import Golden, golden, stored
+from tests.packing.support import Golden, golden, stored, unpack
 
 Kinds = dict[str, tuple[str, npt.NDArray[Any]]]
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from filiation.checkpoint.formats import safetensors
 from filiation.checkpoint.model import StoredTensor
-from filiation.checkpoint.packing import schemes, unpack, window
+from filiation.checkpoint.packing import schemes, window
 from filiation.checkpoint.sources.local import LocalSource
-from tests.packing.support import GOLDEN, NAMES, golden
+from tests.packing.support import GOLDEN, NAMES, golden, unpack
 
 # Files whose oracle rounds to bfloat16 more than once on the way; the rest must agree exactly.
 ROUNDED = {"modelopt_nvfp4": 2**-7}

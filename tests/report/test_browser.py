@@ -48,9 +48,12 @@ document.getElementById("page").addEventListener("load", () => {{
   const inner = document.getElementById("page").contentDocument, root = inner.documentElement;
   const out = [...inner.body.querySelectorAll("*")].filter(e => !e.closest(".scroll") && !e.closest("svg")
     && !e.classList.contains("skip") && e.getBoundingClientRect().right > root.clientWidth + 1);
+  const wide = [...inner.querySelectorAll(".stacked, .files")]
+    .filter(e => e.parentElement.scrollWidth > e.parentElement.clientWidth + 1);
   const cut = [...inner.querySelectorAll("dd, p, li, h1, h2, h3")].filter(e => e.scrollWidth > e.clientWidth + 1);
   document.title = JSON.stringify({{
     width: root.clientWidth, scroll: root.scrollWidth,
+    wide: wide.map(e => e.parentElement.getAttribute("aria-label")),
     out: out.map(e => e.tagName + "." + e.className), cut: cut.map(e => e.textContent.slice(0, 60)),
     scripts: inner.querySelectorAll("script:not([type])").length,
   }});
@@ -93,6 +96,7 @@ def test_nothing_sticks_out(report: Report, language: str, width: int, tmp_path:
     assert measured["scroll"] <= width, measured
     assert not measured["out"]
     assert not measured["cut"]
+    assert not measured["wide"]
     assert measured["scripts"] == 0
 
 

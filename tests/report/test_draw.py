@@ -15,6 +15,7 @@ from filiation.report.draw.curves import curve, strip
 from filiation.report.draw.heatmap import heatmap
 from filiation.report.draw.inheritance import inheritance_map
 from filiation.report.extras import Curve, LayerMap, inheritance, layer_maps
+from filiation.report.mapping import summary
 from filiation.report.wording import phrases
 from tests.report.samples import full_report
 
@@ -152,6 +153,29 @@ def test_too_few_units_is_not_called_not_found() -> None:
     svg = ET.fromstring(inheritance_map(cells, EN))
     assert [r.get("class") for r in svg.iter(f"{SVG}rect")] == ["state undecided"]
     assert not list(svg.iter(f"{SVG}circle"))
+
+
+def test_a_part_of_few_units_was_tested() -> None:
+    report = full_report(4, 1)
+    row = report.extra["inheritance"][-1] | {"state": "not_tested", "reason": "too_few_units", "log10_e": 0.1}
+    unread = row | {"log10_e": None}
+    report = replace(report, extra=report.extra | {"inheritance": [row, unread]})
+    assert [c.state for c in inheritance(report)] == ["undecided", "not_tested"]
+
+
+def test_where_no_label_agrees_nothing_is_said_of_contents() -> None:
+    report = full_report(4, 1)
+    rows = [row | {"state": "not_found", "matched": 1, "n": 9} for row in report.extra["inheritance"]]
+    cells = inheritance(replace(report, extra=report.extra | {"inheritance": rows}))
+    assert summary(cells, EN).startswith(f"None of {len(cells)} tested parts carries")
+
+
+@pytest.mark.parametrize("values", [(-1.33, 1.27, -0.0002), (0.0001, 0.0002, 0.00015), (900.0, 12000.0, 3.0)])
+def test_the_figures_of_an_axis_fit_beside_it(values: tuple[float, ...]) -> None:
+    svg = ET.fromstring(curve(Curve("sigma_q", values, values[::-1]), EN))
+    ticks = [t for t in svg.iter(f"{SVG}text") if t.get("text-anchor") == "end"]
+    assert len(ticks) == 3
+    assert all(len(t.text or "") <= 8 and "-" not in (t.text or "") for t in ticks)
 
 
 def test_the_map_that_carries_the_pairing_is_the_one_shown_first() -> None:

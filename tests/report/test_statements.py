@@ -45,6 +45,28 @@ def test_no_bound_is_named_for_a_hint(language: str) -> None:
     assert "2,013" in suggestive(language)
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_traces_of_which_some_agree_are_not_said_to_differ(language: str) -> None:
+    def sentence(reason: str) -> str:
+        report = verdict_report(Relation.SHARED_INITIALISATION, reason=reason)
+        return tell(report, phrases(language)).answers[0].sentence
+
+    sentences = [sentence(r) for r in ("history_absent", "history_divided", "history_computes_apart")]
+    assert len(set(sentences)) == 3
+    difference = {"en": "what training leaves on constants does not", "zh-CN": "痕迹并不一致"}[language]
+    assert [difference in s for s in sentences] == [True, False, False]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_hint_without_labels_is_not_said_to_rest_on_labels(language: str) -> None:
+    said = phrases(language)
+    meant = {
+        bans: tell(verdict_report(Relation.SUGGESTIVE, log10_e=bans), said).answers[0].bound_meaning
+        for bans in (-0.6, 3.1)
+    }
+    assert meant == {-0.6: said.say("bound", "suggestive_without"), 3.1: said.say("bound", "suggestive")}
+
+
 @pytest.mark.parametrize("relation", [Relation.COMMON_ORIGIN, Relation.SHARED_PARTS])
 @pytest.mark.parametrize(
     ("language", "words"),

@@ -20,7 +20,7 @@ from filiation.lab.save import load_model, save_model
 from filiation.origin import evalues, labelset
 from filiation.origin.labelset import COUNTED_AS, Subject, combine, label_set
 from filiation.report import html, markdown, terminal
-from filiation.report.sums import Sum, lines, sums
+from filiation.report.sums import Sum, SumRow, lines, sums
 from filiation.report.wording import LANGUAGES, phrases
 from tests.comparison.test_arranged import arranged, with_gains, with_one_layer
 
@@ -281,3 +281,32 @@ def test_components_are_told_apart_and_said_to_be_averaged() -> None:
     assert lines(EN, found[0], found)[-1] == (
         "The figures of several components are averaged, not added; one that a finding does not name counts as zero."
     )
+
+
+def test_where_every_unit_agrees_too_few_are_no_sign_of_strangers() -> None:
+    def row(units: int, log10_e: float) -> SumRow:
+        agreeing = replace(TWO_GROUPS, statistic=float(units), log10_e=log10_e)
+        (total,) = sums(phrases("en"), [agreeing])
+        (only,) = total.rows
+        return only
+
+    assert row(2, 0.1).strength == "undecided"
+    assert row(1, -0.2).strength == "none"
+    assert row(2, 7.0).strength == "strong"
+
+
+TWO_GROUPS = Evidence(
+    id="origin.kv_group_order/kv_group_order/language/layer=0/stage=direct",
+    wing=Wing.ORIGIN,
+    test="kv_group_order",
+    question="",
+    part=Location(component="language", layer=0, candidate_layer=0, role="heads"),
+    scale=Scale.EXACT,
+    statistic=2.0,
+    statistic_name="units_in_place",
+    n=2,
+    expected=1.0,
+    log10_e=0.1,
+    symmetry="kv_group_order",
+    label_set="kv/0",
+)

@@ -15,17 +15,21 @@ Config = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """A setting that says whether something is built; ``usual`` holds where the config does not say."""
+    """A setting that says whether something is built; ``usual`` holds where the config does not say.
+
+    ``negated`` means that the setting, where it is on, says that it is not (``no_bias``).
+    """
 
     key: str
     usual: bool = False
+    negated: bool = False
 
     def state(self, config: Config) -> bool | None:
         """Return whether it is on; None where its value is neither true nor false."""
         value = config.get(self.key)
         if value is None:
             return self.usual
-        return value if isinstance(value, bool) else None
+        return value is not self.negated if isinstance(value, bool) else None
 
 
 _COUNTS = ("num_experts", "num_local_experts", "n_routed_experts")
@@ -99,10 +103,12 @@ class Built:
 
     Attributes:
         foreign: names that the family's table knows and its loader does not read.
-        biases: role -> whether it has a bias; a role that is not listed has none. None: those that are stored.
+        biases: role -> whether it has a bias; a role that is not listed has none, but for norms, whose kind says it.
+            None: those that are stored.
         dense: names of which a dense network is made; built where a layer is no mixture.
         routed: names of which a mixture is made; built where a layer is one.
         mixture: which layers are mixtures; None: no layer is one.
+        switched: names that are built only where a setting is on.
     """
 
     foreign: frozenset[str] = frozenset()
@@ -110,9 +116,12 @@ class Built:
     dense: frozenset[str] = frozenset()
     routed: frozenset[str] = field(default_factory=frozenset[str])
     mixture: Mixture | None = None
+    switched: Mapping[str, Switch] = field(default_factory=dict[str, Switch])
 
-    def holds(self, name: str, is_mixture: bool | None) -> bool:
+    def holds(self, name: str, is_mixture: bool | None, config: Config) -> bool:
         """Whether a loader reads this name of the table in a layer of this kind (None: unknown)."""
+        if name in self.switched and self.switched[name].state(config) is False:
+            return False
         if name in self.foreign or (is_mixture is True and name in self.dense):
             return False
         return not (is_mixture is False and name in self.routed)
@@ -127,3 +136,7 @@ class Built:
             return True
         known = self.biases.get(role, False)
         return known.state(config) is not False if isinstance(known, Switch) else known
+
+
+EVERY_BIAS = dict.fromkeys(("q", "k", "v", "o", "gate", "up", "down"), True)
+"""Of a family each of whose projections has a bias."""

@@ -12,9 +12,11 @@ from typing import Any, cast
 
 import numpy as np
 
+from filiation.anatomy.families import wrapped_by
 from filiation.errors import CorruptCheckpointError
 
 Config = Mapping[str, Any]
+Keys = Mapping[str, str | tuple[str, ...]]
 
 SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "d_model": ("hidden_size", "n_embd", "d_model", "embed_dim", "dim"),
@@ -98,18 +100,17 @@ class Settings:
     vocab: int | None = None
     n_experts: int | None = None
     expert_groups: int | None = None
-    activation: str | None = None
     rope_theta: float | None = None
     tied: bool | None = None
     keys: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-def settings_of(config: Config, keys: Mapping[str, str], ignore: Sequence[str]) -> Settings:
+def settings_of(config: Config, keys: Keys, ignore: Sequence[str]) -> Settings:
     """Return the settings of one tower.
 
     Args:
         config: that tower's config.
-        keys: settings whose key is not one of :data:`SPELLINGS`.
+        keys: settings whose keys are not those of :data:`SPELLINGS`; none for what its code does not read.
         ignore: settings to leave unread.
 
     Raises:
@@ -118,27 +119,30 @@ def settings_of(config: Config, keys: Mapping[str, str], ignore: Sequence[str]) 
     values: dict[str, Any] = {}
     read: dict[str, str] = {}
     for setting, usual in SPELLINGS.items():
-        if setting in ignore:
+        if setting in ignore or setting == "activation":
             continue
-        spellings = (keys[setting],) if setting in keys else usual
-        found = _first(config, spellings, _WANTED.get(setting, COUNT))
+        spellings = _spelled(setting, keys, usual)
+        found = first_of(config, spellings, _WANTED.get(setting, COUNT))
         if found is not None:
             read[setting], values[setting] = found
     for setting in ("n_experts", "expert_groups"):
         values[setting] = values.get(setting) or None
-    if values.get("rope_theta") is None:
+    if values.get("rope_theta") is None and "rope_theta" not in ignore:
         values["rope_theta"] = _nested_theta(config)
-    _check_switches(config)
     return Settings(**values, keys=read)
 
 
-def stated_layers(config: Config, keys: Mapping[str, str], ignore: Sequence[str]) -> int | None:
+def _spelled(setting: str, keys: Keys, usual: Sequence[str]) -> Sequence[str]:
+    found = keys.get(setting, usual)
+    return (found,) if isinstance(found, str) else found
+
+
+def stated_layers(config: Config, keys: Keys, ignore: Sequence[str]) -> int | None:
     """Return how many layers the config says there are; None where it does not say (or no number)."""
     if "n_layers" in ignore:
         return None
-    spellings = (keys["n_layers"],) if "n_layers" in keys else SPELLINGS["n_layers"]
     try:
-        found = _first(config, spellings, SIZE)
+        found = first_of(config, _spelled("n_layers", keys, SPELLINGS["n_layers"]), SIZE)
     except CorruptCheckpointError:
         return None  # told where the sizes are measured
     return found[1] if found else None
@@ -157,69 +161,14 @@ _WANTED: Mapping[str, str] = {
     "d_model": SIZE,
     "n_layers": SIZE,
     "vocab": SIZE,
-    "activation": WORD,
     "rope_theta": POSITIVE,
     "tied": SWITCH,
 }
-EXPERTS_USED = (
-    *("num_experts_per_tok", "num_experts_per_token", "experts_per_token"),
-    *("moe_topk", "moe_top_k", "top_k_experts"),
-)
-"""The keys of how many experts work on one token."""
-EPSILONS = (
-    "rms_norm_eps",
-    "layer_norm_eps",
-    "layer_norm_epsilon",
-    "layernorm_epsilon",
-    "norm_epsilon",
-    "norm_eps",
-)
-"""The keys of what norms add to the mean square."""
-_ELSEWHERE: Mapping[str, str] = {
-    "alibi": SWITCH,
-    "multi_query": SWITCH,
-    "do_layer_norm_before": SWITCH,
-    "position_embedding_type": WORD,
-    **dict.fromkeys(EXPERTS_USED, COUNT),
-    **dict.fromkeys(EPSILONS, NUMBER),
-    "norm_topk_prob": SWITCH,
-    "routed_scaling_factor": NUMBER,
-    "topk_group": COUNT,
-    "scoring_func": WORD,
-    "topk_method": WORD,
-    "use_parallel_residual": SWITCH,
-    "parallel_attn": SWITCH,
-    "new_decoder_architecture": SWITCH,
-    "embedding_multiplier": NUMBER,
-    "residual_multiplier": NUMBER,
-    "scale_emb": NUMBER,
-    "scale_depth": NUMBER,
-}
-"""Settings that are read elsewhere, by those whom they concern; here they are checked."""
 
 
-def _check_switches(config: Config) -> None:
-    for key, wanted in _ELSEWHERE.items():
-        _first(config, (key,), wanted)
-    attention = _inner(config, "attn_config")
-    for key in ("alibi", "rope"):
-        _first(attention, (key,), SWITCH, "attn_config.")
-
-
-def stated(config: Config, *keys: str) -> Any:
-    """Return what a config says under the first of these keys that says something; None where none does.
-
-    Args:
-        keys: of one kind of setting, that is none of :data:`SPELLINGS`.
-
-    Raises:
-        CorruptCheckpointError: the value is of the wrong type.
-    """
-    found = _first(config, keys, _ELSEWHERE[keys[0]])
-    return None if found is None else found[1]
-
-
-def _first(config: Config, spellings: Sequence[str], wanted: str, inside: str = "") -> tuple[str, Any] | None:
+def first_of(
+    config: Config, spellings: Sequence[str], wanted: str, inside: str = ""
+) -> tuple[str, Any] | None:
     """Return the first key that says something, and its value.
 
     One value for each layer is read where all are alike; where they differ there is no one value to read.
@@ -274,7 +223,7 @@ def _wrong_type(key: str, value: Any, wanted: str, file: str = "config.json") ->
     )
 
 
-def _inner(config: Config, key: str) -> Config:
+def inner_map(config: Config, key: str) -> Config:
     """Return a map inside the config; an empty one where there is none.
 
     Raises:
@@ -290,7 +239,7 @@ def _inner(config: Config, key: str) -> Config:
 
 def _nested_theta(config: Config) -> float | None:
     for key in ("rope_parameters", "rope_scaling"):
-        found = _first(_inner(config, key), ("rope_theta",), POSITIVE, f"{key}.")
+        found = first_of(inner_map(config, key), ("rope_theta",), POSITIVE, f"{key}.")
         if found is not None:
             return found[1]
     return None
@@ -306,24 +255,39 @@ def longest_sequence(config: Config) -> int | None:
         "max_sequence_length",
         "seq_length",
     )
-    found = _first(config, keys, SIZE)
+    found = first_of(config, keys, SIZE)
     return found[1] if found else None
 
 
 def token_types(config: Config) -> int | None:
     """Return how many kinds of tokens (BERT's segments) the config says there are."""
-    found = _first(config, ("type_vocab_size",), COUNT)
+    found = first_of(config, ("type_vocab_size",), COUNT)
     return found[1] or None if found else None
 
 
 def tower_config(config: Config | None, component: str) -> Config:
-    """Return the config of ``component``: its own where a wrapper nests it, else the outer one for language."""
+    """Return the config of ``component``: its own where a wrapper nests it, else the outer one for language.
+
+    Loaders of a model of one tower read the top level alone (ADR 0024): what is nested there counts only where the
+    model type is a wrapper's, or nobody's.
+    """
     if config is None:
         return {}
-    for nested in _nested(config, component):
-        return {**_outer(config), **nested}
+    wraps = wrapped_by(types_of(config))
+    if wraps is None or component in wraps:
+        for nested in _nested(config, component):
+            if wraps is None and component == "language" and _describes_itself(config):
+                break
+            return {**_outer(config), **nested}
     # Before transformers 4.5x wrappers were flat: their top level is the language model's.
-    return config if component in ("language", "encoder") or not _has_nested(config) else {}
+    flat = component in ("language", "encoder") or wraps == () or not _has_nested(config)
+    return config if flat else {}
+
+
+def _describes_itself(config: Config) -> bool:
+    """Whether a config of a type that nobody knows is a plain model's: it nests no other tower, and has layers."""
+    others = (_nested(config, component) for component in NESTED if component != "language")
+    return stated_layers(config, {}, ()) is not None and not any(True for nested in others for _ in nested)
 
 
 def _outer(config: Config) -> Config:
@@ -333,11 +297,11 @@ def _outer(config: Config) -> Config:
 
 def _nested(config: Config, component: str) -> Iterator[Config]:
     for key in NESTED.get(component, ()):
-        inner = _inner(config, key) if key.endswith("_config") else config.get(key)
+        inner = inner_map(config, key) if key.endswith("_config") else config.get(key)
         if isinstance(inner, Mapping) and inner:
             yield from _nested(cast(Config, inner), component)
             yield cast(Config, inner)
-    thinker = _inner(config, "thinker_config")
+    thinker = inner_map(config, "thinker_config")
     if thinker:
         yield from _nested(thinker, component)
 
@@ -403,4 +367,4 @@ def config_from_gguf(
 
 def _wanted_of(key: str) -> str:
     setting = next((name for name, keys in SPELLINGS.items() if key in keys), "")
-    return _ELSEWHERE.get(key) or _WANTED.get(setting, COUNT)
+    return _WANTED.get(setting, COUNT)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from filiation.anatomy import config as configs
 from filiation.anatomy.config import Settings
+from filiation.anatomy.fitting import take_misshapen, take_unfitting
 from filiation.anatomy.geometry import measure
 from filiation.anatomy.loaded import DRAFT
 from filiation.anatomy.model import Anatomy, Geometry, Inference, Part, Ruling
@@ -17,7 +18,7 @@ from filiation.anatomy.parts import Splitter
 from filiation.anatomy.reading import as_loaded, completed, recovered
 from filiation.anatomy.roles import axes_of
 from filiation.anatomy.rulings import Case, rule_on
-from filiation.anatomy.standing import add_copies, in_order, is_spare, kind_of
+from filiation.anatomy.standing import add_copies, contested, in_order, is_spare, kind_of, of_rivals
 from filiation.anatomy.tables import Config, Hit, Path, Rule, mask, shared_depth
 from filiation.anatomy.towers import Clues, Found, Tower, component_of, raise_towers
 from filiation.anatomy.unread import take_disputed
@@ -42,6 +43,7 @@ class _Work:
     beyond: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     unread: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     disputed: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    contested: tuple[str, ...] = ()
 
 
 def dissect(checkpoint: Checkpoint) -> Anatomy:
@@ -120,7 +122,10 @@ def _name(split: Split, tensors: Tensors, config: Config | None, architecture: s
         else:
             loose |= {path_of(name): name for layer in stack.layers.values() for name in layer.values()}
     towers = [completed(tower, tensors, clues) for tower in towers]
-    work = _placed(_Work(tensors, in_order(towers, config), loose), clues)
+    towers = in_order(towers, config)
+    rivals = contested(towers, config)
+    notes = [of_rivals(rivals)] if rivals else []
+    work = _placed(_Work(tensors, towers, loose, inferences=notes, contested=rivals), clues)
     for tower in work.towers:
         if tower.stack.container in counted:
             tower.notes.append(Inference("layers are counted from 0", "the names count them from 1"))
@@ -228,6 +233,7 @@ def _infer_loose(work: _Work) -> None:
         fill(tower, work.loose, work.tensors, shapes)
     first = work.towers[0]
     if work.loose and not any(f.hit.rule.roles == ("embedding",) for f in first.found):
+        work.unnamed += take_misshapen(first, is_read=True)
         sizes, settings = measure(first)
         place_beside(first, work.loose, work.tensors, sizes.d_model, settings)
 
@@ -257,13 +263,17 @@ def _assemble(checkpoint: Checkpoint, work: _Work) -> Anatomy:
     parts: list[Part] = []
     spare: list[str] = []
     for tower in work.towers:
+        is_further = tower.component not in work.contested and is_spare(tower, work.towers, work.config)
+        is_read = ":" not in tower.component and not is_further
+        work.unnamed += take_misshapen(tower, is_read=is_read)
         sizes, settings = _measured(tower)
         splitter = Splitter(tower.component, tower.family, sizes, tower.notes, _is_narrow(tower))
         own = _unique([part for found in tower.found for part in splitter.parts(found)], sizes, tower)
+        own, unfitting = take_unfitting(own, tower, work.tensors, is_read=is_read)
+        work.unnamed += unfitting
         for name, its_sizes, its_parts in _without_drafts(tower, own, sizes):
             geometry[name] = its_sizes
-            further = kind_of(name) == DRAFT
-            spare += [name] if further or is_spare(tower, work.towers, work.config) else []
+            spare += [name] if kind_of(name) == DRAFT or is_further else []
             shared = _shares_residual(name, work)
             rulings[name] = rule_on(_case(tower, work.tensors, its_sizes, settings, its_parts, shared))
             parts += its_parts
@@ -284,6 +294,8 @@ def _assemble(checkpoint: Checkpoint, work: _Work) -> Anatomy:
         inferences=tuple(dict.fromkeys(work.inferences)),
         rename_map={**first.family.renames, **work.rename_map},
         spare=tuple(spare),
+        contested=work.contested,
+        continues={c: other for c in geometry if (other := _shares_residual(c, work))},
         beyond=work.beyond,
         unread=work.unread,
         disputed=work.disputed,

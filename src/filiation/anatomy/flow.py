@@ -9,12 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from filiation.anatomy.config import (
-    EPSILONS,
-    Config,
-    own_settings,
-    stated,
-)
+from filiation.anatomy.config import Config, gguf_architecture, own_settings
+from filiation.anatomy.families import of_type
+from filiation.anatomy.further import EPSILONS, epsilon_keys, stated
 
 _FALCON = ("falcon", "RefinedWeb", "RefinedWebModel")
 _NEOX = ("gpt_neox", "gptneox")
@@ -48,7 +45,18 @@ def flow_of(
     own = own_settings(config, metadata, component)
     kind = str(own.get("model_type"))
     embedding, residual = _scales(own, kind, d_model, n_layers)
-    return Flow(embedding, residual, max(stated(own, *EPSILONS) or 0.0, 0.0), _parallel(own, kind))
+    is_gguf = gguf_architecture(metadata) is not None
+    return Flow(embedding, residual, _epsilon(own, kind, is_gguf=is_gguf), _parallel(own, kind))
+
+
+def _epsilon(own: Config, kind: str, *, is_gguf: bool) -> float:
+    if is_gguf:
+        return max(stated(own, *EPSILONS) or 0.0, 0.0)
+    if of_type(kind):
+        return max(stated(own, *epsilon_keys(own)) or 0.0, 0.0)
+    # Of several keys nobody knows which one is read: the least of them, since a large one would drown every row.
+    every = (stated(own, key) for key in EPSILONS)
+    return max(min((value for value in every if value is not None), default=0.0), 0.0)
 
 
 def _scales(own: Config, kind: str, d_model: int, n_layers: int) -> tuple[float, float]:
@@ -62,9 +70,8 @@ def _scales(own: Config, kind: str, d_model: int, n_layers: int) -> tuple[float,
 
 
 def _parallel(own: Config, kind: str) -> bool:
-    said = stated(own, "use_parallel_residual")
     if kind in _NEOX:
-        return said is not False
+        return stated(own, "use_parallel_residual") is not False
     if kind in _FALCON:
         return bool(stated(own, "new_decoder_architecture")) or stated(own, "parallel_attn") is not False
-    return kind.startswith("stablelm") and bool(said)
+    return kind.startswith("stablelm") and bool(stated(own, "use_parallel_residual"))

@@ -6,9 +6,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from filiation.anatomy.config import Settings, settings_of
+from filiation.anatomy.activation import activation_of
+from filiation.anatomy.config import Settings, settings_of, types_of
+from filiation.anatomy.families import of_architecture, of_type
+from filiation.anatomy.further import check_further
 from filiation.anatomy.model import Geometry, Inference
 from filiation.anatomy.roles import NORMS
+from filiation.anatomy.routing import check_routing
 from filiation.anatomy.towers import Found, Tower
 from filiation.errors import CorruptCheckpointError
 
@@ -28,12 +32,16 @@ def measure(tower: Tower) -> tuple[Geometry, Settings]:
     Raises:
         CorruptCheckpointError: a tensor's shape contradicts the config.
     """
-    settings = settings_of(tower.config, tower.family.keys, tower.family.ignore)
+    kinds = tower.family.kinds
+    ignored = tower.family.ignore if kinds.rope else (*tower.family.ignore, "rope_theta")
+    settings = settings_of(tower.config, tower.family.keys, ignored)
+    check_further(tower.config, tower.family)
     d_model = _d_model(tower, settings)
     tower.found = [_oriented(found, d_model) for found in tower.found]
-    heads = _heads(tower, settings, d_model)
-    kinds = tower.family.kinds
-    d_ff, d_ff_expert, d_ff_shared = _ffn_widths(tower, settings)
+    _whole_norms(tower, d_model)
+    settings, heads, (d_ff, d_ff_expert, d_ff_shared) = _divided(tower, settings)
+    activation, doubts = activation_of(tower.config, tower.family)
+    tower.notes += doubts
     embedding = _first(tower.found, "embedding")
     geometry = Geometry(
         d_model=d_model,
@@ -48,7 +56,7 @@ def measure(tower: Tower) -> tuple[Geometry, Settings]:
         norm_position=kinds.norm_position,
         gated=_gated(tower),
         up_is_odd=kinds.up_is_odd,
-        activation=settings.activation or kinds.activation,
+        activation=activation,
         rope=kinds.rope,
         rope_theta=settings.rope_theta if kinds.rope else None,
         alibi=kinds.alibi,
@@ -64,6 +72,69 @@ def measure(tower: Tower) -> tuple[Geometry, Settings]:
         what = f"the number of heads in {tower.component} is unknown"
         tower.notes.append(Inference(what, "no config gives it and the shapes do not determine it"))
     return geometry, settings
+
+
+_Widths = tuple[int | None, int | None, int | None]
+_DIVIDES = ("n_kv_heads", "d_head", "d_ff")
+
+
+def _divided(tower: Tower, settings: Settings) -> tuple[Settings, Heads, _Widths]:
+    """Return how heads and neurons are divided, and the settings without those that were left out of account.
+
+    Of a model type that no table knows nobody can say which keys its code reads. There the tensors count where they
+    say otherwise; of a known one the config belongs to other weights.
+
+    Raises:
+        CorruptCheckpointError: a tensor's shape contradicts the config.
+    """
+    try:
+        return settings, _heads(tower, settings), _ffn_widths(tower, settings)
+    except CorruptCheckpointError as error:
+        said = _keys(settings, *_DIVIDES)
+        if said is None or _is_known(tower):
+            raise
+        left = replace(settings, n_kv_heads=None, d_head=None, d_ff=None)
+        try:
+            found = _heads(tower, left), _ffn_widths(tower, left)
+        except CorruptCheckpointError:
+            raise error from None
+    what = f"{said} of {tower.component} left out of account"
+    tower.notes.append(Inference(what, "the tensors say otherwise, and no table knows what its code reads"))
+    return left, *found
+
+
+def _is_known(tower: Tower) -> bool:
+    """Whether a table knows what the loaders read that the config names."""
+    types = types_of(tower.config)
+    return not tower.config or any(of_type(word) or of_architecture(word) for word in types)
+
+
+#: Roles of vectors with one value for each residual channel.
+_ALONG_STREAM = ("attn_norm", "ffn_norm", "post_attn_norm", "post_ffn_norm")
+
+
+def _whole_norms(tower: Tower, d_model: int) -> None:
+    """Leave out the norms of a further tower that are no vectors of residual channels; refuse them in a first one.
+
+    Raises:
+        CorruptCheckpointError: a norm of the first tower of a kind has another shape, as no loader takes it.
+    """
+    odd = [
+        found
+        for found in tower.found
+        if found.layer is not None
+        and found.hit.rule.roles[0] in _ALONG_STREAM
+        and found.info.shape != (d_model,)
+    ]
+    if odd and ":" not in tower.component:
+        raise CorruptCheckpointError(
+            "A norm has the wrong shape.",
+            file=odd[0].info.file,
+            tensor=odd[0].info.name,
+            reason=f"It has shape {list(odd[0].info.shape)}; the stream has {d_model} channels, one value for each.",
+            next_step="Store it as a vector of that length, or take the file from where it was published.",
+        )
+    tower.found = [found for found in tower.found if found not in odd] if odd else tower.found
 
 
 def contradiction(found: Found, said: str, seen: str, key: str | None = None) -> CorruptCheckpointError:
@@ -153,7 +224,7 @@ def columns_of(found: Found) -> int:
     return shape[0] if found.hit.rule.transpose else shape[1]
 
 
-def _heads(tower: Tower, settings: Settings, d_model: int) -> Heads:
+def _heads(tower: Tower, settings: Settings) -> Heads:
     if _first(tower.found, "kv_a"):
         return _latent_heads(tower, settings)
     fused = next(
@@ -230,7 +301,7 @@ def _kv_heads(
     return kv_rows // d_head
 
 
-def _ffn_widths(tower: Tower, settings: Settings) -> tuple[int | None, int | None, int | None]:
+def _ffn_widths(tower: Tower, settings: Settings) -> _Widths:
     dense: Counter[int] = Counter()
     expert: Counter[int] = Counter()
     shared: Counter[int] = Counter()
@@ -303,6 +374,8 @@ def _check_experts(geometry: Geometry, settings: Settings, tower: Tower) -> None
     Raises:
         CorruptCheckpointError: they differ.
     """
+    if geometry.n_experts is not None:
+        check_routing(tower.config)
     said, groups, count = settings.n_experts, settings.expert_groups, geometry.n_experts
     if count is None:
         if said is not None and said > 1:

@@ -152,6 +152,8 @@ class Anatomy:
             e.g. ``{"ln1": "input_layernorm"}``; a value names the family's own spelling.
         spare: components that a loader which follows the config would not read: further towers of one kind, and
             layers that only predict further tokens.
+        contested: components of one kind among which nothing says which one a loader would read.
+        continues: component -> the one whose residual channels it has (T5's encoder has its decoder's).
         beyond: component -> the tensors of layers beyond the number that its config says; they are no parts.
         unread: component -> tensors inside its layers that loaders of the stated family drop; they are no parts.
         disputed: component -> tensors that claim to be what another claims to be; they are no parts.
@@ -166,6 +168,8 @@ class Anatomy:
     inferences: tuple[Inference, ...] = ()
     rename_map: Mapping[str, str] = field(default_factory=dict[str, str])
     spare: tuple[str, ...] = ()
+    contested: tuple[str, ...] = ()
+    continues: Mapping[str, str] = field(default_factory=dict[str, str])
     beyond: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     unread: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     disputed: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
@@ -187,11 +191,22 @@ class Anatomy:
         geometry = {name if c == component else c: sizes for c, sizes in self.geometry.items()}
         rulings = {name if c == component else c: found for c, found in self.rulings.items()}
         spare = tuple(name if c == component else c for c in self.spare)
+        contested = tuple(name if c == component else c for c in self.contested)
+        continues = {name if c == component else c: o for c, o in self.continues.items()}
         aside = {
             kind: {name if c == component else c: tensors for c, tensors in of.items()}
             for kind, of in self.aside.items()
         }
-        return replace(self, parts=parts, geometry=geometry, rulings=rulings, spare=spare, **aside)
+        return replace(
+            self,
+            parts=parts,
+            geometry=geometry,
+            rulings=rulings,
+            spare=spare,
+            contested=contested,
+            continues=continues,
+            **aside,
+        )
 
     @property
     def aside(self) -> Mapping[str, Mapping[str, tuple[str, ...]]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from filiation.anatomy.tables import LEAVES, Path, mask
+from filiation.anatomy.tables import LEAVES, Path, is_number, mask
 
 _TRANSPARENT = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "base_layer"})
 """Segments that torch.compile, FSDP and adapter libraries put in the middle of a name."""
@@ -92,12 +92,12 @@ def _by_path(names: Iterable[str]) -> dict[Path, str]:
 
 def is_plain(path: Path) -> bool:
     """Whether every number in a path is written as loaders write it: no zeros in front, no other script."""
-    return all(segment == str(int(segment)) for segment in path if segment.isdecimal())
+    return all(segment == str(int(segment)) for segment in path if is_number(segment))
 
 
 def _number_places(path: Path) -> list[int]:
     """Where a number stands that could count layers: not at the very start (a wrapper's module) nor at the end."""
-    return [i for i, segment in enumerate(path) if 0 < i < len(path) - 1 and segment.isdecimal()]
+    return [i for i, segment in enumerate(path) if 0 < i < len(path) - 1 and is_number(segment)]
 
 
 def stem(path: Path) -> Path:

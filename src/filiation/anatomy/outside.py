@@ -47,10 +47,10 @@ def _read(same: Sequence[Claim]) -> Sequence[Claim]:
 
 
 def _has_no_norm_bias(tower: Tower) -> bool:
-    """Whether the config names a family whose norms do not subtract the mean: those have no biases."""
+    """Whether the config names a family whose norms have no biases, such as those that do not subtract the mean."""
     return any(
-        family.kinds.norm == "rms" and family.built is not None and family.built.biases is not None
-        for family in stated_families(tower.config)
+        not family.has_norm_biases and family.built is not None and family.built.biases is not None
+        for family in stated_families(tower.config, tower.family.component)
     )
 
 

@@ -56,7 +56,7 @@ def as_loaded(tower: Tower, tensors: Tensors, clues: Clues) -> Loaded:
 def _read_as(tower: Tower, clues: Clues) -> tuple[Family, ...]:
     """Return the families whose loaders the config names, as far as it is known what they build."""
     if clues.architecture is None:
-        return stated_families(tower.config)
+        return stated_families(tower.config, tower.family.component)
     return (tower.family,) if tower.family.built is not None else ()
 
 

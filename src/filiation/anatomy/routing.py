@@ -10,14 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from filiation.anatomy.config import (
-    EXPERTS_USED,
-    SPELLINGS,
-    Config,
-    gguf_architecture,
-    own_settings,
-    stated,
-)
+from filiation.anatomy.config import COUNT, SPELLINGS, Config, first_of, gguf_architecture, own_settings
+from filiation.anatomy.further import EXPERTS_USED, stated
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +36,25 @@ class Routing:
 
 @dataclass(frozen=True, slots=True)
 class _Code:
-    """What a family's code does where a config says nothing, and which settings it reads."""
+    """What a family's code does where a config says nothing, and which settings it reads.
+
+    ``used`` and ``groups`` are keys in order of trust: of how many experts work on a token, and of how many groups
+    there are; no groups where there is no key of them.
+    """
 
     routing: Routing
     norm: bool = False
     factor: bool = False
-    groups: bool = False
+    groups: tuple[str, ...] = ()
+    used: tuple[str, ...] = EXPERTS_USED[:1]
 
 
 _RAW = Routing(normalised=False)
+_GROUPS = SPELLINGS["expert_groups"][:1]
 _V3 = _Code(
-    Routing(8, sigmoid=True, factor=2.5, groups=8, groups_used=4), norm=True, factor=True, groups=True
+    Routing(8, sigmoid=True, factor=2.5, groups=8, groups_used=4), norm=True, factor=True, groups=_GROUPS
 )
-_GLM = _Code(Routing(8, sigmoid=True), norm=True, factor=True, groups=True)
+_GLM = _Code(Routing(8, sigmoid=True), norm=True, factor=True, groups=_GROUPS)
 _LLAMA4 = _Code(Routing(1, sigmoid=True, normalised=False, on_inputs=True))
 _GRANITE = _Code(Routing(2))
 #: By model type (and GGUF architecture): transformers 5, and llama.cpp.
@@ -73,17 +73,17 @@ _CODES: Mapping[str, _Code] = {
     "gpt-oss": _Code(Routing(4)),
     "llama4": _LLAMA4,
     "llama4_text": _LLAMA4,
-    "deepseek_v2": _Code(replace(_RAW, of_group=1), factor=True, groups=True),
-    "deepseek2": _Code(_RAW, norm=True, factor=True, groups=True),
+    "deepseek_v2": _Code(replace(_RAW, of_group=1), factor=True, groups=_GROUPS),
+    "deepseek2": _Code(_RAW, norm=True, factor=True, groups=_GROUPS),
     "deepseek_v3": _V3,
     "deepseek_v32": _V3,
     "kimi_k2": _V3,
     "glm4_moe": _GLM,
     "glm4v_moe_text": _GLM,
-    "glm4moe": _Code(Routing(sigmoid=True, normalised=False), norm=True, factor=True, groups=True),
-    "dots1": _Code(Routing(sigmoid=True, normalised=False), norm=True, factor=True, groups=True),
+    "glm4moe": _Code(Routing(sigmoid=True, normalised=False), norm=True, factor=True, groups=_GROUPS),
+    "dots1": _Code(Routing(sigmoid=True, normalised=False), norm=True, factor=True, groups=_GROUPS),
     "minimax_m2": _Code(Routing(8, sigmoid=True)),
-    "ernie4_5_moe": _Code(Routing(6)),
+    "ernie4_5_moe": _Code(Routing(6), used=("num_experts_per_tok", "moe_k")),
 }
 _SIGMOID, _BY_GROUPS = "sigmoid", "group_limited_greedy"
 #: llama.cpp's number of the sigmoid.
@@ -105,16 +105,25 @@ def routing_of(
     Raises:
         CorruptCheckpointError: a setting is of the wrong type.
     """
-    own = own_settings(config, metadata, component)
-    code = _CODES.get(str(own.get("model_type")))
-    found = (_unknown(own, corrected=corrected) if code is None else code).routing
-    code = code or _Code(found, norm=True, factor=True, groups=True)
-    found = replace(found, used=experts_used(own) or found.used)
-    found = _scaled(found, own, code)
+    found = _as_stated(own_settings(config, metadata, component), corrected=corrected)
     gated = metadata.get(f"{gguf_architecture(metadata)}.expert_gating_func")
-    if gated is not None:
-        found = replace(found, sigmoid=gated == _GATED_BY_SIGMOID)
-    return _grouped(found, own) if code.groups else found
+    return found if gated is None else replace(found, sigmoid=gated == _GATED_BY_SIGMOID)
+
+
+def check_routing(own: Config) -> None:
+    """Refuse a tower's config whose settings of routing are of the wrong type, as far as its code reads them.
+
+    Raises:
+        CorruptCheckpointError: one is.
+    """
+    _as_stated(own, corrected=False)
+
+
+def _as_stated(own: Config, *, corrected: bool) -> Routing:
+    code = _CODES.get(str(own.get("model_type"))) or _unknown(own, corrected=corrected)
+    found = replace(code.routing, used=stated(own, *code.used) or code.routing.used)
+    found = _scaled(found, own, code)
+    return _grouped(found, own, code) if code.groups else found
 
 
 def experts_used(own: Config) -> int | None:
@@ -128,20 +137,23 @@ def experts_used(own: Config) -> int | None:
 
 def _unknown(own: Config, *, corrected: bool) -> _Code:
     scores = stated(own, "scoring_func")
-    return _Code(Routing(sigmoid=corrected if scores is None else scores == _SIGMOID))
+    routing = Routing(sigmoid=corrected if scores is None else scores == _SIGMOID)
+    return _Code(routing, norm=True, factor=True, groups=SPELLINGS["expert_groups"], used=EXPERTS_USED)
 
 
 def _scaled(found: Routing, own: Config, code: _Code) -> Routing:
-    norm, factor = stated(own, "norm_topk_prob"), stated(own, "routed_scaling_factor")
-    if code.norm and norm is not None:
+    norm = stated(own, "norm_topk_prob") if code.norm else None
+    factor = stated(own, "routed_scaling_factor") if code.factor else None
+    if norm is not None:
         found = replace(found, normalised=norm)
-    if code.factor and factor:  # llama.cpp writes 0 for none
+    if factor:  # llama.cpp writes 0 for none
         found = replace(found, factor=factor)
     return found
 
 
-def _grouped(found: Routing, own: Config) -> Routing:
+def _grouped(found: Routing, own: Config, code: _Code) -> Routing:
     if found.of_group == 1 and stated(own, "topk_method") != _BY_GROUPS:
         return found
-    groups = next((own[key] for key in SPELLINGS["expert_groups"] if own.get(key) is not None), found.groups)
-    return replace(found, groups=int(groups) or 1, groups_used=stated(own, "topk_group") or found.groups_used)
+    said = first_of(own, code.groups, COUNT)
+    groups = said[1] or 1 if said else found.groups
+    return replace(found, groups=groups, groups_used=stated(own, "topk_group") or found.groups_used)

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from filiation.anatomy.names import Stack
-from filiation.anatomy.tables import LEAVES, Path, shared_depth
+from filiation.anatomy.tables import LEAVES, Path, is_number, shared_depth
 
-_NUMBER = re.compile(r"\d+")
+_NUMBER = re.compile(r"(?<!\d)\d{1,9}(?!\d)")
 _COUNTED = re.compile(
     r"(?:^|[^a-z])(?:layers?|lyr|blocks?|blk|block|h|l|stages?|levels?)[^a-z0-9]*$", re.IGNORECASE
 )
@@ -158,11 +158,11 @@ def _experts_from_one(stack: Stack) -> bool:
         for layer in stack.layers.values()
         for path in layer
         for segment in path[:-2]
-        if segment.isdecimal()
+        if is_number(segment)
     }
     return len(seen) > 1 and seen == set(range(1, len(seen) + 1))
 
 
 def _lowered(path: Path) -> Path:
-    head = tuple(str(int(s) - 1) if s.isdecimal() else s for s in path[:-2])
+    head = tuple(str(int(s) - 1) if is_number(s) else s for s in path[:-2])
     return (*head, *path[-2:])

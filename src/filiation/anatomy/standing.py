@@ -11,10 +11,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from filiation.anatomy import config as configs
+from filiation.anatomy.model import Inference
 from filiation.anatomy.names import Stack
+from filiation.anatomy.places import builds, is_flat, is_plain, roots_of, stands_beside
 from filiation.anatomy.roles import NORMS
 from filiation.anatomy.tables import Config, Path, shared_depth
-from filiation.anatomy.towers import Shapes, Tower, name_layers
+from filiation.anatomy.towers import Shapes, Tower, component_of, name_layers
 from filiation.checkpoint.model import TensorInfo
 
 _OF_WRAPPED = frozenset(
@@ -24,29 +26,6 @@ _OF_WRAPPED = frozenset(
 
 _WRAPPERS = _OF_WRAPPED | {"model", "transformer", "encoder", "backbone", "module", "base_model"}
 """Segments that architectures and training wrappers themselves put above their layers."""
-
-_ROOTS: Mapping[str, tuple[str, ...]] = {
-    "gpt2": ("transformer",),
-    "gpt_bigcode": ("transformer",),
-    "gpt_neo": ("transformer",),
-    "gptj": ("transformer",),
-    "codegen": ("transformer",),
-    "bloom": ("transformer",),
-    "falcon": ("transformer",),
-    "RefinedWeb": ("transformer",),
-    "RefinedWebModel": ("transformer",),
-    "mpt": ("transformer",),
-    "qwen": ("transformer",),
-    "phi-msft": ("transformer",),
-    "mixformer-sequential": ("transformer",),
-    "chatglm": ("transformer", "transformer.encoder"),
-    "opt": ("model.decoder", "decoder"),
-    "hf_olmo": ("model.transformer",),
-    "camembert": ("roberta",),
-    "xlm-roberta": ("roberta",),
-    "xlm-roberta-xl": ("roberta",),
-}
-"""Model type -> the paths above its layer list, where they are neither ``model`` nor its own name."""
 
 _OWN, _BARE, _OTHER = range(3)
 
@@ -64,6 +43,45 @@ def in_order(towers: Iterable[Tower], config: Config | None) -> list[Tower]:
     return ordered
 
 
+def contested(ordered: Sequence[Tower], config: Config | None) -> tuple[str, ...]:
+    """Return the towers of one kind among which nothing says which one is loaded.
+
+    Args:
+        ordered: the towers as :func:`in_order` returns them.
+        config: of the model.
+    """
+    groups: dict[str, list[Tower]] = {}
+    for tower in ordered:
+        if not stands_beside(tower.root, config):
+            groups.setdefault(kind_of(tower.component), []).append(tower)
+    found: list[str] = []
+    for kind, group in groups.items():
+        rivals = [t for t in group if _rivals(t, group[0], config, kind == kind_of(ordered[0].component))]
+        found += [t.component for t in rivals] if len(rivals) > 1 else []
+    return tuple(found)
+
+
+def of_rivals(names: Sequence[str]) -> Inference:
+    """Return what is said of towers that are :func:`contested`."""
+    told = f"{', '.join(names[:-1])} or {names[-1]}"
+    return Inference(f"which of {told} is loaded is not known", "nothing says under which path loaders look")
+
+
+def _rivals(tower: Tower, first: Tower, config: Config | None, is_main: bool) -> bool:
+    """Whether a tower may be what loaders read in place of the first one of its kind, or is that one."""
+    if _too_small(tower) > _too_small(first):
+        return False
+    place, best = _place(tower, config), _place(first, config)
+    if place is not None and (is_main or is_plain(config)):
+        return place == best
+    if is_main or not config:
+        return True
+    prefix = _prefix(tower, first)
+    return _other_family(tower, config) == _other_family(first, config) and not (
+        prefix and _foreign(prefix, tower)
+    )
+
+
 Rank = tuple[bool, tuple[int, ...], bool, int, int, int, Path]
 
 
@@ -72,10 +90,9 @@ def _rank(tower: Tower, towers: Sequence[Tower], config: Config | None) -> Rank:
     is_other = tower.component != "language"
     path = tower.stack.container
     behind = any(t.component == tower.component and _ends_in(path, t.stack.container) for t in towers)
-    names = _named(tower, config)
     return (
         is_other,
-        names[:1] if is_other else names,
+        _named(tower, config),
         behind,
         _misfit(tower),
         -len(tower.found),
@@ -91,40 +108,72 @@ def _ends_in(path: Path, other: Path) -> bool:
 
 def _named(tower: Tower, config: Config | None) -> tuple[int, ...]:
     """Return how far a tower's names are from those that the config's loader reads; 0 is best."""
-    said = (*configs.types_of(tower.config), *configs.types_of(config or {}))
+    other_family, foreign = _other_family(tower, config), _foreign(tower.root, tower)
+    if tower.component != "language" and not is_plain(config):
+        return (other_family, foreign)
+    place = _place(tower, config)
+    if place is not None:
+        return place, other_family, foreign if place == _OTHER else 0
+    # Nothing is known of its loaders: what others do, where the sizes leave several.
+    nested = int(is_composite(config) and _OF_WRAPPED.isdisjoint(tower.root))
+    return _too_small(tower), other_family, foreign, nested, _at(tower, ("model", "", *_words(tower, config)))
+
+
+def _other_family(tower: Tower, config: Config | None) -> int:
+    """Return 1 where the config names families, and none of them is the tower's."""
+    said = _words(tower, config)
     family = tower.family
-    types = {*family.model_types, *family.architectures, *family.gguf}
-    other_family = int(bool(said) and types.isdisjoint(said))
-    foreign = sum(segment not in _WRAPPERS for segment in tower.root)
-    if is_composite(config):
-        nested = int(_OF_WRAPPED.isdisjoint(tower.root)) if tower.component == "language" else 0
-        return other_family, foreign, nested
-    place = _place(tower.root, said or family.model_types)
-    return other_family, place, foreign if place == _OTHER else 0
+    return int(bool(said) and {*family.model_types, *family.architectures, *family.gguf}.isdisjoint(said))
+
+
+def _words(tower: Tower, config: Config | None) -> tuple[str, ...]:
+    return (*configs.types_of(tower.config), *configs.types_of(config or {}))
+
+
+def _foreign(path: Path, tower: Tower) -> int:
+    """Count segments that neither wrappers put there nor the kind of tower explains."""
+    kind = kind_of(tower.component)
+    return sum(segment not in _WRAPPERS and component_of((segment,)) != kind for segment in path)
 
 
 def is_composite(config: Config | None) -> bool:
     """Whether a config describes several towers, so that its loader reads more than one path."""
-    return bool(config) and configs.tower_config(config, "vision") is not config
+    return bool(config) and not is_flat(config) and not is_plain(config)
 
 
-def _place(root: Path, types: Sequence[str]) -> int:
-    """Say whether a path above a layer list is the architecture's own, none (a bare model's), or another."""
-    own = {"model"} if not types else set[str]()
-    for name in types:
-        own |= {*_ROOTS.get(name, ("model", name, name.replace("-", "_")))}
-    if ".".join(root) in own:
+def _place(tower: Tower, config: Config | None) -> int | None:
+    """Say whether a layer list stands where loaders look, without a prefix (a bare model's), or elsewhere.
+
+    None where it is not known where they look.
+    """
+    roots = roots_of(tower, config)
+    return None if roots is None else _at(tower, roots)
+
+
+def _at(tower: Tower, roots: Iterable[str]) -> int:
+    path, tail = tower.stack.container, tuple(tower.family.container.split("."))
+    if path[-len(tail) :] != tail:
+        return _OTHER
+    if ".".join(tower.root) in roots:
         return _OWN
-    return _OTHER if root else _BARE
+    return _OTHER if tower.root else _BARE
+
+
+def _too_small(tower: Tower) -> int:
+    """Count which of depth and width a loader of the config would miss; layers beyond its number it passes over."""
+    said = configs.settings_of(tower.config, tower.family.keys, tower.family.ignore)
+    return _too_wide(tower, said) + ((said.n_layers or 0) > len(tower.stack.layers))
 
 
 def _misfit(tower: Tower) -> int:
     """Count which of depth and width are not those that the config gives."""
     said = configs.settings_of(tower.config, tower.family.keys, tower.family.ignore)
+    return _too_wide(tower, said) + (said.n_layers not in (None, len(tower.stack.layers)))
+
+
+def _too_wide(tower: Tower, said: configs.Settings) -> bool:
     widths = {f.info.shape for f in tower.found if f.hit.rule.roles[0] in NORMS and f.layer is not None}
-    deep = said.n_layers is not None and said.n_layers != len(tower.stack.layers)
-    wide = said.d_model is not None and bool(widths) and (said.d_model,) not in widths
-    return deep + wide
+    return said.d_model is not None and bool(widths) and (said.d_model,) not in widths
 
 
 def _tell_apart(towers: Sequence[Tower]) -> None:
@@ -164,12 +213,17 @@ def _prefix(tower: Tower, first: Tower) -> Path:
 def is_spare(tower: Tower, towers: Sequence[Tower], config: Config | None) -> bool:
     """Whether a loader that follows the config would leave this tower unread.
 
-    That is said of a further tower of one kind where the config describes a single tower, or where its path is that
-    of the first one behind a prefix.
+    That is said of a tower of a kind that loaders of the config build none of, and of a further one of a kind: where
+    it is known under which path loaders look, where the config describes a single tower, or where its path is that of
+    the first one behind a prefix. Of towers that are :func:`contested` it is not.
     """
     kind = kind_of(tower.component)
-    if tower.component == kind:
+    if kind != kind_of(towers[0].component) and not builds(kind, config):
+        return True
+    if tower.component == kind or stands_beside(tower.root, config):
         return False
+    if kind == kind_of(towers[0].component) and roots_of(tower, config) is not None:
+        return True
     first = next(t for t in towers if t.component == kind)
     return bool(_prefix(tower, first)) or (bool(config) and not is_composite(config))
 

@@ -92,9 +92,17 @@ class Kinds:
         return self.positions == "alibi"
 
 
+_LONGEST = 9
+
+
+def is_number(segment: str) -> bool:
+    """Whether a segment counts something: nobody has a thousand million layers, so longer ones are words."""
+    return segment.isdecimal() and len(segment) <= _LONGEST
+
+
 def mask(path: Path) -> Path:
     """Return the path with every number replaced by ``#``."""
-    return tuple(["#" if segment.isdecimal() else segment for segment in path])
+    return tuple(["#" if is_number(segment) else segment for segment in path])
 
 
 def shared_depth(path: Path, root: Path) -> int:
@@ -150,7 +158,7 @@ class Lookup:
 
     def _hit(self, key: Path, path: Path, bias: bool) -> Hit:
         rule, kind, name = self._rules[key]
-        number = next((int(s) for s, k in zip(path, key, strict=False) if k == "#" and s.isdecimal()), None)
+        number = next((int(s) for s, k in zip(path, key, strict=False) if k == "#" and is_number(s)), None)
         if kind == "{N}":
             return Hit(rule, bias, number=number, name=name)
         return Hit(rule, bias, expert=number, name=name)
@@ -175,7 +183,12 @@ class Family:
         gguf_permuted: llama.cpp's converter stores q and k rows of this family in rotary pair order.
         grouped_experts: routing may be limited to groups of experts; a config must say that it is not.
         exceptions: symmetries that do not hold for this family -> reason.
-        keys: config keys that are not the usual ones, e.g. ``{"d_ff": "n_inner"}``.
+        keys: the config keys that its code reads, where they are not the usual ones: setting -> key, several in order
+            of trust, or none, e.g. ``{"d_ff": "n_inner", "n_kv_heads": ()}``. Of ``activation`` several keys are those
+            that different versions of its code read; ``epsilon`` is what norms add to the mean square.
+        layers: model type -> how many layers its config's class has where a config does not say.
+        further: settings beside sizes that its code reads; what else a config says of such is passed over.
+        wraps: model types of models that nest settings of towers -> the components whose settings they nest.
         ignore: settings whose config key misleads here (Falcon-7B says 71 kv heads and has one).
         tied: whether the head is the embedding where config.json does not say.
         renames: where the table spells another family's names anew: this spelling -> the usual one.
@@ -198,7 +211,10 @@ class Family:
     gguf_permuted: bool = False
     grouped_experts: bool = False
     exceptions: Mapping[Symmetry, str] = field(default_factory=dict[Symmetry, str])
-    keys: Mapping[str, str] = field(default_factory=dict[str, str])
+    keys: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict[str, "str | tuple[str, ...]"])
+    layers: Mapping[str, int] = field(default_factory=dict[str, int])
+    further: tuple[str, ...] = ()
+    wraps: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     ignore: tuple[str, ...] = ()
     tied: bool = False
     renames: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -208,6 +224,11 @@ class Family:
     def under(self, config: Config) -> Family:
         """Return the family as ``config`` makes it."""
         return self if self.adjust is None else self.adjust(config, self)
+
+    @property
+    def has_norm_biases(self) -> bool:
+        """Whether its norms have biases: those that do not subtract the mean have none."""
+        return self.kinds.norm == "layer" and self.kinds.norm_bias
 
     def with_kinds(self, **changes: Any) -> Family:
         """Return the family with some kinds changed."""

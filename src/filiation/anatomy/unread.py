@@ -5,11 +5,10 @@ The first take no part in anything. Of the second nobody knows which is read, so
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from filiation.anatomy.families import families
+from filiation.anatomy.families import base_of, families, squashed
 from filiation.anatomy.model import Inference
 from filiation.anatomy.names import Stack, is_plain
 from filiation.anatomy.tables import Config, Family, Hit, Path, Rule
@@ -19,28 +18,24 @@ _LEAST = frozenset({"o", "down"})
 """A layer without these under a family's own names is not stored as that family's loaders read it."""
 _MAYBE_FUSED = frozenset({"q", "k", "v", "gate", "up"})
 _CORE = _MAYBE_FUSED | _LEAST
-_ENDING = re.compile(r"(For[A-Z]|LMHead|Model$).*")
 
 
-def stated_families(config: Config) -> tuple[Family, ...]:
+def stated_families(config: Config, component: str) -> tuple[Family, ...]:
     """Return the tables of which it is known what loaders build, among those that a config names.
 
     Loaders go by the model type, or by the architectures; where the two disagree both are asked. A type that no table
-    knows is anybody's.
+    knows is anybody's. Of a type of several towers (an encoder and a decoder) the table of ``component`` is the one.
     """
     kind, listed = config.get("model_type"), config.get("architectures")
     words: Iterable[object] = listed if isinstance(listed, (list, tuple)) else ()
-    types = {_ENDING.sub("", word).lower() for word in words if isinstance(word, str)}
+    types = {base_of(word) for word in words if isinstance(word, str)}
     named = [family for family in families() if kind in family.model_types]
     if kind is not None and not named:
         return ()
-    named += [family for family in families() if types & {_squashed(t) for t in family.model_types}]
+    named += [family for family in families() if types & {squashed(t) for t in family.model_types}]
     known = {family.name: family for family in named if family.built is not None}
-    return tuple(family.under(config) for family in known.values())
-
-
-def _squashed(model_type: str) -> str:
-    return model_type.replace("_", "").replace("-", "").lower()
+    same = [family for family in known.values() if family.component == component]
+    return tuple(family.under(config) for family in same or known.values())
 
 
 def without_unread(tower: Tower, stated: Iterable[Family]) -> tuple[Stack, tuple[str, ...]]:
@@ -72,7 +67,7 @@ class _Layer:
         self._held = {role for hit in self._own.values() if not hit.bias for role in hit.rule.roles}
 
     def _holds(self, hit: Hit) -> bool:
-        return self._built.holds(hit.name, self._is_mixture)
+        return self._built.holds(hit.name, self._is_mixture, self._tower.config)
 
     def unread(self) -> set[Path]:
         """Return the paths that are not read; none where the layer is not stored under the family's names."""
@@ -95,15 +90,16 @@ class _Layer:
         return {
             role
             for name, entry in self._family.layer.items()
-            if self._built.holds(name, self._is_mixture)
+            if self._built.holds(name, self._is_mixture, self._tower.config)
             for role in (entry.roles if isinstance(entry, Rule) else (entry,))
         }
 
     def _has_bias(self, rule: Rule) -> bool:
         if self._built.biases is None:
             return True
-        if any(role.endswith("norm") for role in rule.roles):
-            return self._family.kinds.norm == "layer"
+        unsaid = not {*self._built.biases} & {*rule.roles}
+        if unsaid and any(role.endswith("norm") for role in rule.roles):
+            return self._family.has_norm_biases
         return any(self._built.has_bias(role, self._tower.config) for role in rule.roles)
 
     def _misspelt(self) -> set[Path]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
@@ -112,6 +114,8 @@ class Checkpoint:
         side_files: the text files beside the weights (tokenizer.json, generation_config.json ...); each is read
             when it is first asked for. Binary ones (sentencepiece models) come through :meth:`read_file`.
         kept: whether every file is read at most once and kept in memory, so that reading again costs nothing.
+        unscaled: 8-bit matrices read as they are stored, because no loader applies the scales beside them.
+        rows_left_out: rows of tables (embedding, head, positions) read so far that hold NaN or infinity, by tensor.
     """
 
     locator: str
@@ -128,8 +132,10 @@ class Checkpoint:
     side_files: Mapping[str, str] = field(default_factory=dict[str, str])
     file_reader: Callable[[str], bytes] | None = field(default=None, repr=False, compare=False)
     kept: bool = False
+    unscaled: tuple[str, ...] = ()
+    rows_left_out: dict[str, set[int]] = field(default_factory=dict[str, set[int]], repr=False, compare=False)
 
-    @property
+    @cached_property
     def tensors(self) -> Mapping[str, TensorInfo]:
         """Every tensor's :class:`TensorInfo` by name, in stored order."""
         return MappingProxyType({name: tensor.info for name, tensor in self.stored.items()})
@@ -167,7 +173,7 @@ class Checkpoint:
             NonFiniteWeightsError: what was read holds NaN or infinity.
         """
         values = self.stored[name].read(index)
-        if not _is_finite(values):
+        if not is_finite(values):
             bad = int(values.size - np.isfinite(values).sum())
             raise NonFiniteWeightsError(
                 "A tensor holds values that are not numbers.",
@@ -178,6 +184,10 @@ class Checkpoint:
                 "if it is as published, the model itself is damaged.",
             )
         return values
+
+    def naming(self) -> AbstractContextManager[None]:
+        """Return a context in which errors say which model they are of, where there is more than one."""
+        return nullcontext()
 
     def prefetch(self, wanted: Iterable[tuple[str, Index]]) -> None:
         """Say what :meth:`read` will be asked for next: ``(tensor name, index)`` pairs.
@@ -216,7 +226,8 @@ def spans_of(tensor: StoredTensor, index: Index) -> tuple[Span, ...]:
     return tuple(locate(index)) if locate is not None else ()
 
 
-def _is_finite(values: Floats) -> bool:
+def is_finite(values: Floats) -> bool:
+    """Return whether no value is NaN or infinite."""
     # One pass and no temporary: a sum that is finite has only finite terms. A sum of finite terms can overflow
     # float32, and then the terms themselves are looked at.
     if not values.size:

@@ -17,6 +17,9 @@ from filiation.checkpoint.view import SourceView
 from filiation.errors import InputError, NotFoundError, UnsupportedFormatError
 from filiation.evidence import FileRecord
 
+#: Where older versions of NVIDIA's ModelOpt say how a model is quantised.
+_MODELOPT = "hf_quant_config.json"
+
 _OTHER_WEIGHTS = (
     ".h5",
     ".msgpack",
@@ -90,10 +93,10 @@ def _checkpoint(
     config, params = (None, None) if formats[0].NAME == "gguf" else (read_config(source), None)
     if config is None and formats[0].NAME in ("torch", "safetensors"):
         config = params = read_params(source)
-    tensors, unpacking = unpack(loaded.tensors, config)
-    if not tensors:
+    logical = unpack(loaded.tensors, config, lambda: read_config(source, _MODELOPT))
+    if not logical.tensors:
         raise _empty(source, loaded)
-    notes = [*source.notes, *_format_notes(formats), *loaded.notes, *unpacking]
+    notes = [*source.notes, *_format_notes(formats), *loaded.notes, *logical.notes]
     if params is not None:
         notes.append(f"settings are taken from {PARAMS}; there is no config.json")
     if config is None:
@@ -104,7 +107,7 @@ def _checkpoint(
         name=source.name,
         format=formats[0].NAME,
         files=_records(source, loaded, hash_all=hash_all, hash_small=hash_small, progress=progress),
-        stored=tensors,
+        stored=logical.tensors,
         counter=source,
         config=config,
         metadata=loaded.metadata,
@@ -114,6 +117,7 @@ def _checkpoint(
         side_files=side_files,
         file_reader=side_files.read,
         kept=source.kept,
+        unscaled=logical.unscaled,
     )
 
 

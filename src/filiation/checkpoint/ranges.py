@@ -24,6 +24,8 @@ _ROWS_AT_ONCE = 1 << 19  # values decoded at once where only some columns of eac
 
 _FAR = 1 << 14  # a gap of this many bytes between wanted rows is skipped rather than read
 
+_APART = 1 << 10  # in a local file a gap of this many bytes between wanted pieces of rows
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -81,6 +83,25 @@ class Run:
             elif len(out):
                 self._decode(first, last, out)
         return out[start - first * block : stop - first * block]
+
+    def pieces(self, start: int, width: int, *, count: int, apart: int) -> Floats:
+        """Return ``count`` pieces of ``width`` values as rows, each read by itself; their starts lie ``apart``.
+
+        Args:
+            start, width, apart: in values, and multiples of a block's.
+        """
+        size, block = self.encoding.size, self.encoding.block
+        each, step = width // block * size, apart // block * size
+        raw, out = np.empty(count * each, np.uint8), np.empty(count * width, np.float32)
+        with self._named():
+            begin = self._begin() + start // block * size
+            for row in range(count):
+                self._fill(begin + row * step, raw[row * each : (row + 1) * each])
+            if self.encoding.is_float32:
+                out.view(np.uint8)[:] = raw
+            elif len(out):
+                decode(self.encoding, raw, out, file=self.file, tensor=self.tensor)
+        return out.reshape(count, width)
 
     def _blocks(self, start: int, stop: int) -> tuple[int, int]:
         if stop <= start:
@@ -148,7 +169,8 @@ class RangeTensor:
         """
         wanted = plan(self.info.shape, index)
         if self._narrow(wanted):
-            return _columns(wanted, self.run.values)
+            pieces = self._pieces(wanted)
+            return _columns(wanted, self.run.values) if pieces is None else pieces
         return _gather(wanted, self._gaps(wanted), self.run.values)
 
     def read_raw(self, index: Index = ()) -> npt.NDArray[Any]:
@@ -180,6 +202,20 @@ class RangeTensor:
         partial = isinstance(columns, slice) and len(range(*columns.indices(length))) < length
         large = wanted.stop - wanted.start > _ROWS_AT_ONCE
         return partial and aligned and large and _reader_into(self.run.source) is not None
+
+    def _pieces(self, wanted: Plan) -> Floats | None:
+        """Return a window of columns, of each row no more than its blocks; None where rows are short beside them."""
+        count, length = wanted.shape
+        down, across = wanted.rest
+        assert isinstance(across, slice)
+        columns, block = range(*across.indices(length)), self.run.encoding.block
+        if not len(columns) or columns.step != 1:
+            return None
+        low, high = columns.start // block * block, -(-columns.stop // block) * block
+        if (length - (high - low)) * self.run.encoding.size // block < _APART:
+            return None
+        found = self.run.pieces(wanted.start + low, high - low, count=count, apart=length)
+        return np.ascontiguousarray(found[:, columns.start - low : columns.stop - low][down])
 
     def _gaps(self, wanted: Plan) -> bool:
         row = math.prod(wanted.shape[1:]) * self.run.encoding.size // self.run.encoding.block

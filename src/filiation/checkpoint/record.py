@@ -27,9 +27,16 @@ def model_record(
         revision=checkpoint.revision,
         family=family,
         geometry=geometry,
-        inferred=(*checkpoint.notes, *inferred),
+        inferred=(*checkpoint.notes, *_rows_left_out(checkpoint), *inferred),
         dtypes=dict(sorted(Counter(t.dtype for t in tensors).items())),
         parameters=sum(math.prod(t.shape) for t in tensors),
         total_bytes=checkpoint.total_bytes,
         bytes_read=checkpoint.bytes_read,
+    )
+
+
+def _rows_left_out(checkpoint: Checkpoint) -> tuple[str, ...]:
+    return tuple(
+        f"{name}: {len(rows)} of the rows that were read hold values that are not numbers; they were left out"
+        for name, rows in sorted(checkpoint.rows_left_out.items())
     )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from filiation.checkpoint.shards import INDEX_ENDING, POINTER_START, is_weight_name, read_json
 from filiation.checkpoint.sources.base import Source
-from filiation.errors import CorruptCheckpointError, NotFoundError
+from filiation.errors import CorruptCheckpointError, InputError, NotFoundError, UnsafeCheckpointError
 
 MAX_SIDE_FILE = 256 << 20
 """Bytes of a side file that are read at most; the largest tokenizer.json known has about 35 MB."""
 
 _MAX_CONFIG = 16 << 20
+_WEIGHTS, _SAFETENSORS = "transformers_weights", ".safetensors"
 _TEXT_ENDINGS = (".json", ".txt", ".jinja", ".md", ".tiktoken", ".yml", ".yaml")
 
 MODEL_FILES = frozenset(
@@ -103,6 +105,46 @@ def read_config(source: Source, name: str = "config.json") -> dict[str, Any] | N
     if not any(f.name == name for f in source.files()):
         return None
     return read_json(source, name, _MAX_CONFIG, unique=False)
+
+
+def named_weights(source: Source) -> str | None:
+    """Return the file that config.json says holds the weights; None where it leaves that to the usual names.
+
+    transformers 5 reads that file and looks for no other. Which file is meant is the caller's to say where he names
+    one.
+
+    Raises:
+        UnsafeCheckpointError: it lies outside the folder.
+        NotFoundError: it is not there.
+        CorruptCheckpointError: it is no safetensors file and no index of them, so that loaders refuse the folder.
+    """
+    name = (read_config(source) or {}).get(_WEIGHTS) if getattr(source, "chosen", None) is None else None
+    if name is None:
+        return None
+    if not isinstance(name, str) or not name.endswith((_SAFETENSORS, _SAFETENSORS + INDEX_ENDING)):
+        raise CorruptCheckpointError(
+            "The config names weights that cannot be read.",
+            file="config.json",
+            reason=f"Its {_WEIGHTS} is {ascii(name)[:80]}: no safetensors file and no index of such files.",
+            next_step=f"Remove {_WEIGHTS} from the config, or name the weight file that is meant.",
+        )
+    plain = posixpath.normpath(name)
+    if plain.startswith(("/", "../")) or "\\" in plain or ":" in plain or "\0" in plain:
+        raise UnsafeCheckpointError(
+            "The config names weights outside the checkpoint's folder; refused.",
+            file="config.json",
+            reason=f"Its {_WEIGHTS} is {ascii(name)[:80]}.",
+            next_step="Do not use this checkpoint, or correct its config.",
+        )
+    if not any(record.name == plain for record in source.files()):
+        refused: Mapping[str, InputError] = getattr(source, "refused", {})
+        raise refused.get(plain) or NotFoundError(
+            f"The weights that the config names are missing: {plain}.",
+            file=plain,
+            reason=f"config.json says that they are in this file ({_WEIGHTS}); it is not there.",
+            next_step="Download it; or name the weight file that is meant.",
+        )
+    return plain
 
 
 def _is_text(name: str) -> bool:

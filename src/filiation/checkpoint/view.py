@@ -104,8 +104,10 @@ class SourceView:
         Raises:
             BudgetError: it would be more than the budget allows.
         """
-        if self.kept:
-            return self._part(name, start, stop)
+        if self.kept or (name in READ_AT_OPENING and (start, stop) == (0, None)):
+            return self._part(
+                name, start, stop
+            )  # settings are asked for twice: by the format, and by the opening
         return self._fetch(name, start, stop)
 
     def _fetch(self, name: str, start: int, stop: int | None) -> bytes:

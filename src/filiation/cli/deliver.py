@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filiation.cli.options import STDOUT
-from filiation.cli.output import Sink
+from filiation.cli.output import Sink, standard_output
 from filiation.errors import UsageError
 
 if TYPE_CHECKING:
@@ -59,6 +58,7 @@ class Wanted:
         """
         from filiation.report.writing import check_writable
 
+        standard_output()
         files = [*filter(None, [self.json_file]), *(path for _, path in self.drawn)]
         if len({path.resolve() for path in files}) < len(files):
             raise UsageError(
@@ -153,7 +153,7 @@ def _print(report: Report | AuditReport | ProbeReport, wanted: Wanted) -> None:
     from filiation.report.wording import phrases
 
     said, printer = phrases(wanted.language), printer_of(report.schema)
-    if sys.stdout.isatty():
+    if standard_output().isatty():
         printer.on_screen(report, said)
     else:
         wanted.sink.data(printer.render(report, said, width=terminal.columns()))

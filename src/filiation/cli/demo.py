@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from filiation.cli.options import language_option
-from filiation.cli.output import Sink
+from filiation.cli.output import Sink, standard_output
 
 if TYPE_CHECKING:
     from filiation.evidence import Report
@@ -106,13 +106,11 @@ def _make(out: Path) -> None:
 
 def _print_line(report: Report, pair: str, lang: str) -> None:
     """Print one verdict as one line."""
-    import sys
-
     from filiation.report.terminal import one_line
     from filiation.report.wording import phrases
 
     line = one_line(report, phrases(lang))
-    if sys.stdout.isatty():
+    if standard_output().isatty():
         from rich.console import Console
 
         Console(highlight=False).print(f"{pair:<24}", line, soft_wrap=True)

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from filiation.cli import interrupts
-from filiation.cli.output import PipeClosedError, Sink, complain
+from filiation.cli.output import PipeClosedError, Sink, complain, open_or_none
 from filiation.errors import FiliationError, InputError, StorageError, UsageError
 
 BROKEN_PIPE = 141
@@ -45,7 +45,7 @@ def _told(run: Callable[[], Any], arguments: Sequence[str]) -> int:
 
 def _nobody_reads() -> int:
     """Return the exit code of a program whose reader left (``| head``): no result, whatever was found."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, map(open_or_none, (sys.stdout, sys.stderr))):
         try:
             stream.flush()
         except OSError:  # python flushes once more at exit, and would then end with a code of its own
@@ -60,7 +60,7 @@ def _failed(error: Exception, arguments: Sequence[str]) -> int:
     complain(f"Error: {known}")
     if known.exit_code == FiliationError.exit_code:
         _show_origin(error)
-    if wants_json(arguments):
+    if wants_json(arguments) and open_or_none(sys.stdout) is not None:
         Sink(machine=True).data(json.dumps(known.envelope(), sort_keys=True, ensure_ascii=False, indent=2))
     return known.exit_code
 

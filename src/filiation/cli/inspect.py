@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from filiation.cli.options import STDOUT, JsonCommand, json_option, language_option
-from filiation.cli.output import Sink
+from filiation.cli.output import Sink, standard_output
 
 if TYPE_CHECKING:
     from filiation.anatomy import Anatomy
@@ -67,13 +67,11 @@ def _document(record: ModelRecord, described: object) -> str:
 
 
 def _show(found: Anatomy, record: ModelRecord, lang: str) -> None:
-    import sys
-
     from filiation.report import anatomy as drawn
     from filiation.report.terminal import columns
     from filiation.report.wording import phrases
 
-    if sys.stdout.isatty():
+    if standard_output().isatty():
         drawn.on_screen(found, record, phrases(lang))
     else:
         Sink().data(drawn.render(found, record, phrases(lang), width=columns()))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from typing import TextIO
+
+from filiation.errors import StorageError
 
 
 class PipeClosedError(Exception):
@@ -26,13 +29,14 @@ class Sink:
         """Write a result to standard output, as UTF-8 whatever the locale is."""
         if not text.endswith("\n"):
             text += "\n"
-        binary = getattr(sys.stdout, "buffer", None)
-        sys.stdout.flush()
+        stream = standard_output()
+        binary = getattr(stream, "buffer", None)
+        stream.flush()
         if binary is None:
-            sys.stdout.write(text)
+            stream.write(text)
         else:
             binary.write(text.encode())
-        sys.stdout.flush()
+        stream.flush()
 
     def talk(self, text: str) -> None:
         """Say something to a person, on standard error."""
@@ -45,10 +49,34 @@ class Sink:
             _to_stderr(f"hint: {text}")
 
 
+def standard_output() -> TextIO:
+    """Return standard output.
+
+    Raises:
+        StorageError: the command was started without one (``>&-``).
+    """
+    stream = open_or_none(sys.stdout)
+    if stream is None:
+        raise StorageError(
+            "There is no standard output to write to.",
+            reason="It was closed before the command began.",
+            next_step="Leave it open, or send it to a file.",
+        )
+    return stream
+
+
+def open_or_none(stream: TextIO | None) -> TextIO | None:
+    """Return a standard stream as what it is: Python has None in place of one that was closed at the start."""
+    return stream
+
+
 def _to_stderr(text: str) -> None:
-    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
-    sys.stderr.write(text.encode(encoding, "replace").decode(encoding) + "\n")
-    sys.stderr.flush()
+    stream = open_or_none(sys.stderr)
+    if stream is None:
+        return
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+    stream.flush()
 
 
 def complain(text: str) -> None:
@@ -58,4 +86,5 @@ def complain(text: str) -> None:
 
 def is_terminal() -> bool:
     """Whether a person is watching standard error, so that progress may be drawn there."""
-    return sys.stderr.isatty()
+    stream = open_or_none(sys.stderr)
+    return stream is not None and stream.isatty()

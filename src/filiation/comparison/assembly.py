@@ -11,7 +11,7 @@ from filiation._version import __version__
 from filiation.anatomy.architecture import architecture_difference
 from filiation.anatomy.model import Anatomy
 from filiation.checkpoint.record import model_record
-from filiation.comparison.limits import limits, sampled
+from filiation.comparison.limits import limits, of_files, sampled
 from filiation.comparison.pair import Pair
 from filiation.evidence import ModelRecord, Relation, Report, Verdict, measured_null, plain
 from filiation.origin.verdict import RELATED
@@ -91,7 +91,7 @@ def assemble(
         models={"suspect": records[0], "candidates": records[1:]},
         evidence=tuple(e for p in pairs for e in p.evidence),
         verdict=verdict,
-        limits=limits(verdict, pairs, read),
+        limits=limits(verdict, pairs, (*read, *of_files([suspect, *candidates]))),
         validation=measured_null(),
         extra=extra,
     )

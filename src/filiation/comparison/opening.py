@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields
 
 from filiation import anatomy, checkpoint
 from filiation.anatomy.model import Anatomy
+from filiation.anatomy.views import scan_tables
 from filiation.checkpoint.model import Checkpoint, Floats, Index
 from filiation.errors import FiliationError
 from filiation.origin.pairing import Plan
@@ -30,9 +31,11 @@ def open_model(
     with _naming(whose):
         opened = _named(checkpoint.open(locator, base=base, keep=budget), whose)
         # Under a budget only what is kept is looked through: to read it again costs nothing then.
-        if opened.is_local and opened.total_bytes <= WHOLE_UP_TO and (budget is None or opened.kept):
-            checkpoint.scan_finite(opened)
-        return anatomy.dissect(opened)
+        look = opened.is_local and opened.total_bytes <= WHOLE_UP_TO and (budget is None or opened.kept)
+        model = anatomy.dissect(opened)
+        if look:
+            checkpoint.scan_finite(opened, but=scan_tables(model))
+        return model
 
 
 @contextmanager
@@ -52,16 +55,19 @@ class _Named(Checkpoint):
 
     whose: str = ""
 
+    def naming(self) -> AbstractContextManager[None]:
+        return _naming(self.whose)
+
     def read(self, name: str, *index: int | slice) -> Floats:
-        with _naming(self.whose):
+        with self.naming():
             return super().read(name, *index)
 
     def prefetch(self, wanted: Iterable[tuple[str, Index]]) -> None:
-        with _naming(self.whose):
+        with self.naming():
             super().prefetch(wanted)
 
     def read_file(self, name: str) -> bytes:
-        with _naming(self.whose):
+        with self.naming():
             return super().read_file(name)
 
 

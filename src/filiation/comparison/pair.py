@@ -132,9 +132,15 @@ def _test(studied: _Studied) -> None:
         for t in studied.towers
     ]
     measured = [origin.measured(x, plan) for x in examinations]
-    studied.examinations = tuple(x for x, _ in measured)
+    found = tuple(x for x, _ in measured)
     studied.histories = [history for _, history in measured]
     studied.findings = {x.component: judge(x, history) for x, history in measured}
+    models = (studied.suspect, studied.candidate)
+    studied.examinations = origin.in_shared_channels(found, studied.towers, models, studied.findings)
+    studied.findings = {
+        x.component: judge(x, history)
+        for x, history in zip(studied.examinations, studied.histories, strict=True)
+    }
 
 
 def _derive(studied: _Studied) -> tuple[bool, derivation.Derived]:
@@ -192,6 +198,7 @@ def _step(studied: _Studied, n: int) -> derivation.Derived | None:
         return None
     step = _rewritten(step, studied, n)
     whole = findings[tower.name].relation is Relation.COMMON_ORIGIN and tower.is_loaded
+    whole = whole and origin.is_certain(tower, findings)
     return step if whole else _speaking_of_parts(step)
 
 

@@ -140,6 +140,7 @@ def match_pairs(q_s: Floats, q_c: Floats, k_s: Floats, k_c: Floats, rope: str) -
     ).reshape(heads, group, half)
     lengths = np.abs(keys), np.abs(queries)
     size = np.sqrt(lengths[0] / _or_least(lengths[1].mean(axis=1)))
+    size = np.where(size > 0, size, 1.0)  # keys of zeros tell no size
     angle = np.angle(keys / _or_least(lengths[0]) + (queries / _or_least(lengths[1])).mean(1))
     every = np.empty((heads, 2 * half))
     every[:, first] = every[:, second] = size

@@ -115,9 +115,20 @@ def _streamed(
             progress("comparing all weights", done, len(pairs))
         difference = _compare(suspect, candidate, s, c)
         elements += int(np.prod(s.shape)) if difference is None else 0
+    if difference is None:
+        difference = _left_out(suspect, candidate)
     return replace(
         unknown, equal=difference is None, parts=len(pairs), elements=elements, difference=difference
     )
+
+
+def _left_out(suspect: Anatomy, candidate: Anatomy) -> Difference | None:
+    """Return a tensor of which something that a file holds was not compared: nobody knows that it is equal."""
+    for model, reason in ((suspect, "only_in_suspect"), (candidate, "only_in_candidate")):
+        opened = model.checkpoint
+        for name in (*opened.unscaled, *sorted(opened.rows_left_out)):
+            return Difference("", "", None, None, name, name, reason)
+    return None
 
 
 def _files_equal(suspect: Anatomy, candidate: Anatomy) -> bool | None:

@@ -255,7 +255,7 @@ def gather_rows(anatomy: Anatomy, part: Part, rows: Integers) -> Floats:
 
 
 def _flat(values: Floats) -> Floats:
-    """Return a matrix: vectors become one row, higher ranks are flattened behind the first axis."""
-    if values.ndim == 1:
-        return values[None, :]
+    """Return a matrix: single values and vectors become one row, higher ranks are flattened behind the first axis."""
+    if values.ndim < 2:
+        return np.reshape(values, (1, -1))
     return values if values.ndim == 2 else values.reshape(len(values), -1)

@@ -9,22 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, cast
 
-from filiation.errors import FiliationError, UsageError
+from filiation.errors import FiliationError, StorageError, UsageError
 from filiation.lab.recipe import Breeding, Node
+from filiation.lab.workers import cannot_write, workers, write_whole, writing
 
 #: Called with a line of progress.
 Say = Callable[[str], None]
 STATE = ".state"
+#: With less room than this on the disk, whatever went wrong is put down to it: libraries say so in many ways.
+_NO_ROOM = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -45,28 +46,23 @@ def breed(recipe: Breeding, out: Path, *, processes: int = 2, niceness: int = 10
         niceness: by how much the processes give way to others.
 
     Raises:
-        UsageError: ``out`` cannot be made a zoo.
+        UsageError: the recipe asks for what cannot be made, or ``out`` cannot be made a zoo. StorageError: the disk
+            is full.
     """
+    from filiation.lab.checks import check
     from filiation.lab.material import prepare
 
     began = time.monotonic()
+    check(recipe)
     _make_folder(out)
-    material = prepare(out / STATE, recipe.vocab, recipe.context)
+    with writing(out / STATE):
+        material = prepare(out / STATE, recipe.vocab, recipe.context)
     levels = ", ".join(f"{domain} {level:.3f}" for domain, level in material.unigram.items())
     say(f"recipe {recipe.name}: {len(recipe.nodes)} models; unigram level {levels} nats a token")
     run = _Run(recipe, out, material.digest, say)
     run.write_zoo(material.unigram)
-    context = get_context("spawn")
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    try:
-        with ProcessPoolExecutor(processes, context, _start_worker, (niceness,)) as pool:
-            run.all_of_it(pool, processes, material.unigram)
-    finally:
-        if before is None:
-            os.environ.pop("OMP_NUM_THREADS", None)
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
+    with workers(processes, niceness) as pool:
+        run.all_of_it(pool, processes, material.unigram)
     seconds = time.monotonic() - began
     say(f"{len(run.made)} made, {len(run.ready)} ready before, {len(run.failed)} failed, {_clock(seconds)}")
     return Outcome(tuple(run.made), tuple(run.ready), run.failed, seconds)
@@ -116,7 +112,10 @@ class _Run:
 
     def _found_ready(self, node: Node) -> bool:
         record = _read_record(self.out, node.name)
-        if record is None or record["key"] != self._key(node) or not (self.out / node.name).is_dir():
+        if record is None or record["key"] != self._key(node):
+            return False
+        folder = self.out / node.name
+        if not folder.is_dir() or digests(folder)["sha256"] != record["sha256"]:
             return False
         self.records[node.name] = record
         self.ready.append(node.name)
@@ -127,6 +126,8 @@ class _Run:
         head = f"[{count}/{len(self.recipe.nodes)}] {node.name}"
         try:
             record = future.result()
+        except StorageError:
+            raise
         except FiliationError as error:
             self.failed[node.name] = f"{error.message}: {error.reason}" if error.reason else error.message
             self.say(f"{head}: FAILED, {self.failed[node.name]}")
@@ -163,17 +164,30 @@ class _Run:
             "pairs": [asdict(pair) for pair in self.recipe.pairs],
             "failed": self.failed,
         }
-        partial = self.out / "zoo.json.partial"
-        partial.write_text(json.dumps(zoo, indent=1) + "\n", encoding="utf-8")
-        partial.replace(self.out / "zoo.json")
+        write_whole(self.out / "zoo.json", json.dumps(zoo, indent=1) + "\n")
 
 
 def make(order: Mapping[str, Any], out: str) -> dict[str, Any]:
-    """Make one model in a worker process and return its record."""
+    """Make one model in a worker process and return its record.
+
+    Raises:
+        StorageError: the disk is full. UsageError, FiliationError: the model cannot be made.
+    """
+    zoo = Path(out)
+    try:
+        return _made(order, zoo)
+    except FiliationError:
+        raise
+    except Exception as error:
+        if not isinstance(error, OSError) and shutil.disk_usage(zoo).free > _NO_ROOM:
+            raise
+        raise cannot_write(zoo / str(order["name"]), str(error)) from error
+
+
+def _made(order: Mapping[str, Any], zoo: Path) -> dict[str, Any]:
     from filiation.lab.makers import bred
 
     began = time.monotonic()
-    zoo = Path(out)
     key = str(order["key"])
     node = Node(**{name: value for name, value in order.items() if name != "key"})
     # A folder for each key: what was begun under another recipe is no beginning of this one.
@@ -186,14 +200,12 @@ def make(order: Mapping[str, Any], out: str) -> dict[str, Any]:
     shutil.rmtree(folder, ignore_errors=True)
     partial.replace(folder)
     shutil.rmtree(state, ignore_errors=True)
-    record = {**measured, **_digests(folder), "key": key, "seconds": round(time.monotonic() - began, 1)}
-    place = zoo / STATE / "records" / f"{node.name}.json"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    record = {**measured, **digests(folder), "key": key, "seconds": round(time.monotonic() - began, 1)}
+    write_whole(_record_file(zoo, node.name), json.dumps(record, indent=1))
     return record
 
 
-def _digests(folder: Path) -> dict[str, Any]:
+def digests(folder: Path) -> dict[str, Any]:
     """Return the sha256 of every file and one digest over all files that hold weights."""
     files = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())}
     weights = {n: d for n, d in files.items() if n.endswith((".safetensors", ".gguf", ".bin"))}
@@ -201,11 +213,16 @@ def _digests(folder: Path) -> dict[str, Any]:
     return {"digest": whole, "sha256": files, "bytes": sum(p.stat().st_size for p in folder.iterdir())}
 
 
+def _record_file(out: Path, name: str) -> Path:
+    return out / STATE / "records" / f"{name}.json"
+
+
 def _read_record(out: Path, name: str) -> dict[str, Any] | None:
-    place = out / STATE / "records" / f"{name}.json"
-    if not place.is_file():
+    """Return what is known of a model; None of nothing, and of a record that was cut off."""
+    try:
+        return cast("dict[str, Any]", json.loads(_record_file(out, name).read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError):
         return None
-    return cast("dict[str, Any]", json.loads(place.read_text(encoding="utf-8")))
 
 
 def _make_folder(out: Path) -> None:
@@ -220,16 +237,11 @@ def _make_folder(out: Path) -> None:
         ) from error
 
 
-def _start_worker(niceness: int) -> None:
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    os.nice(niceness)
-
-
 def _versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
     found: dict[str, str] = {}
-    for package in ("numpy", "torch", "transformers", "tokenizers", "gguf"):
+    for package in ("numpy", "torch", "transformers", "tokenizers", "gguf", "xllamacpp"):
         try:
             found[package] = version(package).partition("+")[0]
         except PackageNotFoundError:

@@ -65,7 +65,7 @@ def roc(rows: Sequence[Row]) -> str:
         (0.0, 1.0),
         [(low, f"< {floor:.1e}"), *((e, f"1e{e}") for e in range(math.ceil(low + 0.3), 1))],
         [(step / 5, f"{step / 5:.1f}") for step in range(6)],
-        f"false positives of {len(false):,} pairs that share nothing (none: shown at the left edge)",
+        f"false positives of {len(false):,} pairs that share nothing; at the left edge: fewer, or none",
         f"true of {len(true)}",
         "Pairs called by log10 e, over all lines",
     )
@@ -89,7 +89,7 @@ def distance(rows: Sequence[Row]) -> str:
         (0.0, 1.0),
         (_NOTHING, top),
         [(step / 5, f"{step / 5:.1f}") for step in range(6)],
-        [(top * step / 4, f"{top * step / 4:,.0f}") for step in range(5)],
+        ticks(top),
         "1 - cosine of matched weights",
         "log10 e",
         "Evidence against distance",
@@ -100,6 +100,15 @@ def distance(rows: Sequence[Row]) -> str:
         marks += [_mark((WIDTH - 150, TOP + 14 + 16 * number), number)]
         marks += [_text(WIDTH - 140, TOP + 18 + 16 * number, f"{name} ({len(points)})")]
     return _svg(axes.title, [*_frame(axes), *marks])
+
+
+def ticks(top: float) -> list[tuple[float, str]]:
+    """Return round numbers from 0 to ``top``, three to six of them."""
+    rough = top / 5
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = power * next(times for times in (1, 2, 5, 10) if times * power >= rough)
+    ticks = [step * place for place in range(math.floor(top / step) + 1)]
+    return [(tick, f"{tick:,.0f}" if step >= 1 else f"{tick:.4g}") for tick in ticks]
 
 
 def _of(row: Row, categories: Iterable[Category]) -> bool:

@@ -16,7 +16,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, cast
 
-from filiation.errors import NotFoundError, UsageError
+from filiation.errors import CorruptCheckpointError, NotFoundError, ReportError, UsageError
 
 #: Kinds of models that were trained from drawn weights; those of the first are whole models of a recipe.
 ROOTS = ("pretrained",)
@@ -88,7 +88,7 @@ class Zoo:
                 next_step=f"Breed one: filiation lab breed smoke --out {folder}",
             )
         self.folder = folder
-        self.record = cast("dict[str, Any]", json.loads(place.read_text(encoding="utf-8")))
+        self.record = _record(place)
         self.models = cast("dict[str, dict[str, Any]]", self.record["models"])
         self.expected = expectations()
         unknown = {m["kind"] for m in self.models.values()} - self.expected.keys() - set(_DRAWN)
@@ -98,6 +98,23 @@ class Zoo:
                 file=str(place),
                 next_step="Add the kind to expected.toml, before anything is measured.",
             )
+
+    def check(self) -> None:
+        """Compare the files of every model with what was written down when it was bred.
+
+        Raises:
+            CorruptCheckpointError: a file is gone or another; the message names the model.
+        """
+        for name, model in self.models.items():
+            for file, wanted in model.get("sha256", {}).items():
+                place = self.folder / name / file
+                if not place.is_file() or hashlib.sha256(place.read_bytes()).hexdigest() != wanted:
+                    raise CorruptCheckpointError(
+                        f"The model {name} is not as it was bred.",
+                        file=str(place),
+                        reason="Its sha256 is not the one in zoo.json." if place.is_file() else "It is gone.",
+                        next_step="Breed the recipe again into the same folder: only what is broken is made.",
+                    )
 
     def digest(self) -> str:
         """Return a sha256 over the digests of all models."""
@@ -216,6 +233,31 @@ class Zoo:
         kinds = (str(self.models[suspect]["kind"]),)
         family = self.family(suspect)
         return Case(suspect, (candidate,), category, kinds, QUIET, family, same)
+
+
+def _record(place: Path) -> dict[str, Any]:
+    """Read ``zoo.json``.
+
+    Raises:
+        ReportError: it is no record of a zoo, or names a parent that is not in it.
+    """
+    try:
+        record = cast("dict[str, Any]", json.loads(place.read_text(encoding="utf-8")))
+        models = cast("dict[str, dict[str, Any]]", record["models"])
+        absent = {parent for model in models.values() for parent in model["parents"]} - models.keys()
+        if absent:
+            raise KeyError(f"a parent that is not there: {', '.join(sorted(absent))}")
+        for key in ("kind", "settings", "digest"):
+            _ = [model[key] for model in models.values()]
+        _ = record["recipe"], record["made_with"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ReportError(
+            "The record of the zoo cannot be read.",
+            file=str(place),
+            reason=f"{type(error).__name__}: {error}",
+            next_step=f"Breed again into {place.parent}: models that are there are kept, and the record written anew.",
+        ) from error
+    return record
 
 
 def _groups(found: Sequence[Sequence[str]]) -> Groups:

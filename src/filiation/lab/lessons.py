@@ -17,6 +17,8 @@ MASKED = 0.3
 MASK_TOKEN = 0
 #: Share of random tokens in deliberately dirty text.
 DIRT = 0.3
+#: What a recipe may say under ``data``.
+WORDS = ("text", "masked", "dirty", "pairs", "preferences", "teacher_text", "teacher_logits")
 
 
 @dataclass(frozen=True)

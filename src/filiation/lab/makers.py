@@ -118,6 +118,28 @@ OF_MANY: Mapping[str, Callable[..., Result]] = {
     "copy_gains": lambda p, c: framing.copy_gains(p[0], p[1], c),
     "copy_settings": lambda p, c: framing.copy_settings(p[0], c),
 }
+#: Other names, other layouts, coarser numbers, in bfloat16 files as every model of a zoo.
+RENAMINGS: Mapping[str, Callable[..., Result]] = {
+    "rename": recode.rename,
+    "fuse": recode.fuse_projections,
+    "dummy": recode.add_dummies,
+    "lattice": recode.quantise,
+    "nf4": recode.quantise_nf4,
+}
+#: Other files: each writes folder, tensors, config and tokenizer.
+WRITERS: Mapping[str, Callable[..., None]] = {
+    "shard": save_model,
+    "typed": storage.write_typed,
+    "torch": storage.write_torch,
+    "gguf": storage.write_gguf,
+    "fp8": storage.write_fp8,
+    "int8": storage.write_int8,
+}
+#: Quantisers that look at text.
+CALIBRATED: Mapping[str, Callable[..., Any]] = {
+    "gptq": calibrated.quantise_gptq,
+    "awq": calibrated.quantise_awq,
+}
 
 
 def bred(node: Node, zoo: Path, state: Path, folder: Path) -> dict[str, Any]:
@@ -142,7 +164,14 @@ def bred(node: Node, zoo: Path, state: Path, folder: Path) -> dict[str, Any]:
     if node.maker == "recode":
         _recoded(node, models[0], material, folder)
         return {}
-    tensors, config, record = _changed(node, models, material)
+    try:
+        tensors, config, record = _changed(node, models, material)
+    except KeyError as error:
+        raise UsageError(
+            f"{node.name} cannot be made",
+            reason=f"{node.how} looks for {error}, which {node.parents[0]} does not have",
+            next_step="most changes are for the lab's own Llama, or for a mixture made of it",
+        ) from error
     save_model(folder, tensors, config, material.tokenizer_json)
     return record
 
@@ -155,22 +184,15 @@ def _material(folder: Path) -> Material:
 def _changed(
     node: Node, models: Sequence[Result], material: Material
 ) -> tuple[Tensors, Config, dict[str, Any]]:
-    change = OF_MANY.get(node.how) or OF_ONE.get(node.how) or LAUNDERINGS.get(node.how)
-    if change is None:
-        raise UsageError(
-            f"{node.name} cannot be made",
-            reason=f"no change is called {node.how!r}",
-            next_step="see filiation.lab.makers for those there are",
-        )
     options = dict(node.settings.get("with", {}))
     tensors, config = models[0]
     if node.how in OF_MANY:
         # A framing takes its settings from the model it is to look like.
         shown = models[-1][1] if node.how == "copy_settings" else config
-        return *change([t for t, _ in models], shown, **options), {}
-    out, settings = change(tensors, config, **options)
+        return *OF_MANY[node.how]([t for t, _ in models], shown, **options), {}
     if node.how in OF_ONE:
-        return out, settings, {}
+        return *OF_ONE[node.how](tensors, config, **options), {}
+    out, settings = LAUNDERINGS[node.how](tensors, config, **options)
     return out, settings, _function_kept(node, (tensors, config), (out, settings), material)
 
 
@@ -189,45 +211,14 @@ def _function_kept(node: Node, before: Result, after: Result, material: Material
 
 def _recoded(node: Node, model: Result, material: Material, folder: Path) -> None:
     """Write a model stored in another way."""
-    options = dict(node.settings.get("with", {}))
-    tensors, config = model
-    tokenizer = material.tokenizer_json
-    writers: dict[str, Callable[[], None]] = {
-        "rename": lambda: save_model(folder, *recode.rename(tensors, config), tokenizer),
-        "fuse": lambda: save_model(folder, *recode.fuse_projections(tensors, config), tokenizer),
-        "shard": lambda: save_model(folder, tensors, config, tokenizer, **options),
-        "dummy": lambda: save_model(folder, _with_dummies(tensors), config, tokenizer),
-        "typed": lambda: storage.write_typed(folder, tensors, config, tokenizer, **options),
-        "torch": lambda: storage.write_torch(folder, tensors, config, tokenizer),
-        "gguf": lambda: storage.write_gguf(folder, tensors, config, tokenizer, **options),
-        "fp8": lambda: storage.write_fp8(folder, tensors, config, tokenizer),
-        "int8": lambda: storage.write_int8(folder, tensors, config, tokenizer),
-        "lattice": lambda: save_model(folder, *recode.quantise(tensors, config, **options), tokenizer),
-        "nf4": lambda: save_model(folder, *recode.quantise_nf4(tensors, config), tokenizer),
-        "gptq": lambda: _calibrated(calibrated.quantise_gptq, model, material, folder),
-        "awq": lambda: _calibrated(calibrated.quantise_awq, model, material, folder),
-    }
-    if node.how not in writers:
-        raise UsageError(
-            f"{node.name} cannot be written",
-            reason=f"no way of storing is called {node.how!r}",
-            next_step=f"choose one of {', '.join(writers)}",
-        )
-    if families.is_family(str(config["model_type"])) and node.how not in ("shard", "typed", "torch"):
+    if families.is_family(str(model[1]["model_type"])) and node.how not in ("shard", "typed", "torch"):
         raise UsageError(f"{node.name}: {node.how} is for the lab's own Llama")
-    writers[node.how]()
-
-
-def _calibrated(quantise: Callable[..., Any], model: Result, material: Material, folder: Path) -> None:
-    tokens = material.stream("prose").tokens[: CALIBRATION_WINDOWS * material.context]
-    arrays, config = quantise(*model, tokens.reshape(CALIBRATION_WINDOWS, material.context))
-    storage.write_arrays(folder, arrays, config, material.tokenizer_json)
-
-
-def _with_dummies(tensors: Tensors) -> Tensors:
-    """Add tensors that nothing reads: a buffer in every layer and one beside the model."""
-    extra: Tensors = {"model.unused_projection.weight": np.full((8, 8), 0.5, dtype=np.float32)}
-    for name in tensors:
-        if name.endswith("input_layernorm.weight"):
-            extra[name.replace("input_layernorm.weight", "self_attn.unused_scale")] = np.ones(4, np.float32)
-    return {**tensors, **extra}
+    options = dict(node.settings.get("with", {}))
+    if node.how in RENAMINGS:
+        save_model(folder, *RENAMINGS[node.how](*model, **options), material.tokenizer_json)
+    elif node.how in WRITERS:
+        WRITERS[node.how](folder, *model, material.tokenizer_json, **options)
+    else:
+        tokens = material.stream("prose").tokens[: CALIBRATION_WINDOWS * material.context]
+        arrays, config = CALIBRATED[node.how](*model, tokens.reshape(CALIBRATION_WINDOWS, material.context))
+        storage.write_arrays(folder, arrays, config, material.tokenizer_json)

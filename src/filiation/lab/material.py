@@ -21,6 +21,7 @@ from filiation.lab.bpe import (
 )
 from filiation.lab.text import Domain, load_corpus
 from filiation.lab.train import Batch, Rows, Stream, windows
+from filiation.lab.workers import write_whole
 
 DOMAINS: tuple[Domain, ...] = ("prose", "code")
 
@@ -98,7 +99,8 @@ def prepare(folder: Path, vocab: int, context: int) -> Material:
     with (folder / "material.npz").open("wb") as file:
         np.savez(file, **cast("dict[str, Any]", arrays))
     record = {"digest": wanted, "vocab": vocab, "context": context, "unigram": unigram}
-    (folder / "material.json").write_text(json.dumps(record), encoding="utf-8")
+    # Last, and whole or not at all: where it stands, everything else is there.
+    write_whole(folder / "material.json", json.dumps(record))
     return load(folder)
 
 

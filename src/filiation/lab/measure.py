@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, cast
 
 from filiation._version import __version__
 from filiation.comparison import compare_models
-from filiation.errors import FiliationError
+from filiation.errors import FiliationError, ReportError
 from filiation.evidence import Evidence, Report, Scale, Status, Wing
 from filiation.lab.kin import Case, Category, Zoo
+from filiation.lab.workers import workers, write_whole, writing
 
 Say = Callable[[str], None]
 Row = dict[str, Any]
@@ -43,8 +42,14 @@ def measure(
         out: folder for ``rows.jsonl``; rows found there are not measured again.
         only: categories to measure; all when empty.
         newest: forget rows measured by another state of the source.
+
+    Raises:
+        CorruptCheckpointError: a model is not as it was bred. ReportError: earlier rows cannot be read. StorageError:
+            the disk is full.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    zoo.check()
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
     cases = [case for case in zoo.cases() if not only or case.category in only]
     store = out / "rows.jsonl"
     code = source_digest() if newest else ""
@@ -52,30 +57,38 @@ def measure(
     waiting = [case for case in cases if _key(zoo, case, code) not in known]
     say(f"{len(cases)} comparisons, {len(cases) - len(waiting)} measured before")
     began = time.monotonic()
-    with (
-        ProcessPoolExecutor(processes, get_context("spawn"), _start_worker) as pool,
-        store.open("a", encoding="utf-8") as file,
-    ):
+    with workers(processes) as pool:
         futures = {pool.submit(measured, zoo.folder, case): case for case in waiting}
         for count, future in enumerate(as_completed(futures), start=1):
             row = {"key": _key(zoo, futures[future], code), **future.result()}
             known[row["key"]] = row
-            file.write(json.dumps(row) + "\n")
-            file.flush()
+            with writing(store), store.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
             if count % 50 == 0 or count == len(waiting):
                 say(f"{count}/{len(waiting)} in {time.monotonic() - began:.0f} s")
     return [judged(known[_key(zoo, case, code)], case) for case in cases]
 
 
-def _start_worker() -> None:
-    os.environ["OMP_NUM_THREADS"] = "1"
-
-
 def _known(store: Path) -> dict[str, Row]:
+    """Return the rows of earlier runs by key. What failed then is measured again, and so is a row cut off half-way."""
     if not store.is_file():
         return {}
-    rows = [cast("Row", json.loads(line)) for line in store.read_text(encoding="utf-8").splitlines()]
-    return {row["key"]: row for row in rows}
+    text = store.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        write_whole(store, whole)
+    rows: list[Row] = []
+    for number, line in enumerate(whole.splitlines(), start=1):
+        try:
+            rows.append(cast("Row", json.loads(line)))
+        except ValueError as error:
+            raise ReportError(
+                "What was measured before cannot be read.",
+                file=str(store),
+                reason=f"Line {number}: {error}",
+                next_step="Remove the line; its comparison is then made again.",
+            ) from error
+    return {row["key"]: row for row in rows if row["relation"] != "error"}
 
 
 def _key(zoo: Zoo, case: Case, code: str) -> str:

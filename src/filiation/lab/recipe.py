@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, cast
@@ -28,6 +29,9 @@ FIELDS = frozenset(
     {"shape", "schedule", "but", "seed", "order", "domain", "data", "rank", "at_least", "frozen", "with"}
 )
 _ENTRY = FIELDS | {"name", "maker", "kind", "parents", "how", "suspect", "candidate"}
+_TOP = {"name", "about", "text", "shapes", "schedules", "model", "pair"}
+_PAIR = {"suspect": str, "candidate": str, "kind": str, "steps": int, "quiet": bool}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,11 @@ class Planned:
 
 @dataclass(frozen=True)
 class Breeding:
-    """A recipe: its name, what it is for, the text it trains on and its models, parents first."""
+    """A recipe: its name, what it is for, the text it trains on and its models, parents first.
+
+    Attributes:
+        source: the file it was read from, or its name among those that are shipped; empty where it was only parsed.
+    """
 
     name: str
     about: str
@@ -88,6 +96,7 @@ class Breeding:
     context: int
     nodes: tuple[Node, ...]
     pairs: tuple[Planned, ...] = ()
+    source: str = ""
 
     def node(self, name: str) -> Node:
         """Return one model by name."""
@@ -110,57 +119,102 @@ def load_recipe(where: str) -> Breeding:
     Raises:
         NotFoundError: neither. UsageError: the recipe does not hold together; the message names the model.
     """
-    if where in SHIPPED:
-        text = (resources.files("filiation.lab") / "recipes" / f"{where}.toml").read_text(encoding="utf-8")
-    elif Path(where).is_file():
-        text = Path(where).read_text(encoding="utf-8")
-    else:
+    if where not in SHIPPED and not Path(where).is_file():
         raise NotFoundError(
             f"There is no recipe {where}.",
             file=where,
             reason=f"It is neither a file nor one of {', '.join(SHIPPED)}.",
             next_step="Name a TOML file or a shipped recipe.",
         )
+    shipped = resources.files("filiation.lab") / "recipes" / f"{where}.toml"
     try:
-        return parse_recipe(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+        text = (shipped if where in SHIPPED else Path(where)).read_text(encoding="utf-8")
+        return replace(parse_recipe(tomllib.loads(text)), source=where)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(
             "The recipe is not TOML.", file=where, reason=str(error), next_step="Correct the file."
         ) from error
+    except UsageError as error:
+        error.file = where
+        raise
 
 
 def parse_recipe(data: Mapping[str, Any]) -> Breeding:
-    """Build a recipe from parsed TOML."""
-    shapes, schedules = data.get("shapes", {}), data.get("schedules", {})
+    """Build a recipe from parsed TOML.
+
+    Raises:
+        UsageError: it does not hold together; the message names the entry.
+    """
+    if unknown := data.keys() - _TOP:
+        raise wrong("keys", f"there are unknown ones: {', '.join(sorted(unknown))}", entry=sorted(unknown)[0])
+    shapes, schedules = _tables(data, "shapes"), _tables(data, "schedules")
     nodes: list[Node] = []
-    for entry in data.get("model", []):
+    for entry in _entries(data, "model"):
         for filled in _repeated(entry):
             nodes.append(_node(filled, shapes, schedules, {node.name for node in nodes}))
     if not nodes:
         raise UsageError("The recipe has no models.", next_step="Add at least one [[model]].")
-    text = data.get("text", {})
+    text = _tables(data, "text")
     return Breeding(
         str(data.get("name", "recipe")),
         str(data.get("about", "")),
-        int(text.get("vocab", 1024)),
-        int(text.get("context", 128)),
+        _size(text, "vocab", 1024),
+        _size(text, "context", 128),
         tuple(nodes),
-        tuple(Planned(**filled) for entry in data.get("pair", []) for filled in _repeated(entry)),
+        tuple(_pair(filled) for entry in _entries(data, "pair") for filled in _repeated(entry)),
     )
 
 
+def _tables(data: Mapping[str, Any], key: str) -> dict[str, Any]:
+    found = data.get(key, {})
+    if not isinstance(found, dict):
+        raise wrong(f"[{key}]", "it must be a table", entry=f"[{key}]")
+    return cast("dict[str, Any]", found)
+
+
+def _entries(data: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    found = data.get(key, [])
+    if not isinstance(found, list) or {type(entry) for entry in cast("list[Any]", found)} - {dict}:
+        raise wrong(f"[[{key}]]", "it must be a table in two pairs of brackets", entry=f"[[{key}]]")
+    return cast("list[dict[str, Any]]", found)
+
+
+def _size(text: Mapping[str, Any], key: str, usual: int) -> int:
+    if not isinstance(value := text.get(key, usual), int):
+        raise wrong("[text]", f"{key} is {value!r}, no whole number", entry="[text]")
+    return value
+
+
+def _pair(filled: Mapping[str, Any]) -> Planned:
+    name = f"pair {filled.get('suspect')} / {filled.get('candidate')}"
+    if unknown := filled.keys() - _PAIR.keys():
+        raise wrong(name, f"it has unknown fields: {', '.join(sorted(unknown))}", entry="[[pair]]")
+    for field, kind in _PAIR.items():
+        needed = field in ("suspect", "candidate", "kind")
+        if (needed or field in filled) and not isinstance(filled.get(field), kind):
+            raise wrong(name, f"`{field}` must be a {kind.__name__}", entry="[[pair]]")
+    return Planned(**filled)
+
+
 def _repeated(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    each = cast("dict[str, list[Any]]", entry.get("each", {}))
+    given: object = entry.get("each", {})
     plain = {key: value for key, value in entry.items() if key != "each"}
-    if not each:
+    if not given:
         yield plain
         return
+    name = str(entry.get("name"))
+    each = cast("dict[str, Any]", given) if isinstance(given, dict) else dict[str, Any]()
+    if not each or not all(isinstance(values, list) for values in each.values()):
+        raise wrong(name, "`each` must give a list for each field")
     counts = {len(values) for values in each.values()}
     if len(counts) != 1:
-        raise _wrong(str(entry.get("name")), "the lists of `each` differ in length")
+        raise wrong(name, "the lists of `each` differ in length")
     for place in range(counts.pop()):
         fields = {key: values[place] for key, values in each.items()}
-        filled = _filled(plain, fields)
+        try:
+            filled = _filled(plain, fields)
+        except (KeyError, IndexError, ValueError) as error:
+            raise wrong(name, f"what stands in braces is no field of `each`: {error}") from error
         # A field that only filled others in is none of the model's own.
         yield {**filled, **{key: value for key, value in fields.items() if key in _ENTRY}}
 
@@ -182,29 +236,40 @@ def _node(
 ) -> Node:
     settings = dict(entry)
     name, maker = str(settings.pop("name", "")), str(settings.pop("maker", ""))
-    parents = tuple(settings.pop("parents", ()))
-    how = str(settings.pop("how", ""))
+    parents, how = settings.pop("parents", []), str(settings.pop("how", ""))
     kind = str(settings.pop("kind", how))
-    if not name or name in known:
-        raise _wrong(name, "a model needs a name that no other has")
+    if not _NAME.fullmatch(name):
+        # A model's name is its folder's: nothing may be written, or cleared away, outside the zoo.
+        raise wrong(
+            name, "its name must begin with a letter or digit; then also dots, dashes and underscores"
+        )
+    if name in known or name == "zoo.json":
+        raise wrong(name, "a model needs a name that no other has")
     if maker not in MAKERS:
-        raise _wrong(name, f"its maker must be one of {', '.join(MAKERS)}, not {maker!r}")
-    missing = [parent for parent in parents if parent not in known]
+        raise wrong(name, f"its maker must be one of {', '.join(MAKERS)}, not {maker!r}")
+    if not isinstance(parents, list):
+        raise wrong(name, f"`parents` must be a list of names, not {parents!r}")
+    named = [str(parent) for parent in cast("list[Any]", parents)]
     if unknown := settings.keys() - FIELDS:
-        raise _wrong(name, f"it has unknown fields: {', '.join(sorted(unknown))}")
-    if missing:
-        raise _wrong(name, f"its parents {', '.join(missing)} are not listed before it")
+        raise wrong(name, f"it has unknown fields: {', '.join(sorted(unknown))}")
+    if missing := [parent for parent in named if parent not in known]:
+        raise wrong(name, f"its parents {', '.join(missing)} are not listed before it")
     for field, table in (("shape", shapes), ("schedule", schedules)):
         if field in settings:
-            if settings[field] not in table:
-                raise _wrong(name, f"there is no {field} {settings[field]!r}")
-            settings[field] = dict(table[settings[field]])
-    return Node(name, maker, kind, parents, how, settings)
+            if not isinstance(settings[field], str) or settings[field] not in table:
+                raise wrong(name, f"there is no {field} {settings[field]!r}")
+            settings[field] = _tables(table, settings[field])
+    return Node(name, maker, kind, tuple(named), how, settings)
 
 
-def _wrong(name: str, reason: str) -> UsageError:
+def wrong(name: str, reason: str, file: str = "", entry: str = "model") -> UsageError:
+    """Return the error of an entry of a recipe: what is wrong with it, in which file."""
+    model = entry == "model"
     return UsageError(
-        f"The model {name!r} of the recipe cannot be made.",
+        f"The model {name!r} of the recipe cannot be made."
+        if model
+        else f"The recipe's {name} cannot be used.",
+        file=file or None,
         reason=reason,
-        next_step="Correct its [[model]] entry.",
+        next_step="Correct its [[model]] entry." if model else f"Correct its entry {entry}.",
     )

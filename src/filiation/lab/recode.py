@@ -65,6 +65,15 @@ def fuse_projections(tensors: Tensors, config: Config) -> Result:
     return out, {**config, "architectures": ["Phi3ForCausalLM"], "model_type": "phi3"}
 
 
+def add_dummies(tensors: Tensors, config: Config) -> Result:
+    """Add tensors that nothing reads: a buffer in every layer and one beside the model."""
+    extra: Tensors = {"model.unused_projection.weight": np.full((8, 8), 0.5, dtype=np.float32)}
+    for name in tensors:
+        if name.endswith("input_layernorm.weight"):
+            extra[name.replace("input_layernorm.weight", "self_attn.unused_scale")] = np.ones(4, np.float32)
+    return {**tensors, **extra}, dict(config)
+
+
 def quantise(tensors: Tensors, config: Config, *, bits: int, group: int = 32) -> Result:
     """Round every matrix to a symmetric lattice of `bits` bits a value, one scale for `group` values of a row.
 

@@ -37,8 +37,14 @@ def write_arrays(folder: Path, arrays: Arrays, config: Config, tokenizer_json: b
 
 
 def write_typed(folder: Path, tensors: Tensors, config: Config, tokenizer_json: bytes, dtype: str) -> None:
-    """Write every tensor as `float32` or `float16`."""
+    """Write every tensor as `float32` or `float16`.
+
+    Raises:
+        UsageError: another type is asked for.
+    """
     names = {"float32": np.float32, "float16": np.float16}
+    if dtype not in names:
+        raise UsageError(f"no {dtype} can be written", next_step=f"choose one of {', '.join(names)}")
     stored = {name: value.astype(names[dtype]) for name, value in tensors.items()}
     _write(folder, stored, {**config, "torch_dtype": dtype}, tokenizer_json)
 
@@ -128,10 +134,10 @@ def _gguf_packed(name: str, matrix: npt.NDArray[np.float32], kind: str) -> tuple
         kind = kquants.stored_as(kind, matrix.shape[1])
         if kind != "F16":
             return kquants.quantised(matrix, kind), gguf.GGMLQuantizationType[kind]
-    quantum = gguf.GGMLQuantizationType[kind]
     try:
+        quantum = gguf.GGMLQuantizationType[kind]
         return gguf.quants.quantize(matrix, quantum), quantum
-    except (NotImplementedError, gguf.quants.QuantError) as error:
+    except (KeyError, NotImplementedError, gguf.quants.QuantError) as error:
         raise UsageError(
             f"no {kind} can be made",
             reason=f"the package gguf has no quantiser of that kind, or none for {name} ({error})",

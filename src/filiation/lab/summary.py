@@ -51,7 +51,7 @@ def summarise(zoo: Zoo, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _called(row: Row) -> bool:
-    return row["relation"] not in ("none_found", "cannot_test")
+    return row["relation"] not in ("none_found", "cannot_test", "error")
 
 
 def _rate(rows: Sequence[Row], true: Any) -> dict[str, Any]:

@@ -204,7 +204,13 @@ def _around(
     state: Path,
 ) -> Trained:
     """Train all but some tensors, which are the first parent's and stay as they are (a published table)."""
-    taken = {name: load_model(parents[0])[0][name] for name in names}
+    tensors, _ = load_model(parents[0])
+    if absent := set(names) - tensors.keys() | set(names) - body.weights.keys():
+        raise UsageError(
+            f"{node.name} cannot be made",
+            reason=f"there is nothing to freeze called {', '.join(sorted(absent))}",
+        )
+    taken = {name: tensors[name] for name in names}
     free = {name: value for name, value in body.weights.items() if name not in taken}
     objective = lessons.frozen_objective(body.objective, taken)
     done = train(node.name, free, body.config, data, recipe, held_out, state, objective=objective)

@@ -7,16 +7,18 @@ correlated. No unit is matched with another. It is an effect size, and enters no
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from filiation.origin.effects import Effects, of_model
 from filiation.origin.gather import Side
+from filiation.origin.later import as_seen, read_later
 from filiation.origin.network import SHARED, written_by
 from filiation.origin.pairing import Pairing, Plan
-from filiation.origin.scale import wide
-from filiation.origin.stream import given_to_layers
+from filiation.origin.scale import Values, wide
+from filiation.origin.stream import passed_attending, passed_through
 from filiation.origin.units import Floats
 
 #: Inputs of each kind.
@@ -33,6 +35,7 @@ COMPUTES_SAME = 0.8
 UNRELATED = 0.1
 #: How many times louder than is usual what is written for a token row may be, and count in full.
 LOUDER = 2.0
+_Looks = tuple[Floats | None, Floats | None]
 _ROLES = frozenset({"gate", "up", "down", "router"})
 
 
@@ -54,14 +57,17 @@ def computed_alike(
     drawn = _drawn(pairing, pair, plan, full=full)
     if not drawn:
         return None
-    kinds = [*drawn, *_given(sides, pair, plan, drawn[0].shape)]
-    mine, theirs = _written(sides, pair, np.concatenate(kinds), at_once=full and not plan.whole)
-    if mine is None or theirs is None or mine.shape != theirs.shape:
+    kinds = [*(_Kind(x) for x in drawn), *_given(sides, pair, plan, drawn[0].shape)]
+    held = _held(pairing, pair, plan)
+    mine, theirs = _written(sides, pair, kinds, held, at_once=full and not plan.whole)
+    if mine is None or theirs is None:
         return None
-    parts = list(zip(np.split(mine, len(kinds)), np.split(theirs, len(kinds)), strict=True))
-    found = [_correlation(a, b) for a, b in parts[: len(drawn)]]
-    found += [_correlation(_evened(a), _evened(b)) for a, b in parts[len(drawn) :]]
-    return min(found)
+    looks = [None, *(look for look in _read(sides, pair, plan) if look is not None)]
+    return min(
+        correlation(*(evened(x) if kind.of is not None else x for x in (_seen(a, look), _seen(b, look))))
+        for kind, a, b in zip(kinds, mine, theirs, strict=True)
+        for look in looks
+    )
 
 
 def layers_computed(pairing: Pairing, plan: Plan, layers: Collection[int]) -> dict[int, float]:
@@ -101,13 +107,58 @@ def _drawn(pairing: Pairing, pair: tuple[int, int], plan: Plan, *, full: bool) -
     return [rows @ _root(mine), rows @ _root(theirs), rows]
 
 
+@dataclass(frozen=True, eq=False)
+class _Kind:
+    """Inputs of one kind ``(n, d)`` in the common basis.
+
+    Attributes:
+        of: the model whose token rows these come from, None for inputs that were drawn.
+        written: what its layer writes for them, where that is known.
+    """
+
+    inputs: Floats
+    of: Side | None = None
+    written: Floats | None = None
+
+
 def _given(
     sides: tuple[Side, Side], pair: tuple[int, int], plan: Plan, shape: tuple[int, ...]
-) -> list[Floats]:
+) -> list[_Kind]:
     """Return what either layer is given where token rows come, in the common basis; not where it never changes."""
-    found = [(given_to_layers(side, plan) or {}).get(layer) for side, layer in zip(sides, pair, strict=True)]
-    carried = [side.carry(x) for side, x in zip(sides, found, strict=True) if x is not None]
-    return [x for x in carried if x.shape == shape and np.ptp(x, axis=0).any()]
+    found: list[_Kind] = []
+    ways = passed_through, passed_attending
+    for side, layer, through in ((s, i, way) for s, i in zip(sides, pair, strict=True) for way in ways):
+        passed = (through(side, plan) or {}).get(layer)
+        carried = None if passed is None else side.carry(passed.given)
+        if passed is None or carried is None or carried.shape != shape or not np.ptp(carried, axis=0).any():
+            continue
+        # In the model's own channels it wrote what it wrote there.
+        found.append(_Kind(carried, side, passed.written if carried is passed.given else None))
+    return found
+
+
+def _held(pairing: Pairing, pair: tuple[int, int], plan: Plan) -> _Looks:
+    """Return what takes out of inputs, for either model, what its own layer is never given; None: nothing."""
+    models = _effects(pairing, plan)
+    if models is None:
+        return None, None
+    sides = pairing.suspect, pairing.candidate
+    mine, theirs = (_moment(s, e, i) for s, e, i in zip(sides, models, pair, strict=True))
+    return as_seen(mine), as_seen(theirs)
+
+
+def _read(sides: tuple[Side, Side], pair: tuple[int, int], plan: Plan) -> _Looks:
+    """Return what takes out of what layers write, for either model, what nothing behind reads; None: nothing."""
+    found: list[Floats | None] = []
+    for side, layer in zip(sides, pair, strict=True):
+        moment = (read_later(side, plan) or {}).get(layer)
+        carried = None if moment is None else side.carry(np.ascontiguousarray(side.carry(moment).T))
+        found.append(as_seen(carried))
+    return found[0], found[1]
+
+
+def _seen(rows: Floats, look: Floats | None) -> Floats:
+    return rows if look is None else np.matmul(rows, look, dtype=np.float32)
 
 
 def _effects(pairing: Pairing, plan: Plan) -> tuple[Effects, Effects] | None:
@@ -127,7 +178,7 @@ def _root(moment: Floats) -> Floats:
     return (np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T).astype(np.float32)
 
 
-def _correlation(mine: Floats, theirs: Floats) -> float:
+def correlation(mine: Floats, theirs: Floats) -> float:
     """Return the correlation of outputs ``(n, d)``, each channel taken from its mean."""
     mine, theirs = wide(mine), wide(theirs)
     mine, theirs = mine - mine.mean(axis=0), theirs - theirs.mean(axis=0)
@@ -136,26 +187,55 @@ def _correlation(mine: Floats, theirs: Floats) -> float:
     return float(both / np.sqrt(lengths[0] * lengths[1])) if min(lengths) > 0 else 0.0
 
 
-def _evened(written: Floats) -> Floats:
+def evened(written: Floats) -> Floats:
     """Return outputs of which no few are much louder than the rest: rows of tokens that are never used say little."""
     known = np.isfinite(written).all(axis=1, keepdims=True)
-    written = np.where(known, written, 0)
-    written = written - np.median(written, axis=0)
+    written = written if known.all() else np.where(known, written, 0)
+    written = (written - middle(written.T)).astype(np.float32, copy=False)
     sizes = np.sqrt(np.einsum("ij,ij->i", written, written, dtype=np.float64))
-    most = LOUDER * float(np.median(sizes))
+    most = LOUDER * float(middle(sizes))
     if most <= 0:
         return written
     return (written * (most / np.maximum(sizes, most))[:, None]).astype(np.float32)
 
 
+def middle(values: Values) -> Values:
+    """Return the medians along the last axis."""
+    # Along rows that follow one another in memory: ten times as fast as numpy's own median over columns.
+    ordered, n = np.sort(np.ascontiguousarray(values), axis=-1), values.shape[-1]
+    return (ordered[..., (n - 1) // 2] + ordered[..., n // 2]) / 2
+
+
 def _written(
-    sides: tuple[Side, Side], pair: tuple[int, int], inputs: Floats, *, at_once: bool
-) -> tuple[Floats | None, Floats | None]:
-    """Return what either network writes; large ones at once: each side has a memory and a file of its own."""
+    sides: tuple[Side, Side], pair: tuple[int, int], kinds: Sequence[_Kind], held: _Looks, *, at_once: bool
+) -> tuple[list[Floats] | None, list[Floats] | None]:
+    """Return what either network writes for inputs of every kind; None where one is not known, or has no such width.
+
+    Large ones at once: each side has a memory and a file of its own.
+    """
     if not at_once:
-        return written_by(sides[0], pair[0], inputs), written_by(sides[1], pair[1], inputs)
+        return _of_kinds(sides[0], pair[0], kinds, held[0]), _of_kinds(sides[1], pair[1], kinds, held[1])
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1, thread_name_prefix="filiation-computed") as pool:
-        theirs = pool.submit(written_by, sides[1], pair[1], inputs)
-        return written_by(sides[0], pair[0], inputs), theirs.result()
+        theirs = pool.submit(_of_kinds, sides[1], pair[1], kinds, held[1])
+        return _of_kinds(sides[0], pair[0], kinds, held[0]), theirs.result()
+
+
+def _of_kinds(side: Side, layer: int, kinds: Sequence[_Kind], held: Floats | None) -> list[Floats] | None:
+    """Return what one network writes for inputs of every kind; None where it is not known.
+
+    Args:
+        held: what takes out of inputs that are not the model's own what its layer is never given.
+    """
+    known = [kind.written if kind.of is side else None for kind in kinds]
+    asked = [
+        kind.inputs if kind.of is side else _seen(kind.inputs, held)
+        for kind, found in zip(kinds, known, strict=True)
+        if found is None
+    ]
+    written = written_by(side, layer, np.concatenate(asked))
+    if written is None or written.shape[1] != asked[0].shape[1]:
+        return None
+    parts = iter(np.split(written, len(asked)))
+    return [next(parts) if found is None else found for found in known]

@@ -37,7 +37,7 @@ def ffn_cosines(pairing: Pairing, pair: tuple[int, int], plan: Plan) -> Doubles:
     Units are matched by position where that agrees better than by content. Signs are aligned by majority of the
     unit's signed contents, so a flipped unit counts by what it holds. The mean is the figure of the layer pair.
     """
-    bases = pairing.suspect.basis, pairing.candidate.basis
+    bases = pairing.suspect.basis, pairing.candidate.basis, pairing.suspect.shut, pairing.candidate.shut
     where = pairing.suspect.component, pair, pairing.rows_of(pair[0]), pairing.match_anywhere
     key = (bases, *where, plan.seed, plan.whole, chosen(pairing, pair, plan))
 

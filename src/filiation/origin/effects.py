@@ -18,7 +18,7 @@ import numpy as np
 from filiation.origin.basis import IDENTITY
 from filiation.origin.gather import Side, token_rows
 from filiation.origin.pairing import Plan, experts_of
-from filiation.origin.scale import wide
+from filiation.origin.scale import Values, wide
 from filiation.origin.units import EQUAL, Doubles, Floats, unit_rows
 
 #: Share of a model's usual effect below which a branch does nothing to speak of. Trained models of 64 and 96 channels:
@@ -31,6 +31,8 @@ AS_MUCH = 0.25
 BRANCH_COUNTS = 0.02
 #: Most token rows that the moments begin with.
 TOKENS = 4096
+#: How many times longer than is usual a token row may be, and count in full.
+LOUDER = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +44,7 @@ class Effects:
             are missing.
         units: by layer and expert, each neuron's effect ``(units,)``; ``values`` by layer, each value channel's.
         moments: by layer, the second moment ``(d, d)`` of what its feed-forward network is given, in the model's own
-            channels; its trace is ``d``.
+            channels; its trace is ``d``. ``sizes`` by layer, the mean square of the stream before that norm.
     """
 
     ffn: Mapping[int, float]
@@ -50,6 +52,7 @@ class Effects:
     units: Mapping[tuple[int, int | None], Doubles]
     values: Mapping[int, Doubles]
     moments: Mapping[int, Floats]
+    sizes: Mapping[int, float]
 
     def share(self, layer: int, branch: str) -> float | None:
         """Return what a branch (``ffn``, ``attn``) does beside what is usual in the model; None where unknown."""
@@ -91,9 +94,8 @@ def of_model(side: Side, plan: Plan) -> Effects | None:
     if not plan.whole:
         return None
     own = replace(side, basis=IDENTITY)
-    return side.cache.once(
-        ("effects", side.is_suspect, side.component), lambda: _Carried(own, plan).through()
-    )
+    key = ("effects", side.is_suspect, side.component, side.shut)
+    return side.cache.once(key, lambda: _Carried(own, plan).through())
 
 
 class _Carried:
@@ -107,14 +109,16 @@ class _Carried:
         self._units: dict[tuple[int, int | None], Doubles] = {}
         self._values: dict[int, Doubles] = {}
         self._moments: dict[int, Floats] = {}
+        self._sizes: dict[int, float] = {}
 
     def through(self) -> Effects:
         for layer in range(self._geometry.n_layers):
             self._attend(layer)
             given = self._given()
             self._moments[layer] = given.astype(np.float32)
+            self._sizes[layer] = float(np.trace(self._moment)) / len(given)
             self._feed(layer, given)
-        return Effects(self._ffn, self._attention, self._units, self._values, self._moments)
+        return Effects(self._ffn, self._attention, self._units, self._values, self._moments, self._sizes)
 
     def _given(self) -> Doubles:
         """Return the moment of what a branch is given, scaled as norms do."""
@@ -170,8 +174,6 @@ class _Carried:
 
     def _add(self, layer: int, branch: str, written: Floats) -> float:
         """Add what a branch writes; return how much it is, as a root mean square over the channels."""
-        scale = self._side.matrix(f"{branch}_scale", layer)
-        written = written if scale is None else written * scale
         written = wide(written)
         moment = (written.T @ written).astype(np.float64)
         position = self._geometry.norm_position
@@ -194,8 +196,20 @@ def _of_tokens(side: Side, plan: Plan) -> Doubles:
     rows = token_rows(side, np.arange(start, min(n, start + TOKENS)))
     if rows is None or not len(rows):
         return np.eye(side.geometry.d_model)
-    rows = wide(rows)
+    rows = evened(wide(rows))
     return (rows.T @ rows).astype(np.float64) / len(rows)
+
+
+def evened(rows: Values) -> Values:
+    """Return rows ``(n, d)`` of which no few are far longer than the rest.
+
+    Rows of tokens that are never used can be as long as one likes, and would be all that a moment speaks of.
+    """
+    sizes = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+    most = LOUDER * float(np.median(sizes))
+    if most <= 0 or float(sizes.max()) <= most:
+        return rows
+    return (rows * (most / np.maximum(sizes, most))[:, None]).astype(rows.dtype)
 
 
 def offset(side: Side, role: str, layer: int, expert: int | None, n: int) -> Doubles:

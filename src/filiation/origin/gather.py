@@ -31,13 +31,18 @@ APART = (
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """One of the two models of a pairing: its anatomy, a component, and how its rows reach the common basis."""
+    """One of the two models of a pairing: its anatomy, a component, and how its rows reach the common basis.
+
+    ``shut`` are experts that are left aside, as ``(layer, number)``, number None for the shared one: no token is let
+    through to them (:mod:`filiation.origin.shut`).
+    """
 
     anatomy: Anatomy
     component: str = "language"
     basis: Basis = IDENTITY
     is_suspect: bool = True
     cache: ReadCache = field(default_factory=ReadCache)
+    shut: frozenset[tuple[int, int | None]] = frozenset()
 
     @property
     def geometry(self) -> Geometry:
@@ -97,11 +102,16 @@ class Side:
 
     def fold(self, role: str, layer: int, rows: Floats) -> Floats:
         """Return rows of a reader with the gain of the norm before it folded in, carried to the common basis."""
+        gain = self.gain_before(role, layer)
+        return self._carried(rows, gain, unseen_through(self.gain_behind(role, layer)))
+
+    def gain_before(self, role: str, layer: int) -> Floats | None:
+        """Return the gain of the norm that a reader reads through, None where it is folded into none."""
         norm = "attn_norm" if role in {"q", "k", "v"} else "ffn_norm"
         gain = self.gain(norm, layer) if self.geometry.norm_position != "post" else None
         if gain is None and role in {"gate", "up", "router"} and self.geometry.norm_position == "pre":
             gain = self._parallel_gain(layer)
-        return self._carried(rows, gain, unseen_through(self.gain_behind(role, layer)))
+        return gain
 
     def gain_behind(self, role: str, layer: int) -> Floats | None:
         """Return the gain of a mean-subtracting norm that is not folded into a reader: it stands behind an addition."""
@@ -137,13 +147,22 @@ class Side:
         """Parallel blocks (GPT-J, Falcon, Phi) read attention and FFN from one norm."""
         return self.gain("attn_norm", layer)
 
+    def scale_behind(self, role: str, layer: int) -> Floats | None:
+        """Return what each channel that a branch writes into is multiplied by (LayerScale), None where nothing is."""
+        name = {"o": "attn_scale", "down": "ffn_scale", "shared.down": "ffn_scale"}.get(role)
+        scale = None if name is None else self.matrix(name, layer)
+        return scale if scale is not None and scale.shape == (self.geometry.d_model,) else None
+
     def writer(
         self, role: str, layer: int, expert: int | None = None, window: Window | Rows | None = None
     ) -> Floats | None:
-        """Return a writer's columns as rows ``(units, d)``, carried to the common basis."""
+        """Return a writer's columns as rows ``(units, d)``, scaled as they are behind it, in the common basis."""
         matrix = self.matrix(role, layer, expert, window, axis=1)
         if matrix is None:
             return None
+        scale = self.scale_behind(role, layer)
+        if scale is not None and matrix.shape[:1] == scale.shape:
+            matrix = matrix * scale[:, None]
         if not self.levelled:
             return self.carry(np.ascontiguousarray(matrix.T))
         return self.carry(level(np.array(matrix.T, order="C")))

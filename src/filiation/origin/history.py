@@ -17,6 +17,7 @@ from filiation.anatomy.model import Symmetry
 from filiation.origin.computed import COMPUTES_SAME, TRAINED_ALIKE, UNRELATED, layers_computed, otherwise
 from filiation.origin.cosines import WEIGHT_COSINE, experts_alike, ffn_cosines, value_contents
 from filiation.origin.examine import LAYER_CARRIES, RESIDUAL_AGREES, Examination, Stage
+from filiation.origin.few import blurred, layers_computed_through_few
 from filiation.origin.gaintraces import gains_alike
 from filiation.origin.gather import token_rows
 from filiation.origin.pairing import Pairing, Plan, TokenRows
@@ -33,6 +34,7 @@ from filiation.origin.partners import (
 )
 from filiation.origin.profiles import profiles_agree
 from filiation.origin.readers import reading_of
+from filiation.origin.shut import without_shut
 from filiation.origin.units import Doubles
 from filiation.origin.unweighed import spoken_for, with_weighed
 from filiation.origin.weighing import both_count, idle
@@ -164,7 +166,7 @@ def of(examination: Examination, plan: Plan) -> History | None:
     if best is None:
         return None
     best = replace(best, pairing=with_weighed(best.pairing, best.carrying(), plan))
-    found = _of_layers(best, plan)
+    found = _of_what_works(best, plan) or _of_layers(best, plan)
     open_ = found is not None and (found.attention_only or found.idle or found.shared is Shared.OTHERWISE)
     settled = best.covers_half() and not open_
     standing = None if settled else _embeddings(best, plan, examination.tokens)
@@ -184,6 +186,16 @@ def unread() -> History:
 
 def _nothing(agree: float | None = None) -> History:
     return History(Shared.UNKNOWN, "none", None, None, 0, None, 0, agree)
+
+
+def _of_what_works(best: Stage, plan: Plan) -> History | None:
+    """Return the figures without experts that no token is let through to, where the rest shows shared training.
+
+    Elsewhere nothing is left aside: labels that only such experts carry are told of with what the layers compute.
+    """
+    pairing = without_shut(best.pairing, plan)
+    found = None if pairing is None else _of_layers(replace(best, pairing=pairing), plan)
+    return found if found is not None and found.shared is Shared.TRAINING else None
 
 
 def _of_layers(best: Stage, plan: Plan) -> History | None:
@@ -211,6 +223,8 @@ def _of_layers(best: Stage, plan: Plan) -> History | None:
         best.pairing, plan, [i for i in _by_values(best) if contents.get(i, 0.0) < WEIGHT_COSINE]
     )
     computed = layers_computed(pairing, plan, contents)
+    few = {} if computed else layers_computed_through_few(pairing, plan, contents)
+    computed |= few
     contents |= {i: min(contents[i], max(r, 0.0)) for i, r in otherwise(computed).items()}
     same = {i for i, r in computed.items() if r >= COMPUTES_SAME and values.get(i, 0.0) >= WEIGHT_COSINE}
     same = frozenset(i for i in same if contents[i] < WEIGHT_COSINE)
@@ -224,7 +238,8 @@ def _of_layers(best: Stage, plan: Plan) -> History | None:
         else replace(_nothing(), shared=Shared.NO_EFFECT)
     )
     measured = () if len(kept) == len(best.pairing.layers) else tuple(i for i, _ in kept)
-    found = by_function(found, [r for i, r in computed.items() if i in dict(kept)])
+    asked = [r for i, r in computed.items() if i in dict(kept)]
+    found = by_function(found, asked, blur=blurred(len(asked)) if few else 0.0)
     if not is_weighed and found.shared in (Shared.TRAINING, Shared.INITIALISATION):
         found = replace(found, shared=Shared.NO_EFFECT if unlike else Shared.NOT_WEIGHED)
     contents |= dict.fromkeys(unlike, 0.0)
@@ -250,13 +265,17 @@ def _without_basis(pairing: Pairing, plan: Plan) -> History | None:
     return found if is_weighed else replace(found, shared=Shared.NOT_WEIGHED)
 
 
-def by_function(found: History, computed: Sequence[float]) -> History:
-    """Return the figures with what the layers compute, which decides: units that cancel can be put in any layer."""
+def by_function(found: History, computed: Sequence[float], blur: float = 0.0) -> History:
+    """Return the figures with what the layers compute, which decides: units that cancel can be put in any layer.
+
+    Args:
+        blur: how much strangers may seem to have in common, where few channels were looked at.
+    """
     if not computed:
         return found
     alike = float(np.mean(computed))
     found = replace(found, computed_alike=alike)
-    if alike < UNRELATED and found.shared in (Shared.TRAINING, Shared.INITIALISATION):
+    if alike < UNRELATED + blur and found.shared in (Shared.TRAINING, Shared.INITIALISATION):
         return replace(found, shared=Shared.OTHERWISE)
     if alike < TRAINED_ALIKE and found.shared is Shared.TRAINING:
         return replace(found, shared=Shared.INITIALISATION)

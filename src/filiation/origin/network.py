@@ -5,10 +5,11 @@ The weights are multiplied out as they stand: nothing of a model's own code is r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
+from filiation.origin.activations import activation
 from filiation.origin.chosen import expert_weights, routing
 from filiation.origin.effects import offset
 from filiation.origin.gather import Side
@@ -24,17 +25,45 @@ def written_by(side: Side, layer: int, inputs: Floats) -> Floats | None:
     experts = experts_of(side, layer)
     if experts == [None]:
         return _dense(side, layer, None, inputs)
-    weights = expert_weights(side, layer, inputs, len(experts))
+    everyone = experts_of(replace(side, shut=frozenset()), layer)
+    weights = expert_weights(side, layer, inputs, everyone)
     scaled = routing(side, corrected=False).on_inputs
     written: Floats | None = np.zeros(inputs.shape, np.float32)
-    for number, expert in enumerate(experts):
-        written = _with_expert(side, (layer, expert), inputs, weights[:, number], written, scaled=scaled)
+    for expert in experts:
+        counts = weights[:, everyone.index(expert)]
+        written = _with_expert(side, (layer, expert), inputs, counts, written, scaled=scaled)
         if written is None:
             return None
+    always = None if (layer, None) in side.shut else _shared(side, layer, inputs)
+    return written + always if always is not None and always.shape == written.shape else written
+
+
+def written_by_expert(
+    side: Side, layer: int, expert: int | None, inputs: Floats, *, favoured: bool = False
+) -> tuple[Floats, Floats] | None:
+    """Return how much of each input is let through to one expert ``(n,)``, and what it adds ``(n, d)``.
+
+    None where it is not known.
+
+    Args:
+        expert: its number, of which the share among all experts is returned; None for the one that every input passes.
+        favoured: it is chosen wherever this is a near thing.
+    """
+    if expert is None:
+        always = _shared(side, layer, inputs)
+        return None if always is None else (_opened(side, layer, inputs)[:, 0], always)
+    everyone = experts_of(side, layer)
+    weights = expert_weights(side, layer, inputs, everyone, expert if favoured else None)
+    counts, total = weights[:, everyone.index(expert)], np.maximum(weights.sum(axis=1), np.float32(1e-30))
+    scaled = routing(side, corrected=False).on_inputs
+    nothing = np.zeros(inputs.shape, np.float32)
+    found = _with_expert(side, (layer, expert), inputs, counts, nothing, scaled=scaled)
+    return None if found is None else (np.divide(counts, total, dtype=np.float32), found)
+
+
+def _shared(side: Side, layer: int, inputs: Floats) -> Floats | None:
     always = _dense(side, layer, None, inputs, SHARED)
-    if always is not None and always.shape == written.shape:
-        written += always * _opened(side, layer, inputs)
-    return written
+    return None if always is None else always * _opened(side, layer, inputs)
 
 
 def _with_expert(
@@ -71,22 +100,36 @@ def _dense(side: Side, layer: int, expert: int | None, inputs: Floats, kind: str
     gated = _fed(side, f"{kind}gate", layer, expert, inputs)
     if fed is None or (gated is not None and gated.shape != fed.shape):
         return None
-    act = _ACTIVATIONS[_kind_of(side)]
-    fires = act(fed) if gated is None else act(gated) * (fed if side.geometry.up_is_odd else fed + 1)
+    fires = fired(side, fed, gated)
+    if fires is None:
+        return None
     fires = _normed_inside(side, layer, fires)
     down = side.writer(f"{kind}down", layer, expert)
     if down is None or len(down) != fires.shape[1]:
         return None
     written = np.matmul(fires, down, dtype=np.float32)
     bias = side.matrix(f"{kind}down.bias", layer, expert)
-    return written if bias is None else written + added(side, bias)
+    return written if bias is None else written + added(side, "down", layer, bias)
 
 
-def added(side: Side, bias: Floats) -> Floats:
-    """Return a writer's bias ``(d,)`` as its rows are: carried to the common basis."""
+def fired(side: Side, fed: Floats, gated: Floats | None) -> Floats | None:
+    """Return how strongly units fire ``(n, units)`` that are given this; None where the activation is not known.
+
+    Args:
+        gated: what their gates are given, None where there are none.
+    """
+    act = activation(side.geometry.activation, gated=gated is not None)
+    if act is None:
+        return None
+    return act(fed) if gated is None else act(gated) * (fed if side.geometry.up_is_odd else fed + 1)
+
+
+def added(side: Side, role: str, layer: int, bias: Floats) -> Floats:
+    """Return a writer's bias ``(d,)`` as its rows are: scaled as they are, and carried to the common basis."""
     if bias.shape != (side.geometry.d_model,):
         return np.zeros(1, np.float32)
-    rows = bias[None].astype(np.float32)
+    scale = side.scale_behind(role, layer)
+    rows = (bias if scale is None else bias * scale)[None].astype(np.float32)
     return side.carry(level(rows) if side.levelled else rows)[0]
 
 
@@ -104,35 +147,5 @@ def _fed(side: Side, role: str, layer: int, expert: int | None, inputs: Floats) 
     rows = side.reader(role, layer, expert)
     if rows is None:
         return None
-    return inputs @ rows.T + offset(side, role, layer, expert, len(rows)).astype(np.float32)
-
-
-def _kind_of(side: Side) -> str:
-    """Return which of the activations a network has; what is usual, where that is not known."""
-    name = (side.geometry.activation or "").lower()
-    known = next((kind for kind in _ACTIVATIONS if kind in name), None)
-    return known or ("silu" if side.geometry.gated else "gelu")
-
-
-def _silu(values: Floats) -> Floats:
-    return np.divide(values, 1 + np.exp(-np.clip(values, -60, 60)), dtype=np.float32)
-
-
-def _gelu(values: Floats) -> Floats:
-    inner = np.tanh(0.7978846 * (values + 0.044715 * values**3))
-    return np.multiply(0.5 * values, 1 + inner, dtype=np.float32)
-
-
-def _relu(values: Floats) -> Floats:
-    return np.maximum(values, 0)
-
-
-#: By what a config's word for it contains.
-_ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
-    "silu": _silu,
-    "swish": _silu,
-    "gelu": _gelu,
-    "relu2": lambda values: np.square(_relu(values)),
-    "relu": _relu,
-    "tanh": np.tanh,
-}
+    fed, shift = inputs @ rows.T, offset(side, role, layer, expert, len(rows))
+    return fed + shift.astype(np.float32) if shift.any() else fed

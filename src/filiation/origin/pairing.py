@@ -340,7 +340,8 @@ def ffn_views(pairing: Pairing, pair: tuple[int, int], with_down: bool) -> list[
     """Return the FFN units of a layer pair: one view, or one for each pair of experts that is compared."""
     bases = pairing.suspect.basis, pairing.candidate.basis
     read = pairing.rows_of(pair[0]), pair[0] in pairing.unsigned, with_down
-    key = (pairing.suspect.component, bases, pair, pairing.match_anywhere, *read)
+    shut = pairing.suspect.shut, pairing.candidate.shut
+    key = (pairing.suspect.component, bases, shut, pair, pairing.match_anywhere, *read)
     return pairing.suspect.cache.views(key, lambda: _ffn_views(pairing, pair, with_down))
 
 
@@ -377,10 +378,11 @@ def expert_pairs(pairing: Pairing, pair: tuple[int, int]) -> list[tuple[int | No
 
 
 def experts_of(side: Side, layer: int) -> list[int | None]:
-    """Return the layer's expert numbers, or ``[None]`` for a dense FFN."""
+    """Return the layer's expert numbers, without those that are left aside, or ``[None]`` for a dense FFN."""
     numbers = [
         p.expert
         for p in side.anatomy.parts
         if p.component == side.component and p.layer == layer and p.role == "up" and p.expert is not None
+        if (layer, p.expert) not in side.shut
     ]
     return sorted(numbers) if numbers else [None]  # pyright: ignore[reportReturnType]

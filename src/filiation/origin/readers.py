@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from filiation.origin.gather import Side
 from filiation.origin.pairing import Pairing, Plan, experts_of
@@ -18,6 +19,8 @@ from filiation.origin.weighing import neurons_of
 
 #: Spread of the logarithms of a gain ratio from which on it is asked whether the readers undo it.
 RESCALED = 0.05
+#: Share of what is usual below which a channel is not read; and one in how many channels may be left aside for it.
+UNREAD, FEW = 1e-3, 32
 
 
 def reading_of(pairing: Pairing, plan: Plan) -> tuple[float, bool] | None:
@@ -42,8 +45,9 @@ def reading_of(pairing: Pairing, plan: Plan) -> tuple[float, bool] | None:
         ]
         if columns[0] is None or columns[1] is None or len(columns[0]) != len(columns[1]):
             continue
-        if min(c.std() for c in columns if c is not None) > 0:
-            correlations.append(float(np.corrcoef(columns[0], columns[1])[0, 1]))
+        kept = _read_by_both(columns[0], columns[1])
+        if min(columns[0][kept].std(), columns[1][kept].std()) > 0:
+            correlations.append(float(np.corrcoef(columns[0][kept], columns[1][kept])[0, 1]))
         gains = [side.gain("ffn_norm", layer) for side, layer in sides]
         if gains[0] is not None and gains[1] is not None:
             mine, theirs = (
@@ -57,6 +61,16 @@ def reading_of(pairing: Pairing, plan: Plan) -> tuple[float, bool] | None:
         return None
     gain_spread, read_spread = np.mean(spreads, axis=0) if spreads else (0.0, 0.0)
     return float(np.mean(correlations)), bool(gain_spread > RESCALED and 2 * read_spread < gain_spread)
+
+
+def _read_by_both(mine: Doubles, theirs: Doubles) -> npt.NDArray[np.bool_]:
+    """Return which channels to compare, by the logarithms of how much is read of each: all, but for few unread ones.
+
+    A model that gives a channel up reads next to nothing there. That would drown all others, as logarithms go.
+    """
+    least = np.log(UNREAD)
+    kept = (mine > np.median(mine) + least) & (theirs > np.median(theirs) + least)
+    return kept if FEW * np.count_nonzero(~kept) <= len(kept) else np.ones_like(kept)
 
 
 def _column_lengths(

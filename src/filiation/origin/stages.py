@@ -74,7 +74,10 @@ class Stage:
 
 @dataclass(frozen=True, eq=False)
 class Examination:
-    """Everything the exact tests found about one component; ``tokens`` are those both models have, by row."""
+    """Everything the exact tests found about one component; ``tokens`` are those both models have, by row.
+
+    ``in_shared_channels``: its residual channels are those of another component, whose origin is shared.
+    """
 
     component: str
     stages: tuple[Stage, ...]
@@ -82,6 +85,7 @@ class Examination:
     cannot: str | None = None
     notes: tuple[str, ...] = ()
     tokens: TokenRows | None = None
+    in_shared_channels: bool = False
 
     @cached_property
     def log_e(self) -> float:

@@ -13,9 +13,10 @@ from filiation.anatomy.loaded import DRAFT
 from filiation.anatomy.model import Anatomy
 from filiation.anatomy.standing import kind_of
 from filiation.evidence import Evidence, Location, Place, Relation, Status, Wing
-from filiation.origin.overall import above_its_line, mean_of_named, named_with, strength
+from filiation.origin.examine import Examination
+from filiation.origin.overall import RANK, above_its_line, mean_of_named, named_with, strength
 from filiation.origin.pairing import TokenRows
-from filiation.origin.verdict import Finding
+from filiation.origin.verdict import RELATED, Finding
 
 #: Pairs of towers of different names that are examined at most; the rest is told as not tested.
 MOST_CROSSED = 12
@@ -24,6 +25,8 @@ TEST = "towers"
 NOT_LOADED = "tower_not_loaded"
 #: The same of layers that only predict further tokens, which stand beside a model's own rightly.
 DRAFT_ONLY = "draft_not_loaded"
+#: The same where several towers could be the one that is loaded, and not all of them have that in common.
+CONTESTED = "tower_contested"
 #: Why layers were compared with nothing: they lie beyond the number that the model's config says.
 BEYOND = "layers_not_loaded"
 #: The same of tensors inside layers: loaders of the stated family drop them, or two claim to be one part.
@@ -37,13 +40,15 @@ NOT_EXAMINED = "towers_not_examined"
 class TowerPair:
     """A tower of the suspect and one of the candidate, and the one name under which both are examined.
 
-    ``is_loaded`` says whether loaders that follow the configs read both.
+    ``is_loaded`` says whether loaders that follow the configs read both. Where nothing says which of several towers
+    of a model they read, ``with_rivals`` names the pairs of which one is the pair that they read.
     """
 
     mine: str
     theirs: str
     name: str
     is_loaded: bool
+    with_rivals: tuple[str, ...] = ()
 
     def views(self, suspect: Anatomy, candidate: Anatomy) -> tuple[Anatomy, Anatomy]:
         """Return the two models with these towers under the name that they share here."""
@@ -69,7 +74,27 @@ def tower_pairs(suspect: Anatomy, candidate: Anatomy) -> tuple[TowerPair, ...]:
     ]
     # Those that a loader reads come first: sorting is stable.
     crossed.sort(key=lambda p: (p.mine in suspect.spare) + (p.theirs in candidate.spare))
-    return (*same, *crossed[:MOST_CROSSED])
+    pairs = (*same, *crossed[:MOST_CROSSED])
+    return tuple(replace(p, with_rivals=_with_rivals(p, pairs, suspect, candidate)) for p in pairs)
+
+
+def _with_rivals(
+    pair: TowerPair, pairs: Sequence[TowerPair], suspect: Anatomy, candidate: Anatomy
+) -> tuple[str, ...]:
+    mine, theirs = _rivals(suspect, pair.mine), _rivals(candidate, pair.theirs)
+    if len(mine) == 1 and len(theirs) == 1:
+        return ()
+    # Two models that hold the same towers are loaded alike: what is read of both has one name.
+    meant = [(c, c) for c in mine] if {*mine} == {*theirs} else [(m, t) for m in mine for t in theirs]
+    named = {(p.mine, p.theirs): p.name for p in pairs}
+    return tuple(named.get(both, "") for both in meant)
+
+
+def _rivals(model: Anatomy, component: str) -> tuple[str, ...]:
+    """Return the towers of a model of which one is loaded: the one itself, where nothing else could be."""
+    if component not in model.contested:
+        return (component,)
+    return tuple(c for c in model.contested if kind_of(c) == kind_of(component))
 
 
 def _pair(suspect: Anatomy, candidate: Anatomy, mine: str, theirs: str) -> TowerPair:
@@ -82,6 +107,33 @@ def _pair(suspect: Anatomy, candidate: Anatomy, mine: str, theirs: str) -> Tower
     return TowerPair(mine, theirs, name, is_loaded)
 
 
+def in_shared_channels(
+    examinations: Sequence[Examination],
+    pairs: Sequence[TowerPair],
+    models: tuple[Anatomy, Anatomy],
+    findings: Mapping[str, Finding],
+) -> tuple[Examination, ...]:
+    """Return the examinations, marked where the channels are those of towers that have an origin in common.
+
+    Args:
+        examinations: of the pairs, in their order.
+        pairs: what was examined.
+        models: the suspect and the candidate.
+        findings: of each pair, by its name.
+    """
+    at = {(p.mine, p.theirs): x for p, x in zip(pairs, examinations, strict=True)}
+    suspect, candidate = models
+
+    def marked(pair: TowerPair, examination: Examination) -> Examination:
+        whose = at.get((suspect.continues.get(pair.mine, ""), candidate.continues.get(pair.theirs, "")))
+        if whose is None or whose.best is None or whose.best.pairing.basis != "identity":
+            return examination
+        shared = findings[whose.component].relation is Relation.COMMON_ORIGIN
+        return replace(examination, in_shared_channels=shared)
+
+    return tuple(marked(p, x) for p, x in zip(pairs, examinations, strict=True))
+
+
 def over_towers(pairs: Sequence[TowerPair], findings: Mapping[str, Finding]) -> dict[str, Finding]:
     """Return one finding for each tower of the suspect, from its pairs with the candidate's towers.
 
@@ -92,10 +144,16 @@ def over_towers(pairs: Sequence[TowerPair], findings: Mapping[str, Finding]) -> 
     found: dict[str, list[tuple[TowerPair, Finding]]] = {}
     for pair in pairs:
         found.setdefault(pair.mine, []).append((pair, findings[pair.name]))
-    return {mine: _of_tower(members) for mine, members in found.items()}
+    return {mine: _of_tower(members, findings) for mine, members in found.items()}
 
 
-def _of_tower(members: Sequence[tuple[TowerPair, Finding]]) -> Finding:
+def is_certain(pair: TowerPair, findings: Mapping[str, Finding]) -> bool:
+    """Whether a finding about two towers holds of what is loaded, whichever of their rivals that is."""
+    found = RANK.index(findings[pair.name].relation)
+    return all(name in findings and RANK.index(findings[name].relation) <= found for name in pair.with_rivals)
+
+
+def _of_tower(members: Sequence[tuple[TowerPair, Finding]], findings: Mapping[str, Finding]) -> Finding:
     """Return the strongest finding, paid for; layers are counted as inherited only where loaders read both towers."""
     tested = [m for m in members if m[1].relation is not Relation.CANNOT_TEST]
     if not tested:
@@ -104,6 +162,8 @@ def _of_tower(members: Sequence[tuple[TowerPair, Finding]]) -> Finding:
     together = mean_of_named([f for _, f in tested], named_with(best.relation))
     relation, reasons = best.relation, best.reasons
     counted = next((f for p, f in tested if p.is_loaded), None) if not pair.is_loaded else best
+    if relation in RELATED and not is_certain(pair, findings):
+        relation, reasons, counted = Relation.SHARED_PARTS, (CONTESTED, *reasons), None
     if not pair.is_loaded and relation is not Relation.NONE_FOUND:
         relation = Relation.SHARED_PARTS if relation is Relation.COMMON_ORIGIN else relation
         reasons = (DRAFT_ONLY if kind_of(pair.mine) == DRAFT else NOT_LOADED, *reasons)

@@ -110,7 +110,9 @@ def _judged(examination: Examination, history: History | None) -> Finding:
     if log10_e < DECIDE_AT:
         agree = len(stage.carrying())
         return Finding(Relation.SUGGESTIVE, log10_e, (), ("below_decision_line",), agree, tested)
-    parts = replace(_agreeing(examination.component, stage, history), columns=_columns(examination, stage))
+    parts = _agreeing(examination.component, stage, history)
+    elsewhere = examination.in_shared_channels and stage.pairing.basis == "identity"
+    parts = replace(parts, columns=_columns(examination, stage), elsewhere=elsewhere)
     finding = replace(_related(parts, history), log10_e=log10_e, tested=tested)
     if finding.relation is not Relation.SUGGESTIVE:
         finding = _counting(finding, examination, parts)
@@ -339,8 +341,11 @@ def _bans(tested: Sequence[Tested]) -> float:
 
 
 def _enough_label_sets(parts: Parts) -> bool:
-    """Return whether the residual channels agree too, or their labels are gone and several layers agree."""
-    if parts.residual >= DECIDE_AT and not _only_gains(parts):
+    """Return whether the residual channels agree too, or their labels are gone and several layers agree.
+
+    Where they are another component's, its finding counts; their e-value was counted there, and is not again.
+    """
+    if parts.elsewhere or (parts.residual >= DECIDE_AT and not _only_gains(parts)):
         return True
     return parts.stage.pairing.basis != "identity" and len(parts.held) >= 2
 

@@ -12,10 +12,7 @@ from filiation.anatomy.model import Anatomy
 from filiation.evidence import ModelRecord, plain
 from filiation.report.models import model_view
 from filiation.report.numbers import MISSING, clean, ranges
-from filiation.report.sentences import (
-    reason_text,
-    role_name,
-)
+from filiation.report.sentences import inference_text, reason_text, role_name
 from filiation.report.terminal import MAX_WIDTH, WIDTH, bullets, facts, section, table
 from filiation.report.wording import Phrases
 
@@ -47,7 +44,7 @@ def _print(found: Anatomy, record: ModelRecord, phrases: Phrases, console: Conso
         console.print(_parts(found, component, phrases))
         console.print(_symmetries(found, component, phrases))
     if found.inferences:
-        lines = [f"{clean(i.what)} ({clean(i.basis)})" for i in found.inferences]
+        lines = [inference_text(phrases, i.what, i.basis) for i in found.inferences]
         console.print(section(phrases.say("ui", "inferred"), bullets(_cut(lines, phrases))))
     if found.rename_map:
         lines = [f"{clean(theirs)} → {clean(ours)}" for theirs, ours in found.rename_map.items()]

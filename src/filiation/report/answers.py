@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from filiation.evidence import Relation, Verdict
-from filiation.report.figures import Figures, figures
+from filiation.report.figures import Figures, figures, value_text
 from filiation.report.numbers import bans, bound, clean, share
 from filiation.report.sentences import layers_text, limit_text, reason_text
 from filiation.report.wording import Phrases
@@ -87,7 +87,9 @@ def _meaning(verdict: Verdict) -> str:
 
 def _sentence(verdict: Verdict) -> str:
     """Return which sentence a relation has: it must not say that traces differ which agree."""
-    return "sentence_apart" if verdict.reason == "history_computes_apart" else "sentence"
+    own = {"history_computes_apart": "sentence_apart", "history_divided": "sentence_divided"}
+    relation = verdict.relation is Relation.SHARED_INITIALISATION
+    return own.get(verdict.reason or "", "sentence") if relation else "sentence"
 
 
 def _opening(phrases: Phrases, verdict: Verdict, sentence: str) -> str:
@@ -133,7 +135,7 @@ def _bound_meaning(phrases: Phrases, verdict: Verdict) -> str:
             return ""
         return phrases.say("bound", "undefined", reason=reason_text(phrases, verdict.reason))
     if verdict.relation is Relation.SUGGESTIVE:
-        return phrases.say("bound", "suggestive")
+        return phrases.say("bound", "suggestive" if verdict.log10_e > 0 else "suggestive_without")
     if not _names_bound(verdict):
         return phrases.say("bound", "none")
     meaning = phrases.say("bound", "meaning", bound=bound(verdict.log10_e))
@@ -197,28 +199,65 @@ def _scope_entry(phrases: Phrases, what: str) -> str:
     )
 
 
-#: Steps that are told from how far single tensors moved.
-_OF_TENSORS = frozenset({"fine_tuned", "continued_pretraining", "noise_added", "low_rank_update"})
+#: Steps that are told from single tensors, and the numbers that count these.
+_OF_TENSORS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(
+        ("fine_tuned", "continued_pretraining", "noise_added", "low_rank_update", "cannot_tell"),
+        ("tensors_changed", "tensors_equal"),
+    ),
+    "identical": ("tensors",),
+}
 
 
 def _step(phrases: Phrases, kind: str, numbers: Mapping[str, Any], tensors: int) -> Step:
-    text = phrases.find("derivation", kind, "text") or ""
     return Step(
         kind=kind,
-        name=phrases.name("derivation", kind),
-        text=_with_reach(phrases, text, numbers, tensors) if kind in _OF_TENSORS else text,
-        figures=figures(phrases, numbers),
+        name=_with_share(phrases, step_name(phrases, kind, numbers), kind, numbers, tensors),
+        text=_with_reach(phrases, _step_text(phrases, kind, numbers), kind, numbers, tensors),
+        figures=figures(phrases, numbers, kind),
     )
 
 
-def _with_reach(phrases: Phrases, text: str, numbers: Mapping[str, Any], tensors: int) -> str:
-    """Add of how many tensors a step speaks: those that were laid beside the candidate's."""
-    counts = [
-        numbers[key] for key in ("tensors_changed", "tensors_equal") if isinstance(numbers.get(key), int)
-    ]
-    if not counts:
+def step_name(phrases: Phrases, kind: str, numbers: Mapping[str, Any]) -> str:
+    """Return what a step is called: with the explanations that fit, or which way it is told if not the usual one."""
+    name = phrases.name("derivation", kind)
+    candidates = numbers.get("candidates")
+    if isinstance(candidates, list | tuple) and candidates:
+        fitting = [value_text(phrases, c) for c in cast("Sequence[Any]", candidates)]
+        name = phrases.say("ui", "with_detail", text=name, detail=phrases.say("ui", "or").join(fitting))
+    if numbers.get("reversed"):
+        name = phrases.say("ui", "with_detail", text=name, detail=phrases.say("ui", "step_reversed"))
+    return name
+
+
+def _step_text(phrases: Phrases, kind: str, numbers: Mapping[str, Any]) -> str:
+    """Return a step's sentence: the one of what it was done to, or of which model came first in it."""
+    own = [f"text_{numbers.get('what')}"] + (["text_reversed"] if numbers.get("reversed") else [])
+    found = (phrases.find("derivation", kind, key) for key in (*own, "text"))
+    return next((text for text in found if text), "")
+
+
+def _described(kind: str, numbers: Mapping[str, Any]) -> int | None:
+    """Return of how many tensors a step speaks: those that were laid beside the other model's."""
+    counts = [numbers[key] for key in _OF_TENSORS.get(kind, ()) if isinstance(numbers.get(key), int)]
+    return sum(counts) if counts else None
+
+
+def _with_share(phrases: Phrases, name: str, kind: str, numbers: Mapping[str, Any], tensors: int) -> str:
+    """Return the name of a step; equal weights are not said of a model of which tensors were left out."""
+    described = _described(kind, numbers) if kind == "identical" else None
+    if described is None or described >= tensors or numbers.get("reversed"):
+        return name
+    share_of = phrases.say("ui", "of_tensors", described=f"{described:,d}", total=f"{tensors:,d}")
+    return phrases.say("ui", "with_detail", text=name, detail=share_of)
+
+
+def _with_reach(phrases: Phrases, text: str, kind: str, numbers: Mapping[str, Any], tensors: int) -> str:
+    """Add of how many tensors a step speaks."""
+    described = _described(kind, numbers)
+    if described is None:
         return text
-    described = sum(counts)
-    # Fused tensors are counted by their parts; then the number stored is no measure.
-    key = "speaks_of" if described <= tensors else "speaks_of_some"
+    # Fused tensors are counted by their parts, and what is told the other way counts the candidate's.
+    known = described <= tensors and not numbers.get("reversed")
+    key = "speaks_of" if known else "speaks_of_some"
     return phrases.say("ui", key, text=text, described=f"{described:,d}", total=f"{tensors:,d}")

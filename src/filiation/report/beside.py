@@ -9,7 +9,7 @@ from typing import Any
 
 from filiation.evidence import Background, Evidence, Status
 from filiation.report.measured import strangers
-from filiation.report.numbers import clean, decimal, figure, share
+from filiation.report.numbers import clean, decimal, figure, share, short
 from filiation.report.sentences import (
     is_likeness,
     name_of_test,
@@ -81,7 +81,7 @@ def _background(phrases: Phrases, background: Background | None) -> tuple[str, s
         families=figure(background.n_families),
     )
     known = {
-        key: f"{named[level]:.3g}"
+        key: short(named[level])
         for key, level in (("median", 0.5), ("q95", 0.95), ("max", 1.0))
         if level in named
     }
@@ -90,7 +90,7 @@ def _background(phrases: Phrases, background: Background | None) -> tuple[str, s
     else:
         named_too = phrases.ordered("quantile", background.quantiles)
         listed = phrases.say("ui", "list_comma").join(
-            f"{phrases.name('quantile', k)} {v:.3g}" for k, v in named_too
+            f"{phrases.name('quantile', k)} {short(v)}" for k, v in named_too
         )
         text = listed or clean(background.description)
     rate = background.false_positive_rate

@@ -186,15 +186,18 @@ def inheritance(report: Report) -> tuple[Inherited, ...]:
 def _state(row: Mapping[str, Any]) -> str:
     """Return what is said of a cell.
 
-    A part whose units all agree was not refuted: where they are too few to decide, that is what is said. Labels can be
-    arranged: a part is called inherited only where what it holds was seen to agree too.
+    A part whose units all agree was not refuted, and one of few units was tested: where they are too few to decide,
+    that is what is said. Labels can be arranged: a part is called inherited only where what it holds was seen to agree.
     """
     state = str(row.get("state", "not_tested"))
     if state == "inherited":
         cosine = row.get("cosine")
         return state if cosine is not None and cosine >= CONTENTS_AGREE else "labels_agree"
     all_agree = bool(row.get("n")) and row.get("matched") == row.get("n")
-    return "undecided" if state == "not_found" and all_agree else state
+    too_few = row.get("reason") == "too_few_units" and row.get("log10_e") is not None
+    return (
+        "undecided" if (state == "not_found" and all_agree) or (state == "not_tested" and too_few) else state
+    )
 
 
 def curves(report: Report) -> tuple[Curve, ...]:

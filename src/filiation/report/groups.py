@@ -245,11 +245,12 @@ def _layers_text(phrases: Phrases, layers: list[int]) -> str:
 
 
 def untested(phrases: Phrases, evidence: Iterable[Evidence]) -> tuple[Untested, ...]:
-    """Return what did not run, one entry per test and reason, with the layers it holds for."""
-    found: dict[tuple[int, str, str, str], list[int]] = {}
+    """Return what did not run, one entry per test, reason and named tensors, with the layers it holds for."""
+    found: dict[tuple[int, str, str, str, str], list[int]] = {}
     for e in evidence:
         if e.status is not Status.APPLIED:
-            layers = found.setdefault((e.candidate, e.part.component, e.test, e.reason or ""), [])
+            named = _tensors_text(phrases, e)
+            layers = found.setdefault((e.candidate, e.part.component, e.test, e.reason or "", named), [])
             if e.part.layer is not None:
                 layers.append(e.part.layer)
     return tuple(
@@ -258,8 +259,22 @@ def untested(phrases: Phrases, evidence: Iterable[Evidence]) -> tuple[Untested, 
             component=component,
             test=test,
             name=name_of_test(phrases, test),
-            where=_layers_text(phrases, layers),
+            where=named or _layers_text(phrases, layers),
             reason=reason_text(phrases, reason),
         )
-        for (candidate, component, test, reason), layers in found.items()
+        for (candidate, component, test, reason, named), layers in found.items()
     )
+
+
+def _tensors_text(phrases: Phrases, e: Evidence) -> str:
+    """Return which tensors of which model a record speaks of, where it names them; else nothing."""
+    names = [clean(place.tensor) for place in e.places if place.tensor]
+    model = phrases.find("ui", f"{parameters(e)[0].get('of')}_short")
+    if not names or model is None or e.n is None:
+        return ""
+    listed = names[:1] if e.n <= 1 else [names[0], phrases.say("ui", "more", count=e.n - 1)]
+    tensors = phrases.say("ui", "list_comma").join(listed)
+    text = phrases.say("ui", "tensors_of", model=model, count=e.n, names=tensors)
+    if e.part.component == "language":
+        return text
+    return phrases.say("ui", "label_colon", label=phrases.name("component", e.part.component), value=text)

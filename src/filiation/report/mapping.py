@@ -16,9 +16,10 @@ def summary(cells: Iterable[Inherited], phrases: Phrases) -> str:
     """Return in how many parts the labels agree, and the contents too, of how many that were tested."""
     states = [c.state for c in cells]
     open_ = sum(state not in (*CARRIES, "not_found") for state in states)
+    none = not any(state in CARRIES for state in states)
     return phrases.say(
         "ui",
-        "inheritance_summary",
+        "inheritance_summary_none" if none else "inheritance_summary",
         inherited=numbers.count(sum(state in CARRIES for state in states)),
         contents=numbers.count(states.count("inherited")),
         tested=numbers.count(len(states) - open_),

@@ -190,7 +190,8 @@ def _happened(story: Story, phrases: Phrases) -> list[str]:
             f"**{safe(_of(step.name, answer.verdict.candidate, story))}** · {safe(step.text)}"
             + (f" ({safe(figures)})" if figures else "")
         )
-    return blocks if steps else [*blocks, safe(phrases.say("ui", "nothing_happened"))]
+    told = "happened_text" if steps else "nothing_happened"
+    return [blocks[0], safe(phrases.say("ui", told)), *blocks[1:]]
 
 
 def _untested(story: Story, phrases: Phrases) -> list[str]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from filiation.report.numbers import MISSING, clean, figure, size
-from filiation.report.sentences import (
-    reason_text,
-)
+from filiation.report.sentences import inference_text, reason_text, worked_out
 from filiation.report.wording import Phrases
+
+#: What is said of layers, and of no component that has none.
+_OF_LAYERS = frozenset({"n_layers", "norm", "norm_position", "positions", "rope", "rope_theta", "activation"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def model_view(
         (label("dtypes"), _dtypes(model.get("dtypes") or {})),
         (label("stored"), size(model.get("total_bytes") or 0)),
         (label("read"), f"{model.get('bytes_read') or 0:,d} ({size(model.get('bytes_read') or 0)})"),
-        (label("inferred"), "; ".join(clean(i) for i in model.get("inferred") or ())),
+        (label("inferred"), phrases.say("ui", "list_semicolon").join(_inferences(phrases, model))),
     ]
     files = tuple(_file(phrases, f) for f in model.get("files") or ())
     return ModelView(heading, name, tuple((k, v or MISSING) for k, v in facts), files)
@@ -82,14 +83,31 @@ def _geometry(phrases: Phrases, geometry: Mapping[str, Any]) -> str:
     components = cast("Mapping[str, Mapping[str, Any]]", geometry) if nested else {"": geometry}
     texts: list[str] = []
     for component, sizes in phrases.ordered("component", components):
+        flat = sizes.get("n_layers") == 0
+        known = {k: v for k, v in sizes.items() if not (flat and k in _OF_LAYERS)}
         shown = [
             f"{phrases.name('geometry', k)} {figure(v)}"
-            for k, v in phrases.ordered("geometry", sizes)
-            if v is not None and not isinstance(v, bool | Mapping | list)
+            for k, v in phrases.ordered("geometry", known)
+            if v is not None
+            and not isinstance(v, bool | Mapping | list)
+            and v is not None
+            and not isinstance(v, bool | Mapping | list)
         ]
-        head = f"{phrases.name('component', component)}: " if len(components) > 1 else ""
-        texts.append(head + phrases.say("ui", "list_comma").join(shown))
+        text = phrases.say("ui", "list_comma").join(shown)
+        name = phrases.name("component", component)
+        several = len(components) > 1
+        texts.append(phrases.say("ui", "label_colon", label=name, value=text) if several else text)
     return phrases.say("ui", "list_semicolon").join(texts)
+
+
+def _inferences(phrases: Phrases, model: Mapping[str, Any]) -> list[str]:
+    """Return what was worked out, in words: a record is what it is and, in brackets, from what."""
+    texts: list[str] = []
+    for record in cast("Sequence[str]", model.get("inferred") or ()):
+        what, mark, basis = str(record).removesuffix(")").partition(" (")
+        plain_words = worked_out(phrases, str(record)) or clean(record)
+        texts.append(inference_text(phrases, what, basis) if mark else plain_words)
+    return texts
 
 
 def _dtypes(dtypes: Mapping[str, int]) -> str:

@@ -80,6 +80,11 @@ def decimal(value: float, digits: int) -> str:
     return text.replace("-", "−")
 
 
+def short(value: float) -> str:
+    """Return a number with three significant digits and a true minus sign: a tick of a drawing, a quantile."""
+    return f"{value:.3g}".replace("-", "−")
+
+
 def share(value: float | None) -> str:
     """Return a share of 1 as per cent, rounded so that only all is 100 % and only nothing 0 %."""
     if value is None:

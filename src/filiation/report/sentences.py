@@ -143,7 +143,7 @@ def plain_text(phrases: Phrases, e: Evidence) -> str:
 
 
 def _effect(value: float) -> str:
-    return decimal(value, 2) if abs(value) <= 1 else f"{value:,.3g}".replace("-", "−")
+    return decimal(value, 2) if abs(value) < 10 else f"{value:,.3g}".replace("-", "−")
 
 
 def _effects(phrases: Phrases, e: Evidence) -> str:
@@ -198,8 +198,15 @@ def role_name(phrases: Phrases, role: str) -> str:
     """Return what a role is called; a bias or a shared expert keeps its suffix or prefix."""
     if known := phrases.find("role", role):
         return known
+    if role.startswith("shared."):
+        own, shared = role_name(phrases, role.removeprefix("shared.")), phrases.name("role", "shared")
+        return phrases.say("ui", "with_detail", text=own, detail=shared)
     stem, _, suffix = role.rpartition(".")
-    return f"{role_name(phrases, stem)} ({clean(suffix)})" if stem else clean(role).replace("_", " ")
+    return (
+        f"{role_name(phrases, stem)} ({phrases.name('role', suffix)})"
+        if stem
+        else clean(role).replace("_", " ")
+    )
 
 
 def limit_text(phrases: Phrases, key: str) -> str:
@@ -212,6 +219,19 @@ def reason_text(phrases: Phrases, reason: str | None) -> str:
     if not reason:
         return MISSING
     return phrases.resolve(reason, "reason", "limit", "note") or phrases.reworded(reason) or clean(reason)
+
+
+def inference_text(phrases: Phrases, what: str, basis: str) -> str:
+    """Return what was worked out of a model's parts, and from what: roles keep their short names, as tensors do."""
+    said, why = (worked_out(phrases, text) or clean(text) for text in (what, basis))
+    return phrases.say("ui", "with_detail", text=said, detail=why)
+
+
+def worked_out(phrases: Phrases, text: str) -> str | None:
+    """Return the wording of what the anatomy says that it worked out: a part of a name, or a known sentence."""
+    if named := re.fullmatch(r"(\S+) is (\S+(?: and \S+)*)", text):
+        return phrases.say("ui", "taken_as", path=clean(named[1]), roles=clean(named[2]))
+    return phrases.reworded(text, "worked_out")
 
 
 def sentence(text: str) -> str:

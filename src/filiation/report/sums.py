@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from filiation.evidence import Evidence, Scale, Status, Wing
-from filiation.report.groups import STRONG, SUGGESTIVE
+from filiation.report.groups import STRONG, SUGGESTIVE, strength
 from filiation.report.numbers import bans, decimal
 from filiation.report.sentences import (
     canonical,
@@ -48,6 +48,13 @@ class SumRow:
     figure: str
     shows: str | None
     evidence: tuple[Evidence, ...]
+
+    @property
+    def strength(self) -> str:
+        """The phrase key of the amount; where every unit agrees, too few of them are no sign of strangers."""
+        counted = [e for e in self.evidence if e.n and is_counted(form_of(e.test))]
+        all_agree = bool(counted) and all(e.statistic == e.n for e in counted)
+        return "undecided" if all_agree and self.log10_e < SUGGESTIVE else strength(self.log10_e)
 
 
 @dataclass(frozen=True, slots=True)

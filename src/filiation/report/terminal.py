@@ -15,7 +15,7 @@ from rich.text import Text
 
 from filiation.evidence import Relation, Report
 from filiation.report import numbers
-from filiation.report.answers import Answer
+from filiation.report.answers import Answer, step_name
 from filiation.report.custody import Custody
 from filiation.report.draw.bands import EDGES, band
 from filiation.report.extras import LayerMap
@@ -103,7 +103,9 @@ def one_line(report: Report, phrases: Phrases) -> Text:
         line.append(
             f"  {phrases.say('ui', 'log10_e_ascii')} {numbers.bans(verdict.log10_e)}", style="not bold"
         )
-    happened = ", ".join(dict.fromkeys(phrases.name("derivation", step.kind) for step in verdict.derivation))
+    happened = ", ".join(
+        dict.fromkeys(step_name(phrases, step.kind, step.numbers) for step in verdict.derivation)
+    )
     return line.append(f"  {numbers.clean(happened)}" if happened else "", style="not bold")
 
 
@@ -314,9 +316,8 @@ def _happened(story: Story, phrases: Phrases) -> RenderableType:
         content.append(line)
         if step.figures:
             content.append(Padding(facts(step.figures), (0, 0, 0, 2)))
-    return section(
-        phrases.say("ui", "happened"), *(content or [_plain(phrases.say("ui", "nothing_happened"))])
-    )
+    told = "happened_text" if content else "nothing_happened"
+    return section(phrases.say("ui", "happened"), _plain(phrases.say("ui", told)), *content)
 
 
 def _open_ends(story: Story, phrases: Phrases) -> RenderableType:

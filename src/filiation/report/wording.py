@@ -64,11 +64,11 @@ class Phrases:
         last = key.rpartition(".")[2].replace(" ", "_")
         return next((known for section in sections if (known := self.find(section, last))), None)
 
-    def reworded(self, sentence: str) -> str | None:
-        """Return the wording of an English sentence that a lower room wrote, by the section ``said``; else None."""
-        for pattern, wording in _sentences(self.language):
+    def reworded(self, sentence: str, section: str = "said") -> str | None:
+        """Return the wording of an English sentence that a lower room wrote, by a section of such; else None."""
+        for pattern, wording in _sentences(self.language, section):
             if found := pattern.fullmatch(sentence):
-                parts = {k: self.reworded(v) or clean(v) for k, v in found.groupdict().items()}
+                parts = {k: self.reworded(v, section) or clean(v) for k, v in found.groupdict().items()}
                 return self.fill(wording, **parts)
         return None
 
@@ -89,9 +89,9 @@ class Phrases:
 
 
 @cache
-def _sentences(language: str) -> tuple[tuple[re.Pattern[str], str], ...]:
-    """The section ``said`` as patterns: a placeholder matches anything. Sentences without one come first."""
-    said = phrases(language).tree.get("said", {})
+def _sentences(language: str, section: str) -> tuple[tuple[re.Pattern[str], str], ...]:
+    """A section of sentences as patterns: a placeholder matches anything. Sentences without one come first."""
+    said = phrases(language).tree.get(section, {})
     ordered = sorted(said.items(), key=lambda item: "{" in item[0])
     return tuple(
         (re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+)", re.escape(key))), text) for key, text in ordered

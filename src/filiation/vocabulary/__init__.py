@@ -32,11 +32,12 @@ def read(checkpoint: Checkpoint) -> Vocabulary | None:
     Raises:
         CorruptCheckpointError: a tokenizer file is there and cannot be read.
     """
-    inside = from_metadata(checkpoint.metadata)
-    if inside is not None:
-        return inside
-    names = {f.name for f in checkpoint.files} | set(checkpoint.side_files)
-    return from_files(names, lambda name: _bytes(checkpoint, name))
+    with checkpoint.naming():
+        inside = from_metadata(checkpoint.metadata)
+        if inside is not None:
+            return inside
+        names = {f.name for f in checkpoint.files} | set(checkpoint.side_files)
+        return from_files(names, lambda name: _bytes(checkpoint, name))
 
 
 def from_files(names: Collection[str], read: Callable[[str], bytes]) -> Vocabulary | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
+from collections.abc import Iterable
 from functools import cache
 
 from filiation.anatomy.tables import Family
@@ -31,3 +33,52 @@ def family(name: str) -> Family:
         if candidate.name == name:
             return candidate
     raise KeyError(name)
+
+
+_ENDING = re.compile(r"(For[A-Z]|LMHead|Model$).*")
+
+
+def base_of(architecture: str) -> str:
+    """Return what an architecture is a model of, squashed: ``gptneox`` of ``GPTNeoXForCausalLM``."""
+    return squashed(_ENDING.sub("", architecture))
+
+
+def squashed(model_type: str) -> str:
+    """Return a model type as :func:`base_of` writes it."""
+    return model_type.replace("_", "").replace("-", "").lower()
+
+
+def of_type(model_type: object) -> tuple[Family, ...]:
+    """Return the tables of a model type: of its towers, where it has several."""
+    return tuple(family for family in families() if model_type in family.model_types)
+
+
+def of_architecture(word: str) -> tuple[Family, ...]:
+    """Return the tables of a class of models, as ``architectures`` lists them."""
+    base = base_of(word)
+    return tuple(
+        family
+        for family in families()
+        if word in family.architectures or base in {squashed(kind) for kind in family.model_types}
+    )
+
+
+def wrapped_by(types: Iterable[str]) -> tuple[str, ...] | None:
+    """Return the components whose settings a model of these types nests in maps of their own.
+
+    None where no table knows any of the types, so that nobody can say.
+
+    Args:
+        types: what a config says that a model is: its model type first, then classes.
+    """
+    for word in types:
+        known = of_type(word) or of_architecture(word)
+        if known:
+            nested = (family.wraps.get(kind, ()) for family in known for kind in _kinds(word, family))
+            return tuple(sorted({component for found in nested for component in found}))
+    return None
+
+
+def _kinds(word: str, family: Family) -> Iterable[str]:
+    """The model types of a family that a word names."""
+    return (kind for kind in family.model_types if word == kind or base_of(word) == squashed(kind))

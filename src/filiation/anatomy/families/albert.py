@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from filiation.anatomy.built import EVERY_BIAS, Built
 from filiation.anatomy.tables import Family, Kinds
 
 _LAYER = "albert_layers.0."
@@ -36,6 +37,8 @@ FAMILIES = (
             "qa_outputs": "classifier",
         },
         model_types=("albert",),
+        built=Built(biases=EVERY_BIAS),
+        keys={"n_kv_heads": (), "d_head": (), "d_ff": "intermediate_size", "epsilon": "layer_norm_eps"},
         kinds=Kinds(
             norm="layer",
             norm_position="post",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from filiation.anatomy.built import EVERY_BIAS, Built, Switch
 from filiation.anatomy.tables import Config, Family, Kinds, Names, Rule, fused
 
 _KINDS = Kinds(
@@ -51,15 +53,47 @@ _OUTSIDE: Names = {
 }
 
 
+_KEYS = {
+    "n_layers": "num_hidden_layers",
+    "n_kv_heads": (),
+    "d_head": (),
+    "d_ff": "intermediate_size",
+    "epsilon": "layer_norm_eps",
+}
+_BIASES = Built(biases={**EVERY_BIAS, **{f"cross.{role}": True for role in "qkvo"}})
+_AS_DECODER = {name: Switch("add_cross_attention") for name in _LAYER if name.startswith("cross")}
+_LAYERS = {"xlm-roberta-xl": 36, "distilbert": 6, "modernbert": 22}
+_MLP_BIAS, _ATTENTION_BIAS, _NORM_BIAS = Switch("mlp_bias"), Switch("attention_bias"), Switch("norm_bias")
+_MODERN = Built(
+    biases={
+        **dict.fromkeys("qkvo", _ATTENTION_BIAS),
+        **dict.fromkeys(("gate", "up", "down"), _MLP_BIAS),
+        **dict.fromkeys(("attn_norm", "ffn_norm"), _NORM_BIAS),
+    }
+)
+
+
 def _positions(config: Config, family: Family) -> Family:
     kind = config.get("position_embedding_type", "absolute")
     return family if kind == "absolute" else family.with_kinds(positions="relative")
 
 
+def _modern(config: Config, family: Family) -> Family:
+    return family.with_kinds(norm_bias=_NORM_BIAS.state(config) is not False)
+
+
 def _bert(name: str, *model_types: str, **settings: Any) -> Family:
     settings = {"layer": _LAYER, "outside": _OUTSIDE, "kinds": _KINDS, "tied": True, **settings}
+    settings["layers"] = {kind: _LAYERS.get(kind, 12) for kind in model_types}
     return Family(
-        name=name, container="encoder.layer", model_types=model_types, adjust=_positions, **settings
+        name=name,
+        container="encoder.layer",
+        model_types=model_types,
+        adjust=_positions,
+        keys=_KEYS,
+        further=("position_embedding_type",),
+        built=replace(_BIASES, switched=_AS_DECODER),
+        **settings,
     )
 
 
@@ -107,6 +141,15 @@ FAMILIES = (
         },
         model_types=("distilbert",),
         kinds=_KINDS,
+        keys={
+            **_KEYS,
+            "n_layers": ("num_hidden_layers", "n_layers"),
+            "d_ff": "hidden_dim",
+            "activation": "activation",
+            "epsilon": (),
+        },
+        layers=_LAYERS,
+        built=_BIASES,
         tied=True,
     ),
     Family(
@@ -132,6 +175,10 @@ FAMILIES = (
         model_types=("modernbert",),
         gguf=("modern-bert",),
         kinds=Kinds(norm="layer", norm_bias=False, activation="gelu"),
+        keys={**_KEYS, "activation": "hidden_activation", "epsilon": "norm_eps"},
+        layers=_LAYERS,
+        built=_MODERN,
+        adjust=_modern,
         tied=True,
     ),
 )

@@ -13,6 +13,7 @@ from filiation.anatomy.tables import Kinds, Names
 
 _KINDS = Kinds(norm_offset=1.0, activation="gelu_pytorch_tanh")
 _SANDWICH = replace(_KINDS, norm_position="sandwich")
+_ACTIVATION = {"activation": "hidden_activation"}
 _LAYER: Names = {
     "post_attention_layernorm": "post_attn_norm",
     "pre_feedforward_layernorm": "ffn_norm",
@@ -40,8 +41,26 @@ _PLAIN = loads(QKV, FFN, biases=BIASED)
 _NORMED = loads(QKV, QK_NORMS, FFN, biases=BIASED)
 
 FAMILIES = (
-    llama_like("gemma", "gemma", gguf=("gemma",), kinds=_KINDS, tied=True, built=_PLAIN),
-    llama_like("gemma2", "gemma2", gguf=("gemma2",), kinds=_SANDWICH, layer=_LAYER, tied=True, built=_PLAIN),
+    llama_like(
+        "gemma",
+        "gemma",
+        gguf=("gemma",),
+        kinds=_KINDS,
+        tied=True,
+        built=_PLAIN,
+        # transformers 4 reads the one, transformers 5 the other.
+        keys={"activation": ("hidden_activation", "hidden_act")},
+    ),
+    llama_like(
+        "gemma2",
+        "gemma2",
+        gguf=("gemma2",),
+        kinds=_SANDWICH,
+        layer=_LAYER,
+        tied=True,
+        built=_PLAIN,
+        keys=_ACTIVATION,
+    ),
     llama_like(
         "gemma3",
         "gemma3_text",
@@ -51,6 +70,8 @@ FAMILIES = (
         layer=_LAYER,
         tied=True,
         built=_NORMED,
+        keys=_ACTIVATION,
+        wraps={"gemma3": ("language", "vision")},
     ),
     llama_like(
         "gemma3n",
@@ -68,5 +89,7 @@ FAMILIES = (
         },
         tied=True,
         built=_NORMED,
+        keys=_ACTIVATION,
+        wraps={"gemma3n": ("language", "vision", "audio")},
     ),
 )

@@ -45,6 +45,8 @@ FAMILIES = (
         gguf=("chatglm",),
         gguf_layer=_FUSED_UP,
         kinds=_KINDS,
+        keys={"activation": (), "epsilon": "layernorm_epsilon"},
+        wraps={"chatglm": ("vision",)},
     ),
     Family(
         name="chatglm1",
@@ -61,7 +63,7 @@ FAMILIES = (
         model_types=("chatglm",),
         # The normed input, not the raw one, is carried past each branch.
         kinds=Kinds(norm="layer", norm_position="post", gated=False, activation="gelu"),
-        keys={"d_ff": "inner_hidden_size"},
+        keys={"d_ff": "inner_hidden_size", "activation": (), "epsilon": "layernorm_epsilon"},
     ),
     llama_like("glm", "glm", kinds=_KINDS, built=_FUSED),
     llama_like(

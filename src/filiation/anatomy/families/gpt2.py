@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from filiation.anatomy.built import Built
+from filiation.anatomy.built import EVERY_BIAS, Built
 from filiation.anatomy.tables import Config, Family, Kinds, Layout, Names, Rule, conv1d, fused
 
 _OUTSIDE: Names = {
@@ -17,6 +17,15 @@ _KINDS = Kinds(norm="layer", gated=False, activation="gelu_new", rope=None, posi
 _ROPED = Kinds(norm="layer", gated=False, activation="gelu_new", rope="interleaved")
 _FFN_BIASES = Built(biases={"up": True, "down": True})
 _NEO_BIASES = Built(biases={"o": True, "up": True, "down": True})
+_BIASES = Built(biases=EVERY_BIAS)
+_KEYS = {
+    "n_layers": ("num_hidden_layers", "n_layer"),
+    "n_kv_heads": (),
+    "d_head": (),
+    "d_ff": "n_inner",
+    "activation": "activation_function",
+    "epsilon": "layer_norm_epsilon",
+}
 _NORMS: dict[str, str | Rule] = {
     "ln_1": "attn_norm",
     "ln_2": "ffn_norm",
@@ -46,8 +55,11 @@ GPT2 = Family(
     },
     outside=_OUTSIDE,
     model_types=("gpt2",),
+    layers={"gpt2": 12},
+    built=_BIASES,
     gguf=("gpt2",),
     kinds=_KINDS,
+    keys=_KEYS,
     tied=True,
 )
 
@@ -65,8 +77,12 @@ FAMILIES = (
         },
         outside=_OUTSIDE,
         model_types=("gpt_bigcode",),
+        layers={"gpt_bigcode": 12},
+        built=_BIASES,
         gguf=("starcoder",),
-        kinds=_KINDS,
+        kinds=replace(_KINDS, activation="gelu_pytorch_tanh"),
+        keys=_KEYS,
+        further=("multi_query",),
         adjust=_bigcode,
         tied=True,
     ),
@@ -84,8 +100,10 @@ FAMILIES = (
         },
         outside=_OUTSIDE,
         model_types=("gpt_neo",),
+        layers={"gpt_neo": 24},
         built=_NEO_BIASES,
         kinds=_KINDS,
+        keys={**_KEYS, "d_ff": "intermediate_size", "n_layers": ("num_hidden_layers", "num_layers")},
         tied=True,
     ),
     Family(
@@ -102,9 +120,11 @@ FAMILIES = (
         },
         outside=_OUTSIDE,
         model_types=("gptj",),
+        layers={"gptj": 28},
         built=_FFN_BIASES,
         gguf=("gptj",),
         kinds=_ROPED,
+        keys=_KEYS,
     ),
     Family(
         name="codegen",
@@ -118,8 +138,10 @@ FAMILIES = (
         },
         outside=_OUTSIDE,
         model_types=("codegen",),
+        layers={"codegen": 28},
         built=_FFN_BIASES,
         gguf=("codegen",),
         kinds=_ROPED,
+        keys=_KEYS,
     ),
 )

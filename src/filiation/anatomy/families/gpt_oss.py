@@ -32,7 +32,8 @@ FAMILIES = (
         "gpt_oss",
         gguf=("gpt-oss",),
         # arXiv 2508.10925: the gated product is (up + 1) * glu(gate), clamped.
-        kinds=Kinds(activation="silu", up_is_odd=False),
+        kinds=Kinds(activation="quick_gelu", up_is_odd=False),
+        keys={"activation": ()},
         layer={
             "self_attn.sinks": "sinks",
             "mlp.router": "router",
@@ -62,6 +63,7 @@ FAMILIES = (
             "feed_forward.shared_expert.down_proj": "shared.down",
         },
         ignore=("d_ff",),
+        wraps={"llama4": ("language", "vision")},
         built=_LLAMA4,
     ),
 )

@@ -21,6 +21,8 @@ FAMILIES = (
             "self_attn.k_layernorm.norms.{N}": "k_norm",
         },
         built=loads(QKV, FFN, biases={"qkv": Switch("use_qkv_bias")}),
+        keys={"epsilon": ("layer_norm_eps", "norm_eps")},
+        further=("use_parallel_residual",),
     ),
     llama_like(
         "starcoder2",
@@ -28,6 +30,7 @@ FAMILIES = (
         gguf=("starcoder2",),
         kinds=Kinds(norm="layer", gated=False, activation="gelu_pytorch_tanh"),
         layer={"mlp.c_fc": "up", "mlp.c_proj": "down"},
+        keys={"epsilon": "norm_epsilon"},
         built=loads(QKV, biases=dict.fromkeys(("qkv", "o", "ffn"), Switch("use_bias", True))),
         tied=True,
     ),
@@ -36,6 +39,7 @@ FAMILIES = (
         "cohere",
         gguf=("command-r",),
         kinds=_COHERE,
+        keys={"epsilon": "layer_norm_eps"},
         built=loads(QKV, QK_NORMS, FFN, biases=BIASED),
         without=("ffn_norm",),  # the branches are parallel: one norm feeds both
         tied=True,
@@ -45,6 +49,7 @@ FAMILIES = (
         "cohere2",
         gguf=("cohere2",),
         kinds=_COHERE,
+        keys={"epsilon": "layer_norm_eps"},
         built=loads(QKV, FFN, biases=BIASED),
         without=("ffn_norm",),  # the branches are parallel: one norm feeds both
         tied=True,
@@ -54,6 +59,7 @@ FAMILIES = (
         "nemotron",
         gguf=("nemotron",),
         kinds=Kinds(norm="layer", norm_offset=1.0, gated=False, activation="relu2"),
+        keys={"epsilon": "norm_eps"},
         built=loads(QKV, UNGATED, biases={**BIASED, "ffn": MLP_BIAS}),
     ),
     llama_like(

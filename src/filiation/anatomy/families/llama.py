@@ -117,6 +117,7 @@ def llama_like(
     names |= layer or {}
     settings.setdefault("outside", OUTSIDE)
     settings.setdefault("kinds", Kinds(activation="silu"))
+    settings["keys"] = {"epsilon": "rms_norm_eps", **settings.get("keys", {})}
     return Family(name=name, container="layers", layer=names, model_types=model_types, **settings)
 
 
@@ -142,7 +143,13 @@ META = Family(
     outside={"tok_embeddings": "embedding", "norm": "final_norm", "output": "head", "rope.freqs": "buffer"},
     kinds=Kinds(activation="silu"),
     pair_rows=True,
-    keys={"d_model": "dim", "n_layers": "n_layers", "n_heads": "n_heads", "n_kv_heads": "n_kv_heads"},
+    keys={
+        "activation": (),
+        "d_model": "dim",
+        "n_layers": "n_layers",
+        "n_heads": "n_heads",
+        "n_kv_heads": "n_kv_heads",
+    },
 )
 
 # Yi's first release had Llama's architecture under its own names for the two norms.
@@ -175,6 +182,7 @@ FAMILIES = (
         kinds=Kinds(activation="silu"),
         renames=YI_RENAMES,
         built=_LLAMA,
+        keys={"epsilon": "rms_norm_eps"},
     ),
     llama_like(
         "internlm",

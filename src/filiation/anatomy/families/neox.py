@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from filiation.anatomy.built import Built, Switch
+from filiation.anatomy.built import EVERY_BIAS, Built, Switch
 from filiation.anatomy.tables import Config, Family, Kinds, Layout, fused
 
 _QKV = fused("q", "k", "v", layout=Layout.GROUPED)
 _KINDS = Kinds(norm="layer", gated=False, activation="gelu")
+_KEYS = {"n_layers": "num_hidden_layers", "n_kv_heads": (), "d_head": (), "epsilon": "layer_norm_epsilon"}
+_NEOX = {**_KEYS, "d_ff": "intermediate_size", "epsilon": "layer_norm_eps"}
 _ALIBI = replace(_KINDS, rope=None, positions="alibi")
 
 
@@ -47,8 +49,12 @@ FAMILIES = (
         },
         outside={"embed_in": "embedding", "final_layer_norm": "final_norm", "embed_out": "head"},
         model_types=("gpt_neox",),
+        layers={"gpt_neox": 44},
+        built=Built(biases={**EVERY_BIAS, **dict.fromkeys("qkvo", Switch("attention_bias", True))}),
         gguf=("gptneox",),
         kinds=_KINDS,
+        keys=_NEOX,
+        further=("use_parallel_residual",),
     ),
     Family(
         name="bloom",
@@ -69,7 +75,10 @@ FAMILIES = (
         },
         model_types=("bloom",),
         gguf=("bloom",),
-        kinds=_ALIBI,
+        kinds=replace(_ALIBI, activation="gelu_pytorch_tanh"),
+        keys={**_KEYS, "n_layers": ("num_hidden_layers", "n_layer"), "d_ff": (), "activation": ()},
+        layers={"bloom": 2},
+        built=Built(biases=EVERY_BIAS),
         tied=True,
     ),
     Family(
@@ -87,11 +96,14 @@ FAMILIES = (
         },
         outside={"word_embeddings": "embedding", "ln_f": "final_norm", "lm_head": "head"},
         model_types=("falcon", "RefinedWeb", "RefinedWebModel"),
+        layers={"falcon": 32},
         architectures=("RWForCausalLM",),
         gguf=("falcon",),
         kinds=_KINDS,
         adjust=_falcon,
         built=Built(biases=dict.fromkeys(("q", "k", "v", "o", "up", "down"), Switch("bias"))),
+        keys={"d_head": (), "activation": "activation", "epsilon": "layer_norm_epsilon"},
+        further=("alibi", "multi_query", "new_decoder_architecture", "parallel_attn"),
         ignore=("n_kv_heads", "d_ff"),  # Falcon-7B's config says 71 kv heads; multi_query leaves one
         tied=True,
     ),
@@ -117,6 +129,10 @@ FAMILIES = (
         model_types=("mpt",),
         gguf=("mpt",),
         kinds=replace(_ALIBI, norm_bias=False),
+        keys={**_KEYS, "n_layers": ("num_hidden_layers", "n_layers"), "d_ff": (), "activation": ()},
+        layers={"mpt": 24},
+        built=Built(biases={}),
+        further=("attn_config",),
         adjust=_mpt,
         tied=True,
     ),
@@ -135,7 +151,15 @@ FAMILIES = (
         },
         outside={"embed_tokens": "embedding", "final_layernorm": "final_norm", "lm_head": "head"},
         model_types=("persimmon",),
+        layers={"persimmon": 36},
+        built=Built(
+            biases=EVERY_BIAS,
+            switched=dict.fromkeys(
+                ("self_attn.q_layernorm", "self_attn.k_layernorm"), Switch("qk_layernorm", True)
+            ),
+        ),
         gguf=("persimmon",),
         kinds=replace(_KINDS, activation="relu2"),
+        keys=_NEOX,
     ),
 )

@@ -23,6 +23,7 @@ FAMILIES = (
         gguf=("olmo",),
         gguf_permuted=True,
         kinds=_PLAIN,
+        keys={"epsilon": ()},
         built=loads(QKV, FFN, biases=BIASED),
     ),
     llama_like(
@@ -69,6 +70,7 @@ FAMILIES = (
         outside={"wte": "embedding", "ff_out": "head", "ln_f": "final_norm"},
         model_types=("hf_olmo",),
         kinds=_PLAIN,
+        keys={"activation": "activation_type", "epsilon": "layer_norm_eps"},
         ignore=("d_ff", "vocab"),  # mlp_hidden_size counts both halves; embedding_size pads vocab_size
     ),
 )

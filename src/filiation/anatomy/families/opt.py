@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from filiation.anatomy.built import EVERY_BIAS, Built, Switch
 from filiation.anatomy.tables import Config, Family, Kinds
 
 
@@ -35,6 +36,17 @@ FAMILIES = (
         },
         model_types=("opt",),
         kinds=Kinds(norm="layer", gated=False, activation="relu", rope=None, positions="learned"),
+        layers={"opt": 12},
+        built=Built(biases=dict.fromkeys(EVERY_BIAS, Switch("enable_bias", True))),
+        keys={
+            "n_layers": "num_hidden_layers",
+            "n_kv_heads": (),
+            "d_head": (),
+            "d_ff": "ffn_dim",
+            "activation": "activation_function",
+            "epsilon": (),
+        },
+        further=("do_layer_norm_before",),
         adjust=_position,
         tied=True,
     ),

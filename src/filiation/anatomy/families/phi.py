@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from filiation.anatomy.built import Mixture
+from filiation.anatomy.built import EVERY_BIAS, Built, Mixture, Switch
 from filiation.anatomy.families.llama import BIASED, FUSED_FFN, FUSED_QKV, MIXTRAL, QKV, llama_like, loads
 from filiation.anatomy.tables import Family, Kinds, fused
 
@@ -27,6 +27,14 @@ FAMILIES = (
         model_types=("phi",),
         gguf=("phi2",),
         kinds=_KINDS,
+        keys={"n_layers": "num_hidden_layers", "epsilon": "layer_norm_eps"},
+        layers={"phi": 24},
+        built=Built(
+            biases=EVERY_BIAS,
+            switched=dict.fromkeys(
+                ("self_attn.q_layernorm", "self_attn.k_layernorm"), Switch("qk_layernorm")
+            ),
+        ),
     ),
     Family(
         name="phi_original",
@@ -41,6 +49,7 @@ FAMILIES = (
         outside={"embd.wte": "embedding", "lm_head.ln": "final_norm", "lm_head.linear": "head"},
         model_types=("phi-msft", "mixformer-sequential"),
         kinds=_KINDS,
+        keys={"activation": "activation_function", "epsilon": "layer_norm_epsilon"},
     ),
     llama_like(
         "phi3",

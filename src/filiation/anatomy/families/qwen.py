@@ -38,6 +38,8 @@ QWEN1 = Family(
     architectures=("QWenLMHeadModel",),
     gguf=("qwen",),
     kinds=Kinds(activation="silu"),
+    keys={"activation": (), "epsilon": "layer_norm_epsilon"},
+    wraps={"qwen": ("vision",)},
     ignore=("d_ff",),  # intermediate_size is twice the width of w1 and w2
 )
 

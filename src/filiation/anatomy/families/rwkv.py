@@ -27,7 +27,7 @@ FAMILIES = (
         outside={"embeddings": "embedding", "ln_out": "final_norm", "head": "head"},
         model_types=("rwkv",),
         kinds=Kinds(norm="layer", gated=False, activation="relu2", rope=None, positions=None),
-        keys={"d_head": "head_size"},
+        keys={"d_head": "head_size", "activation": (), "epsilon": "layer_norm_epsilon"},
         exceptions={Symmetry.RESIDUAL_ORDER: _INDEXED, Symmetry.RESIDUAL_SIGN: _INDEXED},
     ),
 )

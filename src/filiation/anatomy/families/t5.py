@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from filiation.anatomy.built import Built
 from filiation.anatomy.tables import Config, Family, Kinds, Names
 
 _KINDS = Kinds(gated=False, activation="relu", rope=None, positions="relative")
@@ -34,10 +37,29 @@ _CROSS: Names = {
 _TYPES = ("t5", "mt5", "umt5", "longt5")
 
 
+_KEYS = {
+    "n_kv_heads": (),
+    "d_ff": "d_ff",
+    "activation": (),  # see _gate
+    "epsilon": "layer_norm_epsilon",
+}
+_GATED = ("mt5", "umt5")
+_LAYERS = {"t5": 6, "mt5": 8, "umt5": 8, "longt5": 6}
+_BUILT = Built(biases={})
+
+
 def _gate(config: Config, family: Family) -> Family:
-    """T5 v1.1 gates its FFN."""
-    kind = str(config.get("feed_forward_proj", ""))
-    return family.with_kinds(gated=True, activation="gelu_new") if kind.startswith("gated") else family
+    """T5 v1.1 gates its FFN, and says so in the word for its activation."""
+    usual = "gated-gelu" if config.get("model_type") in _GATED else "relu"
+    first, _, last = str(config.get("feed_forward_proj") or usual).rpartition("-")
+    word = "gelu_new" if (first, last) == ("gated", "gelu") else last
+    # What loaders make of that word is saved beside it, and read again.
+    own, saved = config.get("dense_act_fn"), config.get("is_gated_act")
+    gated = saved if isinstance(saved, bool) else first == "gated"
+    other = ("wi",) if gated else ("wi_0", "wi_1")
+    foreign = frozenset(f"layer.{at}.DenseReluDense.{name}" for at in (1, 2) for name in other)
+    found = family.with_kinds(gated=gated, activation=own if isinstance(own, str) else word)
+    return replace(found, built=replace(_BUILT, foreign=foreign))
 
 
 FAMILIES = (
@@ -55,7 +77,9 @@ FAMILIES = (
         gguf=("t5",),
         kinds=_KINDS,
         adjust=_gate,
-        keys={"n_layers": "num_decoder_layers"},
+        keys={**_KEYS, "n_layers": ("num_decoder_layers", "num_layers")},
+        layers=_LAYERS,
+        built=_BUILT,
         tied=True,
     ),
     Family(
@@ -72,7 +96,9 @@ FAMILIES = (
         component="encoder",
         kinds=_KINDS,
         adjust=_gate,
-        keys={"n_layers": "num_layers"},
+        keys={**_KEYS, "n_layers": ("num_hidden_layers", "num_layers")},
+        layers=_LAYERS,
+        built=_BUILT,
         tied=True,
     ),
 )

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from filiation.anatomy.built import EVERY_BIAS, Built
 from filiation.anatomy.tables import Family, Kinds, Names
 
 _KINDS = Kinds(norm="layer", gated=False, activation="gelu", rope=None, positions="learned")
+_KEYS = {"n_kv_heads": (), "d_head": (), "activation": "activation_function", "epsilon": ()}
+_IN_ENCODER = {
+    **_KEYS,
+    "n_layers": ("num_hidden_layers", "encoder_layers"),
+    "n_heads": "encoder_attention_heads",
+    "d_ff": "encoder_ffn_dim",
+}
+_BIASES = {**EVERY_BIAS, "k": False}
+_LAYERS = {"whisper": 4, "qwen2_audio_encoder": 32}
 _ENCODER: Names = {
     "self_attn.q_proj": "q",
     "self_attn.k_proj": "k",
@@ -44,7 +54,14 @@ FAMILIES = (
         },
         model_types=("whisper",),
         kinds=_KINDS,
-        keys={"n_layers": "decoder_layers", "n_heads": "decoder_attention_heads", "d_ff": "decoder_ffn_dim"},
+        keys={
+            **_KEYS,
+            "n_layers": "decoder_layers",
+            "n_heads": "decoder_attention_heads",
+            "d_ff": "decoder_ffn_dim",
+        },
+        layers=_LAYERS,
+        built=Built(biases={**_BIASES, **{f"cross.{role}": role != "k" for role in "qkvo"}}),
         tied=True,
     ),
     Family(
@@ -55,7 +72,9 @@ FAMILIES = (
         model_types=("whisper",),
         component="audio",
         kinds=Kinds(norm="layer", gated=False, activation="gelu", rope=None, positions="sinusoidal"),
-        keys={"n_layers": "encoder_layers", "n_heads": "encoder_attention_heads", "d_ff": "encoder_ffn_dim"},
+        keys=_IN_ENCODER,
+        layers=_LAYERS,
+        built=Built(biases=_BIASES),
     ),
     Family(
         name="audio_tower",
@@ -65,6 +84,8 @@ FAMILIES = (
         model_types=("qwen2_audio_encoder",),
         component="audio",
         kinds=Kinds(norm="layer", gated=False, activation="gelu", rope=None, positions="sinusoidal"),
-        keys={"n_layers": "encoder_layers", "n_heads": "encoder_attention_heads", "d_ff": "encoder_ffn_dim"},
+        keys=_IN_ENCODER,
+        layers=_LAYERS,
+        built=Built(biases=_BIASES),
     ),
 )

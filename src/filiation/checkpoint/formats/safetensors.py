@@ -36,6 +36,7 @@ from filiation.checkpoint.shards import (
     read_index,
     shard_name,
 )
+from filiation.checkpoint.sidefiles import named_weights
 from filiation.checkpoint.sources.base import Source
 from filiation.checkpoint.tensor_parallel import check_numbers, joined, read_params
 from filiation.errors import CorruptCheckpointError, UnsupportedFormatError
@@ -68,7 +69,10 @@ def recognises(source: Source) -> bool:
     if chosen is not None and not chosen.endswith(INDEX_ENDING):
         first = leading_bytes(source, chosen, 9)
         return first[8:9] == b"{" or (chosen.lower().endswith(ENDING) and not first.startswith(b"GGUF"))
-    return any(name != ADAPTER for name in top_level(source, ENDING, ENDING + INDEX_ENDING))
+    if any(name != ADAPTER for name in top_level(source, ENDING, ENDING + INDEX_ENDING)):
+        return True
+    deeper = any("/" in record.name and record.name.endswith(ENDING) for record in source.files())
+    return deeper and named_weights(source) is not None
 
 
 def load(source: Source) -> Loaded:
@@ -109,6 +113,9 @@ def _choose(source: Source) -> _Choice:
     alone = chosen is not None and shard_name(chosen) is None and not PART.fullmatch(chosen)
     if chosen is not None and alone and not chosen.endswith(INDEX_ENDING):
         return _Choice([chosen])
+    named = named_weights(source)
+    if named is not None:
+        return _as_named(source, named)
     names = [name for name in top_level(source, ENDING) if name != ADAPTER]
     indices = top_level(source, ENDING + INDEX_ENDING)
     if "model.safetensors" in names:
@@ -124,6 +131,17 @@ def _choose(source: Source) -> _Choice:
         note = f"{file} was followed; {len(others)} safetensors files that it does not name were not read"
         return _Choice(index.files, index, (note,) if others else ())
     return _without_index(source, names)
+
+
+def _as_named(source: Source, named: str) -> _Choice:
+    """Return the choice of a config that names its weights."""
+    index = read_index(source, named) if named.endswith(INDEX_ENDING) else None
+    files = [named] if index is None else index.files
+    used = {named, *files}
+    rest = sum(1 for name in top_level(source, ENDING, ENDING + INDEX_ENDING) if name not in used)
+    what = f"config.json names {named} as the weights: that was read"
+    note = f"{what}; {rest} other safetensors files of the folder were not, which other loaders may read"
+    return _Choice(files, index, (note,) if rest else ())
 
 
 def _without_index(source: Source, names: Sequence[str]) -> _Choice:

@@ -1,17 +1,22 @@
 """Quantised safetensors: packed tensors become logical ones under plain names, dequantised as they are read.
 
-A scheme is one file here and one entry of :data:`SCHEMES`. The tensors decide which scheme it is;
-config.json's ``quantization_config`` may be missing or wrong, and where it disagrees the notes say so.
+A scheme is one file here and one entry of :data:`SCHEMES`. The tensors decide which scheme it is. Of words that only
+one scheme can read (``qweight``, ``weight_packed``) config.json's ``quantization_config`` may be missing or wrong, and
+where it disagrees the notes say so. A matrix under its plain name is scaled only where the settings say that loaders do
+so (:mod:`filiation.checkpoint.packing.applied`).
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 from filiation.checkpoint.model import StoredTensor
+from filiation.checkpoint.packing.applied import Settings
 from filiation.checkpoint.packing.base import Finding, Scheme, Stored, Unpacked
+from filiation.checkpoint.packing.beside import Settled, require_named, settle
 from filiation.errors import UnsupportedFormatError
 
 SCHEMES = ("gptq", "awq", "bitsandbytes", "wna16", "fp4", "fp8", "mxfp4", "mlx")
@@ -41,33 +46,62 @@ _PACKED_NAMES = (".qweight", ".qzeros", ".SCB", "_packed", "_blocks", "_scale", 
 _PACKED_KINDS = frozenset({"I8", "U8", "I16", "U16", "I32", "U32"})
 
 
+@dataclass(frozen=True)
+class Logical:
+    """The tensors of a checkpoint as the rest of the toolkit sees them.
+
+    Attributes:
+        notes: what was recognised or assumed, one sentence each.
+        unscaled: matrices that are read as they are stored, because no loader applies the scales beside them.
+    """
+
+    tensors: Stored
+    notes: tuple[str, ...] = ()
+    unscaled: tuple[str, ...] = ()
+
+
 def schemes() -> tuple[Scheme, ...]:
     """Return the modules of :data:`SCHEMES`."""
     return tuple(cast(Scheme, importlib.import_module(f"{__name__}.{name}")) for name in SCHEMES)
 
 
-def unpack(tensors: Stored, config: Mapping[str, Any] | None) -> tuple[Stored, tuple[str, ...]]:
+def unpack(
+    tensors: Stored,
+    config: Mapping[str, Any] | None,
+    elsewhere: Callable[[], Mapping[str, Any] | None] = lambda: None,
+) -> Logical:
     """Replace packed tensors by logical ones.
 
     Args:
         tensors: what the format loaded, in stored order.
         config: the parsed config.json, or None.
+        elsewhere: reads settings that lie in a file of their own; asked only where config.json has none.
 
     Returns:
-        The tensors under plain names (``...q_proj.weight``) and notes on what was recognised or assumed. Where
-        nothing is packed, the tensors as they came.
+        The tensors under plain names (``...q_proj.weight``); where nothing is packed, as they came.
 
     Raises:
-        UnsupportedFormatError: a packed tensor is incomplete, its shapes contradict each other, or the packing is
-            not one that is read.
+        UnsupportedFormatError: a packed tensor is incomplete, its shapes contradict each other, the packing is
+            not one that is read, or no settings name it where loaders need them.
     """
-    quantization = quantization_of(config)
-    method = method_of(quantization)
-    if method is None and _is_plain(tensors):
-        return tensors, ()
-    findings = [(scheme, scheme.find(tensors, quantization)) for scheme in schemes()]
+    settings = settings_of(config)
+    if settings.method is None and _is_plain(tensors):
+        return Logical(tensors)
+    if settings.method is None and config is not None:
+        settings = _stated_elsewhere(elsewhere(), settings)
+    known = frozenset(method for scheme in schemes() for method in scheme.METHODS)
+    settled = settle(tensors, settings, known)
+    unpacked, notes = _unpacked(settled, settings, known)
+    return Logical(unpacked, (*notes, *settled.notes), settled.unscaled)
+
+
+def _unpacked(settled: Settled, settings: Settings, known: frozenset[str]) -> tuple[Stored, tuple[str, ...]]:
+    tensors, method = settled.tensors, settings.method
+    findings = [(scheme, scheme.find(settled.visible, settings.quantization)) for scheme in schemes()]
     found = [(scheme, finding) for scheme, finding in findings if finding.tensors]
-    _refuse_unread(tensors, method, known=any(method in scheme.METHODS for scheme in schemes()))
+    _refuse_unread(settled.visible, method, known=method in known)
+    for scheme, finding in found:
+        require_named(scheme, finding, tensors, settings)
     if not found:
         plain = f"config.json says the weights are quantised ('{method}'), but no tensor is; they are read as they are."
         return tensors, (plain,) if method is not None else ()
@@ -80,6 +114,29 @@ def _is_plain(tensors: Stored) -> bool:
         tensor.info.dtype not in _PLAIN_KINDS or name.endswith(_PACKED_NAMES)
         for name, tensor in tensors.items()
     )
+
+
+def settings_of(config: Mapping[str, Any] | None) -> Settings:
+    """Return what config.json says of the packing."""
+    quantization = quantization_of(config)
+    # Only MLX looks under this name.
+    aside = config is not None and quantization is config.get("quantization")
+    kind: Any = None if config is None else config.get("model_type")
+    return Settings(
+        quantization,
+        method_of(quantization),
+        config is not None,
+        kind if isinstance(kind, str) else None,
+        loaded=not aside or method_of(quantization) == "mlx",
+    )
+
+
+def _stated_elsewhere(found: Mapping[str, Any] | None, settings: Settings) -> Settings:
+    """Return ModelOpt's settings, which older versions of it wrote beside config.json alone."""
+    inner: Any = None if found is None else found.get("quantization")
+    if not isinstance(inner, Mapping) or not cast("Mapping[str, Any]", inner).get("quant_algo"):
+        return settings
+    return Settings(cast("Mapping[str, Any]", inner), "modelopt", True, settings.model_type)
 
 
 def quantization_of(config: Mapping[str, Any] | None) -> Mapping[str, Any]:

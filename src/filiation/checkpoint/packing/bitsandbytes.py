@@ -126,6 +126,18 @@ def find(stored: Stored, quantization: Mapping[str, Any]) -> Finding:
     return Finding((*four, *eight))
 
 
+def companions(stored: Stored) -> dict[str, tuple[str, ...]]:
+    """Return every int8 matrix that has ``SCB`` beside it, with the names of what lies there."""
+    found: dict[str, tuple[str, ...]] = {}
+    for stem in stems(stored, ".SCB"):
+        tensor = stored.get(f"{stem}.weight")
+        if tensor is not None and tensor.info.dtype == "I8" and len(tensor.info.shape) == 2:
+            found[f"{stem}.weight"] = tuple(
+                n for n in (f"{stem}.SCB", f"{stem}.weight_format") if n in stored
+            )
+    return found
+
+
 def _four_bit(parts: Parts, kind: str) -> Unpacked:
     codes = parts.need("", ndim=2)
     absmax, table = parts.need(".absmax", ndim=1), parts.need(".quant_map", "F32", ndim=1)

@@ -18,7 +18,10 @@ from filiation.checkpoint.packing.scaled import Plain, ScaledTensor, grid
 
 NAME: str = "8-bit"
 METHODS: frozenset[str] = frozenset(
-    {"fp8", "fbgemm_fp8", "modelopt", "quark", "compressed-tensors", "auto-round"}
+    {
+        *("fp8", "fbgemm_fp8", "modelopt", "modelopt_fp4", "nvfp4", "quark", "compressed-tensors"),
+        *("auto-round", "intel/auto-round", "w8a8_fp8", "w8a8_int8", "blockwise_int8", "mxfp8"),
+    }
 )
 
 _SCALES = ("_scale_inv", "_scale")
@@ -33,13 +36,25 @@ def find(stored: Stored, quantization: Mapping[str, Any]) -> Finding:
     """
     stated = _stated_blocks(quantization)
     tensors: list[Unpacked] = []
-    for name, tensor in stored.items():
-        if tensor.info.dtype in FP8_KINDS or tensor.info.dtype == "I8":
-            parts = Parts(_scheme(tensor.info), stored, name, name)
-            suffix = next((suffix for suffix in _SCALES if parts.has(suffix)), None)
-            if suffix is not None and len(tensor.info.shape) >= 2:
-                tensors.append(_build(parts, tensor.info, suffix, stated))
+    for name in companions(stored):
+        info = stored[name].info
+        parts = Parts(_scheme(info), stored, name, name)
+        suffix = next(suffix for suffix in _SCALES if parts.has(suffix))
+        tensors.append(_build(parts, info, suffix, stated))
     return Finding(tuple(tensors))
+
+
+def companions(stored: Stored) -> dict[str, tuple[str, ...]]:
+    """Return every 8-bit matrix that has scales beside it, with the names of what lies there."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, tensor in stored.items():
+        if tensor.info.dtype not in FP8_KINDS and tensor.info.dtype != "I8":
+            continue
+        beside = tuple(name + suffix for suffix in _SCALES if name + suffix in stored)
+        if beside and len(tensor.info.shape) >= 2:
+            points = (name + "_zero_point",) if name + "_zero_point" in stored else ()
+            found[name] = (*beside, *points)
+    return found
 
 
 def _scheme(info: TensorInfo) -> str:

@@ -5,6 +5,7 @@ FP8, int8, MXFP8, NVFP4, MXFP4 and MXFP6 differ only in how a small number is wr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -19,6 +20,8 @@ from filiation.checkpoint.packing.window import LazyTensor, Range, lengths, posi
 
 Need = tuple[StoredTensor, Index]
 
+# Values that share a scale in the finest format there is (NVFP4).
+_FEWEST = 16
 # Block lengths that are tried where no config states one, the usual ones first.
 _USUAL_BLOCKS = (128, 64, 32, 16, 256, 512, 1)
 
@@ -145,7 +148,7 @@ def grid(parts: Parts, tensor: RawTensor, shape: tuple[int, ...], stated: Sequen
         stated: the block size that the config states for the last axes, used where it fits.
 
     Raises:
-        UnsupportedFormatError: the scales' shape does not fit the weight's.
+        UnsupportedFormatError: the scales' shape does not fit the weight's, or there are too many of them.
     """
     stored = tensor.info.shape
     parts.check(
@@ -157,6 +160,11 @@ def grid(parts: Parts, tensor: RawTensor, shape: tuple[int, ...], stated: Sequen
     for axis, count in enumerate(stored):
         whole = len(stored) == len(shape)
         blocks[axis] = _block(parts, tensor, shape[axis], count, hints[axis] if whole else 1, guess=whole)
+    parts.check(
+        math.prod(blocks) >= _FEWEST or blocks[-1] == shape[-1],
+        f"{tensor.info.name} has a scale for every {math.prod(blocks)} values; no quantiser writes more than one "
+        f"for {_FEWEST}, and so many scales would hold a matrix of their own.",
+    )
     return Grid(tensor, tuple(blocks), tensor.info.dtype == "U8")
 
 

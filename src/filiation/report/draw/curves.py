@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from filiation.report.draw import svg
 from filiation.report.extras import Curve
+from filiation.report.numbers import decimal, short
 from filiation.report.wording import Phrases
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 340.0, 190.0, 56.0, 10.0, 30.0, 30.0
@@ -33,11 +35,12 @@ def curve(drawn: Curve, phrases: Phrases) -> str:
 
 def _grid(low: float, high: float) -> list[str]:
     content: list[str] = []
+    digits = min(max(2 - math.floor(math.log10(high - low)), 0), 5)
     for n in range(3):
         value = low + (high - low) * n / 2
         y = _height(value, low, high)
         content.append(svg.element("line", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=y, y2=y, class_="grid"))
-        content.append(svg.text(_LEFT - 6, y + 4, f"{value:.3g}", "tick", "end"))
+        content.append(svg.text(_LEFT - 6, y + 4, decimal(value, digits), "tick", "end"))
     return content
 
 
@@ -74,11 +77,9 @@ def strip(value: float, quantiles: dict[float, float], phrases: Phrases) -> str:
         content.append(svg.rect(x(quantiles[0.5]) - 1, 13, 2, 18, "median"))
     at = x(value)
     content.append(svg.element("path", d=f"M{svg.number(at)} 12l6 10l-6 10l-6 -10z", class_="observed"))
-    content += [svg.text(10, 46, f"{low:.3g}", "tick"), svg.text(330, 46, f"{high:.3g}", "tick", "end")]
+    content += [svg.text(10, 46, short(low), "tick"), svg.text(330, 46, short(high), "tick", "end")]
     smallest, largest = min(quantiles.values(), default=low), max(quantiles.values(), default=high)
-    label = phrases.say(
-        "ui", "strip_aria", value=f"{value:.3f}", low=f"{smallest:.3g}", high=f"{largest:.3g}"
-    )
+    label = phrases.say("ui", "strip_aria", value=decimal(value, 3), low=short(smallest), high=short(largest))
     return svg.picture(340, 50, label, content, "strip")
 
 
