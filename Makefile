@@ -44,12 +44,12 @@ demo-probe: $(SERVE_STAMP)  ## ask a real model behind a reseller; report in bui
 	$(BIN)/python examples/probe/demo.py
 
 # One thread each: the matrix products of a comparison are small, and threads that wait for one another take more time
-# than they save.
+# than they save. Compiled modules are kept, as pip keeps those that it installs: hundreds of commands are run.
 test: $(STAMP)  ## every test that needs neither torch nor a download
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-real: $(LAB_STAMP)  ## tests on pinned real models (downloads packages, needs torch)
-	OMP_NUM_THREADS=1 $(LAB)/bin/python -m pytest -m "" tests/real tests/lab/test_training.py tests/lab/test_breeding.py --durations=10
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(LAB)/bin/python -m pytest -m "" tests/real tests/lab/test_training.py tests/lab/test_breeding.py --durations=10
 
 check: lint types imports docs  ## lint, format, types, import directions, docs build
 

@@ -36,12 +36,17 @@ class Timed:
     output: str
 
 
+def _environment() -> dict[str, str]:
+    """Return this process's environment with compiled modules kept, as they are where pip installed the program."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 def timed(command: list[str], **env: str) -> Timed:
     """Run a command as a user would and measure it from process start."""
     before = time.perf_counter()
     with tempfile.TemporaryFile("w+") as out:
         process = subprocess.Popen(
-            command, stdout=out, stderr=subprocess.PIPE, text=True, env={**os.environ, **env}
+            command, stdout=out, stderr=subprocess.PIPE, text=True, env=_environment() | env
         )
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - before

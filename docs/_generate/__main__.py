@@ -47,6 +47,7 @@ def main() -> int:
     if options.lab is not None:
         _fill(lab.PAGE, lab.tables(options.lab))
         lab.write_data(options.lab, options.day)
+        lab.write_figures(options.lab)
     problems = [p for page in pages() for p in _rerun(page)] if options.transcripts else []
     if options.picture:
         picture.draw()

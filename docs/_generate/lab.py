@@ -37,7 +37,7 @@ def _deeper(text: str) -> str:
 
 
 def write_data(measured: Path, day: str) -> None:
-    """Write error rates, backgrounds and figures of a measured zoo; older backgrounds are removed.
+    """Write error rates and backgrounds of a measured zoo; older backgrounds are removed.
 
     Args:
         measured: the folder of `filiation lab measure`.
@@ -47,14 +47,18 @@ def write_data(measured: Path, day: str) -> None:
     record = {"version": found["filiation"], "measured": day, **{key: found[key] for key in _KEPT}}
     record["rates"] = plain(found["rates"])  # as reports print them
     null.write_data({"lab": {**record, "likeness": _ranges(likeness["statistics"])}})
-    for name in FIGURES:
-        shutil.copyfile(measured / f"{name}.svg", ROOT / f"docs/validation/lab-{name}.svg")
     folder = ROOT / BACKGROUNDS
     folder.mkdir(exist_ok=True)
     for old in folder.glob("lab-*.json"):
         old.unlink()
     text = json.dumps({"measured": day, **likeness}, indent=1)
     (folder / f"lab-{day}.json").write_text(text + "\n", encoding="utf-8")
+
+
+def write_figures(measured: Path) -> None:
+    """Copy the figures of a measured zoo beside its page."""
+    for name in FIGURES:
+        shutil.copyfile(measured / f"{name}.svg", ROOT / f"docs/validation/lab-{name}.svg")
 
 
 def _ranges(statistics: Mapping[str, Any]) -> dict[str, Any]:

@@ -127,12 +127,12 @@ def _golden() -> Iterator[tuple[str, str, str, str, str]]:
         header = safetensors.load(LocalSource(GOLDEN / f"{name}.safetensors"))
         made_by = json.loads(header.metadata["golden"])["made_by"].removesuffix("+cpu")
         file = golden(name)
-        tensors, notes = packing.unpack(file.packed, file.config)
-        scheme = re.search(r"\(([^:]+): ", notes[0])
+        found = packing.unpack(file.packed, file.config)
+        scheme = re.search(r"\(([^:]+): ", found.notes[0])
         if scheme is None:
-            raise LookupError(f"{name}: no packing named in {notes[0]!r}")
-        for key in file.oracle:
-            yield scheme[1], tensors[key].info.dtype, made_by, name, _small_read(file.source, tensors[key])
+            raise LookupError(f"{name}: no packing named in {found.notes[0]!r}")
+        for tensor in (found.tensors[key] for key in file.oracle):
+            yield scheme[1], tensor.info.dtype, made_by, name, _small_read(file.source, tensor)
 
 
 def _small_read(source: LocalSource, tensor: StoredTensor) -> str:

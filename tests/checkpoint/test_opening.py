@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -364,3 +365,20 @@ def test_opening_a_packed_checkpoint_unpacks_it(tmp_path: Path) -> None:
     plain = np.frombuffer(raw, ml_dtypes.float8_e4m3fn).astype(np.float32).reshape(8, 4)
     expected = plain * np.repeat([2.0, 4.0], 4)[:, None]
     np.testing.assert_array_equal(opened.read("l.weight"), expected)
+
+
+def test_scales_are_applied_where_modelopts_own_file_says_so(tmp_path: Path) -> None:
+    values = np.arange(32, dtype=np.float32).reshape(2, 16)
+    tensors = {
+        "up.weight": values.astype(ml_dtypes.float8_e4m3fn),
+        "up.weight_scale": np.full(1, 2, np.float32),
+    }
+    folder = model(tmp_path / "m", tensors)
+    opened = checkpoint.open(str(folder))
+    assert opened.unscaled == ("up.weight",)
+    assert any("the scales were passed over" in note for note in opened.notes)
+    stored = opened.read("up.weight")
+    (folder / "hf_quant_config.json").write_text(json.dumps({"quantization": {"quant_algo": "FP8"}}))
+    opened = checkpoint.open(str(folder))
+    assert opened.unscaled == ()
+    np.testing.assert_array_equal(opened.read("up.weight"), 2 * stored)

@@ -55,8 +55,11 @@ def test_an_error_names_the_model_it_speaks_of(how: str, tmp_path: Path, run: Ru
 
 def test_a_model_is_named_when_it_is_read_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = str(broken(tmp_path / "B", "nan"))
-    monkeypatch.setattr(checkpoint, "scan_finite", lambda _: None)
-    model = open_model(place, None, None, lambda *_: None, role="candidate")
+
+    def nothing(*_: object, **__: object) -> None: ...
+
+    monkeypatch.setattr(checkpoint, "scan_finite", nothing)
+    model = open_model(place, None, None, nothing, role="candidate")
     with pytest.raises(NonFiniteWeightsError) as caught:
         model.checkpoint.read("model.layers.3.mlp.up_proj.weight")
     assert caught.value.message.startswith(f"Candidate {place}: ")

@@ -98,6 +98,61 @@ def test_equal_models_with_further_towers_are_identical(tmp_path: Path) -> None:
     assert filiation.compare(one, other).verdict.relation is Relation.IDENTICAL
 
 
+def with_layers_of(main: str, other: str, container: str, folder: Path, **config: Any) -> str:
+    """Save one model with another's layers added under another word: ``model.blocks`` beside ``model.layers``."""
+    tensors, usual = shipped(main)
+    extra, _ = shipped(other)
+    more = {n.replace("model.layers", container): v for n, v in extra.items() if n.startswith("model.layers")}
+    save_model(
+        folder, {n: np.asarray(v, np.float32) for n, v in {**tensors, **more}.items()}, {**usual, **config}
+    )
+    return str(folder)
+
+
+@pytest.mark.parametrize("container", ["model.blocks", "model.Layers"])
+def test_layers_under_another_word_neither_accuse_nor_hide(container: str, tmp_path: Path) -> None:
+    base = str(MODELS / "base")
+    planted = with_layers_of("twin", "base", container, tmp_path / "planted")
+    for suspect, candidate in ((planted, base), (base, planted)):
+        verdict = filiation.compare(suspect, candidate).verdict
+        assert (verdict.relation, verdict.reason) == (Relation.SHARED_PARTS, "tower_not_loaded")
+        assert verdict.scope == (f"language:{container}",)
+        assert verdict.inherited_share == 0.0
+    hiding = with_layers_of("continued", "twin", container, tmp_path / "hiding")
+    for suspect, candidate in ((hiding, base), (base, hiding)):
+        assert filiation.compare(suspect, candidate).verdict.relation is Relation.COMMON_ORIGIN
+
+
+UNKNOWN = {"model_type": "some_type", "architectures": ["SomeModel"]}
+
+
+def test_where_nothing_says_which_is_loaded_it_takes_all_to_share_an_origin(tmp_path: Path) -> None:
+    base = str(MODELS / "base")
+    mixed = with_layers_of("twin", "base", "core.layers", tmp_path / "mixed", **UNKNOWN)
+    for suspect, candidate in ((mixed, base), (base, mixed)):
+        verdict = filiation.compare(suspect, candidate).verdict
+        assert (verdict.relation, verdict.reason) == (Relation.SHARED_PARTS, "tower_contested")
+        assert not verdict.inherited_share
+        assert "continued_pretraining" not in {step.kind for step in verdict.derivation}
+    alike = with_layers_of("continued", "base", "core.layers", tmp_path / "alike", **UNKNOWN)
+    assert filiation.compare(base, alike).verdict.relation is Relation.COMMON_ORIGIN
+    for language in ("en", "zh-CN"):
+        assert phrases(language).name("reason", "tower_contested")
+
+
+def test_two_models_that_hold_the_same_towers_are_loaded_alike(tmp_path: Path) -> None:
+    parent = with_layers_of("base", "twin", "core.layers", tmp_path / "parent", **UNKNOWN)
+    child = with_layers_of("continued", "twin", "core.layers", tmp_path / "child", **UNKNOWN)
+    verdict = filiation.compare(child, parent).verdict
+    assert verdict.relation is Relation.COMMON_ORIGIN
+
+
+def test_a_tower_that_the_model_has_no_room_for_hides_nothing(tmp_path: Path) -> None:
+    copied = with_layers_of("continued", "twin", "visual.blocks", tmp_path)
+    for suspect, candidate in ((copied, str(MODELS / "base")), (str(MODELS / "base"), copied)):
+        assert filiation.compare(suspect, candidate).verdict.relation is Relation.COMMON_ORIGIN
+
+
 def test_what_was_compared_with_nothing_is_listed_and_limits_the_report(tmp_path: Path) -> None:
     """Tensors that form no layers cannot be examined: the report says so beside "none found"."""
     tensors, config = shipped("twin")

@@ -18,7 +18,7 @@ from filiation.evidence import Relation, Verdict
 from filiation.lab.forward import logits
 from filiation.lab.layout import EMBEDDING, FINAL_NORM, Config, Tensors, gain_readers, is_gain
 from filiation.lab.save import load_model, save_model
-from filiation.origin.effects import of_model, rectified, together, usual
+from filiation.origin.effects import of_model, rectified, spread, together, usual
 from filiation.origin.gather import Side
 from filiation.origin.history import History, Shared
 from filiation.origin.pairing import Plan
@@ -492,6 +492,14 @@ def test_clones_are_taken_together() -> None:
     )
     undone, _ = together(np.concatenate([down, down]), np.tile(gate, (2, 1)), np.concatenate([up, -up]))
     assert np.abs(undone).max() < 1e-5
+
+
+def test_the_effect_of_a_row_that_is_as_loud_as_can_be_is_a_number() -> None:
+    rows = np.full((2, 96), 3e37, np.float32)
+    rows[1] = 2.0
+    moment = np.eye(96, dtype=np.float32)
+    for given in (moment, np.diag(moment)):
+        np.testing.assert_allclose(spread(rows, given), np.array([3e37, 2.0]) * 96**0.5, rtol=1e-5)
 
 
 def test_units_that_fire_never_or_always() -> None:

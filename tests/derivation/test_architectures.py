@@ -11,7 +11,7 @@ import pytest
 from filiation.derivation import Derived, derive
 from filiation.lab.layout import Tensors
 from filiation.origin.pairing import Plan
-from tests.derivation.models import Model, anatomy, examined, numbers, tokens, tuned
+from tests.derivation.models import Model, anatomy, base, examined, numbers, tokens, tuned
 
 LAYERS, WIDTH, FFN, VOCAB = 4, 64, 256, 400
 
@@ -164,3 +164,28 @@ def test_every_second_layer_of_an_encoder() -> None:
     found = told((kept, {**bert()[1], "num_hidden_layers": 2}), bert())
     assert found.kinds == {"layers_changed"}
     assert numbers(found, "layers_changed")["path"] == [1, 3]
+
+
+def test_values_that_are_stored_alone_are_compared() -> None:
+    """Apertus has two settings of each layer's activation among its weights, of no dimension."""
+
+    def apertus(beta: float, level: float = 0.0) -> Model:
+        tensors, config = tuned(*base(), level=level) if level else base()
+        names = {
+            "input_layernorm": "attention_layernorm",
+            "post_attention_layernorm": "feedforward_layernorm",
+        }
+        spelt = {
+            re.sub("|".join(names), lambda found: names[found[0]], name): value
+            for name, value in tensors.items()
+            if "gate_proj" not in name
+        }
+        layers = {name.split(".")[2] for name in spelt if ".layers." in name}
+        spelt |= {f"model.layers.{n}.mlp.act_fn.beta": np.array(beta, np.float32) for n in layers}
+        kind = {"model_type": "apertus", "architectures": ["ApertusForCausalLM"], "hidden_act": "xielu"}
+        return spelt, {**config, **kind}
+
+    found = told(apertus(0.75, level=0.03), apertus(0.5))
+    assert found.kinds == {"fine_tuned"}
+    assert "activation.beta" in {d.role for d in found.deltas}
+    assert told(apertus(0.5), apertus(0.5)).kinds == {"identical"}

@@ -239,3 +239,14 @@ def test_rotary_pairs_turned_and_scaled(seed: int, rope: str) -> None:
     assert found.mix is not None
     assert found.factor is not None
     np.testing.assert_allclose((found.mix @ k) * found.factor[..., None], k_s, atol=1e-3)
+
+
+@pytest.mark.parametrize("zero", ["suspect", "candidate", "both"])
+@pytest.mark.parametrize("rope", ["neox", "interleaved"])
+def test_keys_of_zeros_tell_no_scale(zero: str, rope: str) -> None:
+    g = rng(3)
+    k_s, k, q_s, q = (matrix(g, *shape, 8, 40) for shape in ((2,), (2,), (2, 3), (2, 3)))
+    k_s, k = k_s * (zero == "candidate"), k * (zero == "suspect")
+    found = match_pairs(q_s, q, k_s, k, rope)
+    assert found.factor is None
+    assert found.spread is None

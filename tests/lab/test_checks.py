@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from filiation.errors import UsageError
+from filiation.lab import lessons
 from filiation.lab.checks import check
 from filiation.lab.recipe import SHIPPED, load_recipe
+from filiation.lab.train import Rows, Stream
 
 RECIPE = """
 name = "two"
@@ -136,6 +139,13 @@ def test_what_was_stored_otherwise_is_no_parent(tmp_path: Path) -> None:
     assert "stored in a way that the lab does not read back" in (error.reason or "")
     merge = '[[model]]\nname = "merged"\nmaker = "derive"\nhow = "slerp"\nparents = ["base"]\n'
     assert "of several models" in (checked(tmp_path, RECIPE + merge).reason or "")
+
+
+def test_every_word_for_data_is_something_to_learn_from() -> None:
+    tokens = np.arange(20)
+    for word in lessons.WORDS:
+        plain = "text" if word.startswith("teacher") else word
+        assert lessons.data_of(plain, Stream(tokens), Rows(tokens[None], tokens[None]), 20)
 
 
 def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:

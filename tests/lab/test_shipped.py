@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from docs._generate import lab, null
+from docs._generate import lab, null, pages
 from filiation.lab.backgrounds import document, strata
 from filiation.lab.kin import Case, Category, Expected, Zoo
 from filiation.lab.measure import judged
@@ -100,3 +100,12 @@ def test_what_is_left_open_is_told_apart_by_whether_all_of_it_is_right(
     outcome = judged({**found, "suspect": "s", "candidates": ["c"]}, case)
     assert outcome["mechanism"] is False
     assert (outcome["left_open"], outcome["open_right"]) == (left_open, among_right)
+
+
+def test_the_figures_are_of_what_reports_carry() -> None:
+    rates = json.loads((pages.ROOT / null.DATA).read_text(encoding="utf-8"))["lab"]["rates"]
+    page = (pages.ROOT / lab.PAGE).read_text(encoding="utf-8")
+    assert all(f"(lab-{name}.svg)" in page for name in lab.FIGURES)
+    roc = (pages.ROOT / lab.PAGE).with_name("lab-roc.svg").read_text(encoding="utf-8")
+    assert f"of {rates['independent_called_common_origin']['trials']:,} pairs that share nothing" in roc
+    assert f"true of {rates['true_pairs_right']['trials']:,}" in roc

@@ -13,17 +13,22 @@ from pathlib import Path
 
 import pytest
 
-from filiation.errors import InputError, StorageError
+from filiation.errors import InputError, MissingExtraError, StorageError
 from filiation.lab.workers import workers, write_whole, writing
 
 
-def test_a_block_left_by_an_error_ends_what_runs() -> None:
-    before = set(active_children())
-    with pytest.raises(KeyboardInterrupt), workers(1) as pool:
+def _interrupted() -> None:
+    with workers(1) as pool:
         future = pool.submit(time.sleep, 600)
         while not future.running():
             time.sleep(0.01)
         raise KeyboardInterrupt
+
+
+def test_a_block_left_by_an_error_ends_what_runs() -> None:
+    before = set(active_children())
+    with pytest.raises(KeyboardInterrupt):
+        _interrupted()
     assert set(active_children()) == before
 
 
@@ -42,6 +47,18 @@ def test_a_process_that_was_ended_from_outside_is_told_with_what_to_do() -> None
     with pytest.raises(InputError, match="ended from outside") as caught, workers(1) as pool:
         pool.submit(os._exit, 9).result()
     assert "goes on where it stopped" in (caught.value.next_step or "")
+
+
+def test_a_missing_package_is_told_across_processes() -> None:
+    error = MissingExtraError("Making K-quants", "serve", "xllamacpp")
+    with workers(1) as pool, pytest.raises(MissingExtraError) as caught:
+        pool.submit(_raises, error).result()
+    assert str(caught.value) == str(error)
+    assert caught.value.extra == "serve"
+
+
+def _raises(error: Exception) -> None:
+    raise error
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")

@@ -94,6 +94,17 @@ def test_shapes_that_contradict_each_other_are_refused(name: str, tensor: str, a
     assert caught.value.file == "memory.safetensors"
 
 
+@pytest.mark.parametrize("name", ["gptq4", "awq4", "ct_int4_group", "mlx4", "bnb_nf4"])
+def test_a_packed_tensor_without_values_is_refused(name: str) -> None:
+    file = golden(name)
+    for key, (kind, values) in arrays(file).items():
+        if values.ndim < 2:
+            continue
+        with pytest.raises(UnsupportedFormatError, match="holds no values") as caught:
+            unpack({**file.packed, **stored({key: (kind, values[:0])})}, file.config)
+        assert key in str(caught.value)
+
+
 def test_a_packed_tensor_of_another_kind_is_refused() -> None:
     kinds = arrays(golden("gptq4"))
     kinds["m.qweight"] = ("F32", kinds["m.qweight"][1].astype(np.float32))
@@ -233,14 +244,19 @@ def test_the_quantisation_of_the_text_part_and_the_old_key_are_seen() -> None:
         assert not any("no quantization_config" in note for note in notes)
 
 
-def test_a_weight_that_is_stored_twice_is_refused() -> None:
-    kinds = arrays(golden("gptq4"))
-    tensors = {
-        "m.weight": stored({"m.weight": ("F32", np.zeros((32, 64), np.float32))})["m.weight"],
-        **stored(kinds),
-    }
+@pytest.mark.parametrize("packed_first", [False, True])
+def test_a_weight_that_is_stored_twice_is_refused(packed_first: bool) -> None:
+    plain = stored({"m.weight": ("F32", np.zeros((32, 64), np.float32))})
+    packed = stored(arrays(golden("gptq4")))
     with pytest.raises(UnsupportedFormatError, match="twice"):
-        unpack(tensors, None)
+        unpack({**packed, **plain} if packed_first else {**plain, **packed}, None)
+
+
+def test_a_weight_with_the_scales_of_two_packings_is_refused() -> None:
+    kinds = arrays(golden("ct_int8_plain"))
+    kinds["m.SCB"] = ("F32", np.ones(kinds["m.weight"][1].shape[0], np.float32))
+    with pytest.raises(UnsupportedFormatError, match="twice"):
+        unpack(stored(kinds), None)
 
 
 def test_companions_of_activations_are_left_out() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from filiation.anatomy.config import SPELLINGS, WORD, Config, first_of
 from filiation.anatomy.families import of_architecture, of_type
 from filiation.anatomy.model import Inference
-from filiation.anatomy.tables import Family
+from filiation.anatomy.tables import Family, Rule
 
 UNKNOWN = "unknown"
 """The activation of a network of which it is not known which one it has."""
@@ -21,6 +21,7 @@ _GELU = ("gelu_python", "gelu_new", "gelu_fast", "gelu_accurate", "gelu_pytorch_
 _ALIKE = {"swish": "silu", "swiglu": "silu", **dict.fromkeys(_GELU, "gelu")}
 """Words for one function, or for approximations of one that differ by half a thousandth."""
 
+_WRITERS = ("o", "down")
 _ENCODERS = ("language", "encoder")
 
 
@@ -70,9 +71,9 @@ def _word(config: Config, key: str) -> str | None:
 
 
 def _codes(config: Config, family: Family) -> list[Family] | None:
-    """Return the tables of the loaders that a config names, as it makes them.
+    """Return the tables of the loaders that a config names and that can hold these parts, as it makes them.
 
-    None where it names no type, one that no table knows, or none that has the names of these parts.
+    None where it names no type, one that no table knows, or not the one that has the names of these parts.
     """
     kind, listed = config.get("model_type"), config.get("architectures")
     classes: Iterable[Any] = listed if isinstance(listed, (list, tuple)) else ()
@@ -83,10 +84,23 @@ def _codes(config: Config, family: Family) -> list[Family] | None:
     if not any(family.name == code.name for group in found for code in group):
         return None
     same = [next((code for code in group if code.name == family.name), group[0]) for group in found]
-    return list({code.name: code.under(config) for code in same}.values())
+    return list({code.name: code.under(config) for code in same if _holds(code, family)}.values())
 
 
 def _beside(group: Iterable[Family], family: Family) -> list[Family]:
     """Return the tables of the same kind of tower."""
     kinds = _ENCODERS if family.component in _ENCODERS else (family.component,)
     return [code for code in group if code.component in kinds]
+
+
+def _holds(code: Family, family: Family) -> bool:
+    """Whether a loader finds under its own names what writes to the stream under those of ``family``."""
+    return code.container == family.container and all(_names(code, r) & _names(family, r) for r in _WRITERS)
+
+
+def _names(family: Family, role: str) -> set[str]:
+    return {
+        name
+        for name, entry in family.layer.items()
+        if role in (entry.roles if isinstance(entry, Rule) else (entry,))
+    }

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import replace
 
-from filiation.anatomy.towers import Found
+from filiation.anatomy.towers import Found, Tower
 
 _SHARED = "shared."
 _NETWORK = frozenset({"gate", "up", "down", "router"})
 
 
-def as_dense(found: Sequence[Found]) -> list[Found]:
-    """Return what was found, shared experts as plain networks in layers that have neither experts nor a network."""
+def as_dense(tower: Tower) -> Tower:
+    """Name shared experts as plain networks in layers that have neither experts nor a network; return the tower."""
     held: dict[int | None, set[str]] = defaultdict(set)
-    for each in found:
+    for each in tower.found:
         held[each.layer].update(each.hit.rule.roles)
     alone = {
         layer for layer, roles in held.items() if not roles & _NETWORK and f"{_SHARED}router" not in roles
     }
-    return [_plain(each) if each.layer in alone else each for each in found]
+    tower.found = [_plain(each) if each.layer in alone else each for each in tower.found]
+    return tower
 
 
 def _plain(found: Found) -> Found:

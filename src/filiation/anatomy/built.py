@@ -138,5 +138,5 @@ class Built:
         return known.state(config) is not False if isinstance(known, Switch) else known
 
 
-EVERY_BIAS = dict.fromkeys(("q", "k", "v", "o", "gate", "up", "down"), True)
+EVERY_BIAS: Mapping[str, bool | Switch] = dict.fromkeys(("q", "k", "v", "o", "gate", "up", "down"), True)
 """Of a family each of whose projections has a bias."""

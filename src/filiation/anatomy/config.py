@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from filiation.anatomy.families import wrapped_by
+from filiation.anatomy.wrapped import usual_type
 from filiation.errors import CorruptCheckpointError
 
 Config = Mapping[str, Any]
@@ -127,7 +128,7 @@ def settings_of(config: Config, keys: Keys, ignore: Sequence[str]) -> Settings:
             read[setting], values[setting] = found
     for setting in ("n_experts", "expert_groups"):
         values[setting] = values.get(setting) or None
-    if values.get("rope_theta") is None and "rope_theta" not in ignore:
+    if values.get("rope_theta") is None and keys.get("rope_theta") != ():
         values["rope_theta"] = _nested_theta(config)
     return Settings(**values, keys=read)
 
@@ -148,11 +149,12 @@ def stated_layers(config: Config, keys: Keys, ignore: Sequence[str]) -> int | No
     return found[1] if found else None
 
 
-SIZE, COUNT, POSITIVE, NUMBER, WORD, SWITCH = (
+SIZE, COUNT, POSITIVE, NUMBER, SMALL, WORD, SWITCH = (
     "a whole number of at least 1",
     "a whole number",
     "a positive number",
     "a number",
+    "a number from 0 to 0.1",
     "a word",
     "true or false",
 )
@@ -202,6 +204,8 @@ def _is(value: Any, wanted: str) -> bool:
         return isinstance(value, str)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < _LARGEST:
         return False
+    if wanted == SMALL:
+        return 0 <= value <= 0.1
     if wanted == NUMBER or value <= -1:
         return wanted == NUMBER
     if wanted == POSITIVE:
@@ -210,7 +214,13 @@ def _is(value: Any, wanted: str) -> bool:
 
 
 def _as(value: Any, wanted: str) -> Any:
-    return float(value) if wanted in (POSITIVE, NUMBER) else int(value) if wanted in (SIZE, COUNT) else value
+    return (
+        float(value)
+        if wanted in (POSITIVE, NUMBER, SMALL)
+        else int(value)
+        if wanted in (SIZE, COUNT)
+        else value
+    )
 
 
 def _wrong_type(key: str, value: Any, wanted: str, file: str = "config.json") -> CorruptCheckpointError:
@@ -278,7 +288,7 @@ def tower_config(config: Config | None, component: str) -> Config:
         for nested in _nested(config, component):
             if wraps is None and component == "language" and _describes_itself(config):
                 break
-            return {**_outer(config), **nested}
+            return {**_outer(config), **nested, **_typed(config, nested, component)}
     # Before transformers 4.5x wrappers were flat: their top level is the language model's.
     flat = component in ("language", "encoder") or wraps == () or not _has_nested(config)
     return config if flat else {}
@@ -293,6 +303,12 @@ def _describes_itself(config: Config) -> bool:
 def _outer(config: Config) -> Config:
     """What a nested config inherits from its wrapper: whether the embeddings are tied."""
     return {key: config[key] for key in ("tie_word_embeddings",) if key in config}
+
+
+def _typed(config: Config, nested: Config, component: str) -> Config:
+    """What its wrapper's class makes of a nested config that says no type."""
+    kind = usual_type(config.get("model_type"), component) if nested.get("model_type") is None else None
+    return {} if kind is None else {"model_type": kind}
 
 
 def _nested(config: Config, component: str) -> Iterator[Config]:

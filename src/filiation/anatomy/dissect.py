@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from filiation.anatomy import config as configs
+from filiation.anatomy.alone import as_dense
 from filiation.anatomy.config import Settings
 from filiation.anatomy.fitting import take_misshapen, take_unfitting
 from filiation.anatomy.geometry import measure
@@ -135,7 +136,7 @@ def _name(split: Split, tensors: Tensors, config: Config | None, architecture: s
 def _placed(work: _Work, clues: Clues) -> _Work:
     work.config = config = clues.config
     read = [as_loaded(tower, work.tensors, clues) for tower in work.towers]
-    work.towers = [loaded.tower for loaded in read]
+    work.towers = [as_dense(loaded.tower) for loaded in read]
     for loaded in read:
         component = loaded.tower.component
         work.beyond |= {component: loaded.beyond} if loaded.beyond else {}

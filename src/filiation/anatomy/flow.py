@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from filiation.anatomy.config import Config, gguf_architecture, own_settings
-from filiation.anatomy.families import of_type
-from filiation.anatomy.further import EPSILONS, epsilon_keys, stated
+from filiation.anatomy.further import epsilon_of, stated
 
 _FALCON = ("falcon", "RefinedWeb", "RefinedWebModel")
+#: What scales token rows and branches where a config does not say.
+_MINICPM = {"minicpm": (1.0, 1.0), "minicpm3": (12.0, 1.4)}
 _NEOX = ("gpt_neox", "gptneox")
 
 
@@ -44,27 +45,21 @@ def flow_of(
     """
     own = own_settings(config, metadata, component)
     kind = str(own.get("model_type"))
-    embedding, residual = _scales(own, kind, d_model, n_layers)
     is_gguf = gguf_architecture(metadata) is not None
-    return Flow(embedding, residual, _epsilon(own, kind, is_gguf=is_gguf), _parallel(own, kind))
-
-
-def _epsilon(own: Config, kind: str, *, is_gguf: bool) -> float:
-    if is_gguf:
-        return max(stated(own, *EPSILONS) or 0.0, 0.0)
-    if of_type(kind):
-        return max(stated(own, *epsilon_keys(own)) or 0.0, 0.0)
-    # Of several keys nobody knows which one is read: the least of them, since a large one would drown every row.
-    every = (stated(own, key) for key in EPSILONS)
-    return max(min((value for value in every if value is not None), default=0.0), 0.0)
+    embedding, residual = _scales(own, kind, d_model, 0 if is_gguf else n_layers)
+    epsilon = epsilon_of(own, is_gguf=is_gguf)
+    return Flow(embedding, residual, epsilon, _parallel(own, kind))
 
 
 def _scales(own: Config, kind: str, d_model: int, n_layers: int) -> tuple[float, float]:
+    """Return what scales token rows, and branches; ``n_layers`` is 0 for GGUF files, which say both in one way."""
     if kind.startswith("gemma"):
         return d_model**0.5, 1.0
-    if kind.startswith("minicpm") and stated(own, "scale_emb") is not None:
-        return stated(own, "scale_emb"), (stated(own, "scale_depth") or 1.0) / max(1, n_layers) ** 0.5
-    if kind.startswith(("granite", "minicpm")):
+    if kind in _MINICPM and n_layers:
+        rows, depth = (stated(own, key) for key in ("scale_emb", "scale_depth"))
+        usual = _MINICPM[kind]
+        return rows or usual[0], (depth or usual[1]) / n_layers**0.5
+    if kind.startswith("granite") or kind in _MINICPM:
         return stated(own, "embedding_multiplier") or 1.0, stated(own, "residual_multiplier") or 1.0
     return 1.0, 1.0
 

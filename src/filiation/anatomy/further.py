@@ -9,8 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from filiation.anatomy.config import COUNT, NUMBER, SWITCH, WORD, Config, first_of, inner_map, types_of
-from filiation.anatomy.families import of_type
+from filiation.anatomy.config import (
+    COUNT,
+    NUMBER,
+    SMALL,
+    SWITCH,
+    WORD,
+    Config,
+    first_of,
+    inner_map,
+    types_of,
+)
+from filiation.anatomy.families import families, of_type
 from filiation.anatomy.tables import Family
 
 EXPERTS_USED = (
@@ -72,7 +82,9 @@ def check_further(config: Config, family: Family) -> None:
         CorruptCheckpointError: the value is of the wrong type.
     """
     known = {*family.model_types, *family.architectures} & {*types_of(config)}
-    asked: Iterable[str] = (*family.further, *epsilon_keys(config)) if known else (*_WANTED, _ATTENTION)
+    asked: Iterable[str] = family.further if known else (*_WANTED, _ATTENTION)
+    if known:
+        epsilon_of(config, is_gguf=False)
     for key in asked:
         if key == _ATTENTION:
             attention = inner_map(config, key)
@@ -82,8 +94,51 @@ def check_further(config: Config, family: Family) -> None:
             stated(config, key)
 
 
-def epsilon_keys(config: Config) -> tuple[str, ...]:
-    """Return the keys of what norms add to the mean square, as the code of a config's model type reads them."""
-    families = of_type(config.get("model_type"))
-    keys = families[0].keys.get("epsilon", EPSILONS) if families else EPSILONS
-    return (keys,) if isinstance(keys, str) else tuple(keys)
+_USUAL_EPSILON: Mapping[str, float] = {
+    **dict.fromkeys(("bert", "roberta", "camembert", "xlm-roberta", "electra", "mpnet", "albert"), 1e-12),
+    "distilbert": 1e-12,
+    **dict.fromkeys(("glm", "glm4"), 1.5625e-7),
+    **dict.fromkeys(("gpt2", "gpt_bigcode", "gpt_neo", "gptj", "codegen", "bloom", "falcon", "mpt"), 1e-5),
+    **dict.fromkeys(("mixtral", "ernie4_5", "hunyuan_v1_dense", "arcee", "minicpm3", "glm4_moe"), 1e-5),
+    **dict.fromkeys(("gpt_oss", "llama4_text", "apertus", "olmo", "olmo2", "olmo3", "olmoe"), 1e-5),
+    **dict.fromkeys(("exaone4", "phi", "phi3", "phimoe", "qwen2_vl_text", "qwen2_5_vl_text"), 1e-5),
+    **dict.fromkeys(("xlm-roberta-xl", "clip_vision_model", "clip_text_model", "stablelm"), 1e-5),
+    **dict.fromkeys(("cohere", "cohere2", "gpt_neox", "persimmon", "rwkv", "modernbert", "nemotron"), 1e-5),
+    **dict.fromkeys(("starcoder2", "opt", "whisper", "qwen2_audio_encoder", "pixtral", "chatglm"), 1e-5),
+    **dict.fromkeys(("hf_olmo", "phi-msft", "RefinedWeb", "RefinedWebModel"), 1e-5),
+}
+"""Model type -> what its norms add where its config says nothing, or whatever it says; of others a millionth."""
+
+
+def epsilon_of(config: Config, *, is_gguf: bool) -> float:
+    """Return what norms add to the mean square, as the code of a config's model type reads it.
+
+    No norm adds more than a tenth: a hundred times what any known one does would drown what it normalises. Where the
+    code of a family reads such a number the file is refused. Of several keys of which nobody knows which one is read
+    it is the least that can be meant, and 0 where nobody says.
+
+    Args:
+        config: a tower's own.
+        is_gguf: whether it holds a GGUF file's key-value data.
+
+    Raises:
+        CorruptCheckpointError: what is read is no such number.
+    """
+    keys = _epsilon_keys(config, is_gguf=is_gguf)
+    if keys is not None:
+        found = first_of(config, keys, SMALL)
+        usual = 0.0 if is_gguf else _USUAL_EPSILON.get(str(config.get("model_type")), 1e-6)
+        return found[1] if found else usual
+    every = (stated(config, key) for key in EPSILONS)
+    return min((value for value in every if value is not None and 0 <= value <= 0.1), default=0.0)
+
+
+def _epsilon_keys(config: Config, *, is_gguf: bool) -> tuple[str, ...] | None:
+    """Return the keys that the code of a config's model type reads; None where that is not known."""
+    kind = config.get("model_type")
+    if is_gguf:
+        norms = {family.kinds.norm for family in families() if kind in family.gguf}
+        return (f"{'rms' if norms == {'rms'} else 'layer'}_norm_eps",) if len(norms) == 1 else None
+    known = of_type(kind)
+    keys = known[0].keys.get("epsilon") if known else None
+    return (keys,) if isinstance(keys, str) else keys

@@ -33,12 +33,10 @@ def measure(tower: Tower) -> tuple[Geometry, Settings]:
         CorruptCheckpointError: a tensor's shape contradicts the config.
     """
     kinds = tower.family.kinds
-    ignored = tower.family.ignore if kinds.rope else (*tower.family.ignore, "rope_theta")
-    settings = settings_of(tower.config, tower.family.keys, ignored)
+    settings = settings_of(tower.config, tower.family.keys, tower.family.ignore)
     check_further(tower.config, tower.family)
     d_model = _d_model(tower, settings)
-    tower.found = [_oriented(found, d_model) for found in tower.found]
-    _whole_norms(tower, d_model)
+    tower.found = [_oriented(found, d_model) for found in _without_odd_norms(tower)]
     settings, heads, (d_ff, d_ff_expert, d_ff_shared) = _divided(tower, settings)
     activation, doubts = activation_of(tower.config, tower.family)
     tower.notes += doubts
@@ -110,31 +108,25 @@ def _is_known(tower: Tower) -> bool:
 
 
 #: Roles of vectors with one value for each residual channel.
-_ALONG_STREAM = ("attn_norm", "ffn_norm", "post_attn_norm", "post_ffn_norm")
+_ALONG_STREAM = ("attn_norm", "ffn_norm", "post_attn_norm", "post_ffn_norm", "final_norm")
 
 
-def _whole_norms(tower: Tower, d_model: int) -> None:
-    """Leave out the norms of a further tower that are no vectors of residual channels; refuse them in a first one.
+def _without_odd_norms(tower: Tower) -> list[Found]:
+    """Leave out the norms of a further tower that are no vectors; refuse them in a first one.
 
     Raises:
-        CorruptCheckpointError: a norm of the first tower of a kind has another shape, as no loader takes it.
+        CorruptCheckpointError: a norm of the first tower of a kind is no vector, as no loader takes it.
     """
-    odd = [
-        found
-        for found in tower.found
-        if found.layer is not None
-        and found.hit.rule.roles[0] in _ALONG_STREAM
-        and found.info.shape != (d_model,)
-    ]
+    odd = [f for f in tower.found if f.hit.rule.roles[0] in _ALONG_STREAM and len(f.info.shape) != 1]
     if odd and ":" not in tower.component:
         raise CorruptCheckpointError(
-            "A norm has the wrong shape.",
+            "A norm is no vector.",
             file=odd[0].info.file,
             tensor=odd[0].info.name,
-            reason=f"It has shape {list(odd[0].info.shape)}; the stream has {d_model} channels, one value for each.",
-            next_step="Store it as a vector of that length, or take the file from where it was published.",
+            reason=f"It has shape {list(odd[0].info.shape)}; loaders read one value for each channel in a row.",
+            next_step="Store it as a vector, or take the file from where it was published.",
         )
-    tower.found = [found for found in tower.found if found not in odd] if odd else tower.found
+    return [found for found in tower.found if found not in odd] if odd else tower.found
 
 
 def contradiction(found: Found, said: str, seen: str, key: str | None = None) -> CorruptCheckpointError:
@@ -232,6 +224,8 @@ def _heads(tower: Tower, settings: Settings) -> Heads:
     )
     q, k, o = (_first(tower.found, role) for role in ("q", "k", "o"))
     n_heads, d_head = settings.n_heads, settings.d_head
+    if q and o and columns_of(o) != rows_of(q) and not _is_known(tower):
+        return Heads(None, None, None)  # Qwen3-Next's queries carry a gate
     q_rows = rows_of(q) if q else columns_of(o) if o and fused else None
     if n_heads is None:
         n_heads, d_head = _heads_from_norms(tower, q_rows, d_head)

@@ -86,9 +86,6 @@ _HEADS: Mapping[str, tuple[str, ...]] = {
 }
 """Type of a model of several towers -> the paths under which its language model stands, by itself or with its own."""
 
-_MAYBE_SEVERAL = frozenset({"chatglm", "qwen"})
-"""Types of one tower under which models of several were published too: those nest the settings of the others."""
-
 _WITH: Mapping[str, tuple[str, ...]] = {"qwen2_5_omni": ("talker",), "qwen3_omni_moe": ("talker",)}
 """The same of further language models that such a model has beside it."""
 
@@ -127,16 +124,19 @@ def builds(component: str, config: Config | None) -> bool:
     if any(f.component == component for f in families() if {*_types(config)} & {*f.model_types}):
         return True
     nested = (key for key, value in config.items() if isinstance(value, Mapping) and value)
-    return bool(_MAYBE_SEVERAL & {*_types(config)}) and any(
-        component_of((key,)) == component for key in nested
-    )
+    return _may_nest(config) and any(component_of((key,)) == component for key in nested)
 
 
 def is_plain(config: Config | None) -> bool:
     """Whether a config names a model of one tower; what it nests is not read then."""
     if not config or _heads(config) is not None or _own(config) is None:
         return False
-    return is_flat(config) or not _MAYBE_SEVERAL & {*_types(config)}
+    return is_flat(config) or not _may_nest(config)
+
+
+def _may_nest(config: Config) -> bool:
+    """Whether models of several towers were published under a type of one: those nest the settings of the others."""
+    return any(word in family.wraps for word in _types(config) for family in families())
 
 
 def is_flat(config: Config) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from filiation.anatomy.loaded import cut, left_out, stated
+from filiation.anatomy.counted import layers_built
+from filiation.anatomy.loaded import cut
 from filiation.anatomy.names import Stack
 from filiation.anatomy.tables import Family
 from filiation.anatomy.towers import INFERRED, Clues, Tower, component_of, raise_towers
@@ -33,8 +34,8 @@ def as_loaded(tower: Tower, tensors: Tensors, clues: Clues) -> Loaded:
         return Loaded(tower)
     component, before = tower.component, tower.stack
     beyond: tuple[str, ...] = ()
-    count = stated(tower.config, tower.family)
-    stack, layers = cut(before, count, tower.family)
+    count = layers_built(tower, is_gguf=clues.architecture is not None)
+    stack, layers = cut(before, None if count is None else count.layers, tower.family)
     if count is not None and layers:
         again = _raised_again(tower, stack, tensors, clues)
         if again is not None:
@@ -49,7 +50,7 @@ def as_loaded(tower: Tower, tensors: Tensors, clues: Clues) -> Loaded:
         tower = again
         tower.notes.append(dropped(unread, component, families))
     if beyond and count is not None:
-        tower.notes.append(left_out(layers, component, count))
+        tower.notes.append(count.told(layers, component))
     return Loaded(tower, beyond, unread)
 
 

@@ -71,7 +71,7 @@ class _Layer:
 
     def unread(self) -> set[Path]:
         """Return the paths that are not read; none where the layer is not stored under the family's names."""
-        if not self._held >= _LEAST:
+        if not self._held >= _LEAST & self._named():
             return set()
         return {path for path, hit in self._hits.items() if self._is_unread(hit)} | self._misspelt()
 

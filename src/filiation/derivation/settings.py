@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from filiation.anatomy.activation import UNKNOWN
+from filiation.anatomy.config import SPELLINGS
 from filiation.anatomy.model import Anatomy
 from filiation.evidence import Derivation
 
@@ -48,6 +50,7 @@ _OTHER_STEPS = frozenset(
         ),
     }
 )
+_GEOMETRY = {"tie_word_embeddings": "tied_embeddings"}
 _KINDS = ("rope_theta", "tied_embeddings", "activation", "norm", "norm_position", "positions", "rope")
 
 
@@ -57,7 +60,7 @@ def settings_step(suspect: Anatomy, candidate: Anatomy, component: str) -> Deriv
     mine, theirs = suspect.geometry[component], candidate.geometry[component]
     for name in _KINDS:
         a, b = getattr(mine, name), getattr(theirs, name)
-        if a is not None and b is not None and not _equal(a, b):
+        if None not in (a, b) and UNKNOWN not in (a, b) and not _equal(a, b):
             changed[name] = {"from": b, "to": a}
     changed |= _config_changes(suspect.checkpoint.config, candidate.checkpoint.config, changed)
     return Derivation("settings_changed", {"settings": dict(sorted(changed.items()))}) if changed else None
@@ -80,7 +83,7 @@ def _config_changes(
 
 def _spelled(key: str) -> str:
     """Return the geometry's word for a config key."""
-    return {"tie_word_embeddings": "tied_embeddings", "hidden_act": "activation"}.get(key, key)
+    return "activation" if key in SPELLINGS["activation"] else _GEOMETRY.get(key, key)
 
 
 def _is_plain(value: Any) -> bool:

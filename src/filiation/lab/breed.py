@@ -181,7 +181,8 @@ def make(order: Mapping[str, Any], out: str) -> dict[str, Any]:
     except Exception as error:
         if not isinstance(error, OSError) and shutil.disk_usage(zoo).free > _NO_ROOM:
             raise
-        raise cannot_write(zoo / str(order["name"]), str(error)) from error
+        reason = error.strerror if isinstance(error, OSError) else f"No space left on the disk ({error})"
+        raise cannot_write(zoo / str(order["name"]), reason or str(error)) from error
 
 
 def _made(order: Mapping[str, Any], zoo: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 from filiation.anatomy.config import own_settings
 from filiation.origin.effects import offset
 from filiation.origin.gather import Side
-from filiation.origin.units import Doubles, Floats, Integers
+from filiation.origin.units import Floats, Integers
 
 #: Keys of the tokens that stand in front of every prompt, or behind it.
 _SPECIAL = ("bos_token_id", "decoder_start_token_id", "eos_token_id", "pad_token_id", "cls_token_id")
@@ -31,7 +31,7 @@ def special_tokens(side: Side, vocab: int) -> Integers:
     return np.array(list(dict.fromkeys(found)) or [0])
 
 
-def looked_at(side: Side, layer: int, given: Doubles) -> Doubles | None:
+def looked_at(side: Side, layer: int, given: Floats) -> Floats | None:
     """Return how much each row looks at each, ``(heads, n, n)``; None where queries and keys are not known.
 
     Args:
@@ -43,20 +43,25 @@ def looked_at(side: Side, layer: int, given: Doubles) -> Doubles | None:
         return None
     if len(q) != g.n_heads * g.d_head or len(k) != g.n_kv_heads * g.d_head:
         return None
-    asks = _heads(side, "q", layer, given @ q.T + offset(side, "q", layer, None, len(q)))
-    answers = _heads(side, "k", layer, given @ k.T + offset(side, "k", layer, None, len(k)))
+    asks = _heads(side, "q", layer, given @ q.T + _shift(side, "q", layer, len(q)))
+    answers = _heads(side, "k", layer, given @ k.T + _shift(side, "k", layer, len(k)))
     answers = np.repeat(answers, g.n_heads // g.n_kv_heads, axis=0)
-    scores = asks @ answers.transpose(0, 2, 1) / np.sqrt(g.d_head)
-    scores = np.where(np.isfinite(scores), scores, -1e30)
+    scores = asks @ answers.transpose(0, 2, 1) / np.float32(np.sqrt(g.d_head))
+    scores = np.where(np.isfinite(scores), scores, np.float32(-1e30))
     weights = np.exp(scores - scores.max(axis=2, keepdims=True))
     return weights / weights.sum(axis=2, keepdims=True)
 
 
-def _heads(side: Side, role: str, layer: int, rows: Doubles) -> Doubles:
+def _shift(side: Side, role: str, layer: int, n: int) -> Floats:
+    return offset(side, role, layer, None, n).astype(np.float32)
+
+
+def _heads(side: Side, role: str, layer: int, rows: Floats) -> Floats:
     """Return rows by head ``(heads, n, d_head)``, behind the norm that some models have there."""
     width = side.geometry.d_head or 1
     heads = rows.reshape(len(rows), -1, width).transpose(1, 0, 2)
     gain: Floats | None = side.matrix(f"{role}_norm", layer)
     if gain is None or gain.shape != (width,):
         return heads
-    return heads / np.sqrt(np.maximum(np.square(heads).mean(axis=2, keepdims=True), 1e-60)) * gain
+    sizes = np.sqrt(np.square(heads, dtype=np.float64).mean(axis=2, keepdims=True))
+    return (heads / np.maximum(sizes, 1e-30) * gain).astype(np.float32)

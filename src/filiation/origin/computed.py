@@ -14,12 +14,12 @@ import numpy as np
 
 from filiation.origin.effects import Effects, of_model
 from filiation.origin.gather import Side
-from filiation.origin.later import as_seen, read_later
+from filiation.origin.later import as_seen, read_later, without_rare
 from filiation.origin.network import SHARED, written_by
 from filiation.origin.pairing import Pairing, Plan
 from filiation.origin.scale import Values, wide
 from filiation.origin.stream import passed_attending, passed_through
-from filiation.origin.units import Floats
+from filiation.origin.units import Doubles, Floats
 
 #: Inputs of each kind.
 INPUTS = 128
@@ -54,11 +54,10 @@ def computed_alike(
             input counts, the one with no moment of its own.
     """
     sides = pairing.suspect, pairing.candidate
-    drawn = _drawn(pairing, pair, plan, full=full)
+    drawn, held = _drawn(pairing, pair, plan, full=full)
     if not drawn:
         return None
     kinds = [*(_Kind(x) for x in drawn), *_given(sides, pair, plan, drawn[0].shape)]
-    held = _held(pairing, pair, plan)
     mine, theirs = _written(sides, pair, kinds, held, at_once=full and not plan.whole)
     if mine is None or theirs is None:
         return None
@@ -89,8 +88,11 @@ def network_bytes(side: Side, layer: int) -> int:
     return sum(stored[p.tensor].nbytes for p in parts if p.role.removeprefix(SHARED) in _ROLES)
 
 
-def _drawn(pairing: Pairing, pair: tuple[int, int], plan: Plan, *, full: bool) -> list[Floats]:
-    """Return inputs of three kinds ``(INPUTS, d)`` over the channels of the common basis; of one, in a large model."""
+def _drawn(pairing: Pairing, pair: tuple[int, int], plan: Plan, *, full: bool) -> tuple[list[Floats], _Looks]:
+    """Return inputs of three kinds ``(INPUTS, d)`` over the channels of the common basis; of one, in a large model.
+
+    And what takes out of inputs, for either model, what its own layer is never given; None: nothing.
+    """
     sides, models, rng = (
         (pairing.suspect, pairing.candidate),
         _effects(pairing, plan),
@@ -99,12 +101,13 @@ def _drawn(pairing: Pairing, pair: tuple[int, int], plan: Plan, *, full: bool) -
     if models is None:
         widths = {side.carry(np.zeros((1, side.geometry.d_model), np.float32)).shape[1] for side in sides}
         rows = rng.standard_normal((INPUTS // 2, max(widths)), np.float32)
-        return [rows] if full and len(widths) == 1 else []
+        return [rows] if full and len(widths) == 1 else [], (None, None)
     mine, theirs = (_moment(s, e, i) for s, e, i in zip(sides, models, pair, strict=True))
     if mine is None or theirs is None or mine.shape != theirs.shape:
-        return []
+        return [], (None, None)
     rows = rng.standard_normal((INPUTS, len(mine)), np.float32)
-    return [rows @ _root(mine), rows @ _root(theirs), rows]
+    found = [np.linalg.eigh(moment.astype(np.float64)) for moment in (mine, theirs)]
+    return [*(rows @ _root(*x) for x in found), rows], (without_rare(*found[0]), without_rare(*found[1]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,16 +140,6 @@ def _given(
     return found
 
 
-def _held(pairing: Pairing, pair: tuple[int, int], plan: Plan) -> _Looks:
-    """Return what takes out of inputs, for either model, what its own layer is never given; None: nothing."""
-    models = _effects(pairing, plan)
-    if models is None:
-        return None, None
-    sides = pairing.suspect, pairing.candidate
-    mine, theirs = (_moment(s, e, i) for s, e, i in zip(sides, models, pair, strict=True))
-    return as_seen(mine), as_seen(theirs)
-
-
 def _read(sides: tuple[Side, Side], pair: tuple[int, int], plan: Plan) -> _Looks:
     """Return what takes out of what layers write, for either model, what nothing behind reads; None: nothing."""
     found: list[Floats | None] = []
@@ -172,9 +165,11 @@ def _moment(side: Side, effects: Effects, layer: int) -> Floats | None:
     return None if moment is None else side.carry(np.ascontiguousarray(side.carry(moment).T))
 
 
-def _root(moment: Floats) -> Floats:
-    """Return ``R`` of which ``R'R`` is the moment: standard normal rows times it have this second moment."""
-    values, vectors = np.linalg.eigh(moment.astype(np.float64))
+def _root(values: Doubles, vectors: Doubles) -> Floats:
+    """Return ``R`` of which ``R'R`` is the moment of these eigenvalues and eigenvectors.
+
+    Standard normal rows times it have this second moment.
+    """
     return (np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T).astype(np.float32)
 
 

@@ -244,9 +244,10 @@ def _layer_before(side: Side, role: str, layer: int) -> int | None:
 
 def spread(rows: Floats, moment: Floats | Doubles) -> Doubles:
     """Return the root mean square of each row's product with inputs of this second moment (of each channel's)."""
+    rows = wide(rows)
     if moment.ndim == 1:
-        return np.sqrt(np.einsum("ij,j->i", np.square(wide(rows)), moment, dtype=np.float64))
-    squares = np.einsum("ij,ij->i", rows @ moment.astype(np.float32), rows, dtype=np.float64)
+        return np.sqrt(np.einsum("ij,j->i", np.square(rows), moment, dtype=np.float64))
+    squares = np.einsum("ij,ij->i", rows @ moment.astype(rows.dtype), rows, dtype=np.float64)
     return np.sqrt(np.maximum(squares, 0.0))
 
 

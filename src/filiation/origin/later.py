@@ -48,15 +48,32 @@ def as_seen(moment: Floats | None) -> Floats | None:
     Args:
         moment: second moment of what a layer is given, or of what is read of what it writes.
     """
-    if moment is None:
+    if moment is None or _none_is_rare(moment):
         return None
-    values, vectors = np.linalg.eigh(moment.astype(np.float64))
+    return without_rare(*np.linalg.eigh(moment.astype(np.float64)))
+
+
+def without_rare(values: Doubles, vectors: Doubles) -> Floats | None:
+    """Return what :func:`as_seen` does, by the moment's eigenvalues ``(d,)`` and eigenvectors ``(d, d)``."""
     sizes = np.sqrt(np.maximum(values, 0.0))
     usual = float(np.median(sizes))
     rare = sizes < RARE * usual
     if not rare.any():
         return None
     return ((vectors * np.where(rare, sizes / usual, 1.0)) @ vectors.T).astype(np.float32)
+
+
+def _none_is_rare(moment: Floats) -> bool:
+    """Return whether no direction can be rare, at a tenth of what their sizes cost; False where it is not known.
+
+    The median of numbers that are not negative is twice their mean at most.
+    """
+    least = RARE**2 * 2 * float(np.trace(moment, dtype=np.float64)) / len(moment)
+    try:
+        np.linalg.cholesky(moment.astype(np.float64) - least * np.eye(len(moment)))
+    except np.linalg.LinAlgError:
+        return False
+    return True
 
 
 class _Backward:
@@ -129,11 +146,18 @@ class _Backward:
 
 def _heard(rows: Floats, behind: Doubles) -> Doubles:
     """Return how much is read of what each unit writes ``(units,)``."""
-    return np.maximum(np.einsum("ij,ij->i", rows @ behind, rows, dtype=np.float64), 0.0)
+    size = max(float(np.trace(behind)), 1e-300)
+    seen = rows @ (behind / size).astype(np.float32)
+    return size * np.maximum(np.einsum("ij,ij->i", seen, rows, dtype=np.float64), 0.0)
 
 
 def _moment(rows: Floats, weights: Doubles) -> Doubles:
-    return (rows.T @ (rows * weights[:, None])).astype(np.float64)
+    scaled: Doubles = np.multiply(rows, np.sqrt(weights)[:, None], dtype=np.float64)
+    size = float(max(scaled.max(initial=0.0), -scaled.min(initial=0.0)))
+    if not np.isfinite(size) or size <= 0:
+        return scaled.T @ scaled
+    halves = (scaled / size).astype(np.float32)
+    return (halves.T @ halves).astype(np.float64) * size**2
 
 
 def _sized(moment: Doubles) -> Doubles:

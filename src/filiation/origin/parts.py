@@ -22,8 +22,8 @@ class Parts:
     ``views``: of the residual channels, those that pass the line. All in the order of the layers. ``columns``: what
     the residual channels were seen in. ``doubt``: why embeddings may not be named. ``spread``: the blocks agree only
     together. ``in_full``: no full reading says that most layers do not agree. ``rewritten``: layers
-    whose networks compute the same with other units. ``elsewhere``: the residual channels agree in another component,
-    whose they are.
+    whose networks compute the same with other units. ``several``: the residual channels are no labels of this
+    component, so that several layers are the several label sets; ``elsewhere``: they agree in another, whose they are.
     """
 
     component: str
@@ -44,6 +44,7 @@ class Parts:
     columns: str = EMBEDDINGS
     in_full: bool = True
     rewritten: frozenset[int] = frozenset()
+    several: bool = False
     elsewhere: bool = False
 
     @property

@@ -23,7 +23,7 @@ from filiation.origin.basis import IDENTITY
 from filiation.origin.gather import Side, token_rows
 from filiation.origin.network import SHARED, written_by_expert
 from filiation.origin.pairing import Pairing, Plan, experts_of
-from filiation.origin.stream import Passed, passed_by_tokens, passed_through, tokens_of
+from filiation.origin.stream import Passed, passed_attending, passed_by_tokens, passed_through, tokens_of
 from filiation.origin.units import Doubles, Floats, Integers
 
 #: Most that may be let through to an expert, and that it may write beside what its layer writes for a usual token.
@@ -55,7 +55,8 @@ def shut_experts(side: Side, plan: Plan) -> Experts:
 
 def _asked(side: Side, plan: Plan) -> Experts:
     found = frozenset((i, e) for i in range(side.geometry.n_layers) for e in _routed(side, i))
-    found = _silent(side, passed_through(side, plan) or {}, found)
+    for passed in (passed_through(side, plan), passed_attending(side, plan)):
+        found = found if passed is None else _silent(side, passed, found)
     for ids in _tokens(side, plan):
         if not found:
             break

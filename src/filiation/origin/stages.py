@@ -76,7 +76,8 @@ class Stage:
 class Examination:
     """Everything the exact tests found about one component; ``tokens`` are those both models have, by row.
 
-    ``in_shared_channels``: its residual channels are those of another component, whose origin is shared.
+    ``in_shared_channels``: whether another component, whose residual channels it has, has an origin in common; None
+    where they are its own.
     """
 
     component: str
@@ -85,7 +86,7 @@ class Examination:
     cannot: str | None = None
     notes: tuple[str, ...] = ()
     tokens: TokenRows | None = None
-    in_shared_channels: bool = False
+    in_shared_channels: bool | None = None
 
     @cached_property
     def log_e(self) -> float:

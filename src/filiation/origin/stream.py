@@ -53,7 +53,7 @@ def passed_attending(side: Side, plan: Plan) -> Mapping[int, Passed] | None:
     if not plan.whole or not tokens_of(side):
         return None
     own = replace(side, basis=IDENTITY, shut=frozenset())
-    if looked_at(own, 0, np.zeros((1, side.geometry.d_model))) is None:
+    if looked_at(own, 0, np.zeros((1, side.geometry.d_model), np.float32)) is None:
         return None
     front = special_tokens(own, tokens_of(own))
     key = ("stream attending", side.is_suspect, side.component)
@@ -160,13 +160,14 @@ class _Stream:
         o = side.writer("o", layer)
         if o is None or not g.n_heads or not g.d_head or len(o) != g.n_heads * g.d_head:
             return None
-        seen = self._values(layer, given)
+        near = given.astype(np.float32)
+        seen = self._values(layer, near)
         if seen is None:
             return None
         by_head = np.repeat(
             seen.reshape(self._n, -1, g.d_head), g.n_heads * g.d_head // seen.shape[1], axis=1
         )
-        weights = looked_at(side, layer, given) if self._front else None
+        weights = looked_at(side, layer, near) if self._front else None
         if weights is None:
             written = by_head.reshape(self._n, -1)[self._seen] @ o
         else:
@@ -203,7 +204,7 @@ class _Stream:
         found = next(others, None)
         return None if found is None else self._side.anatomy.read(found)
 
-    def _values(self, layer: int, given: Doubles) -> Doubles | None:
+    def _values(self, layer: int, given: Floats) -> Doubles | None:
         """Return the value channels ``(SAMPLES, n)`` of every key-value head."""
         side, g = self._side, self._geometry
         if g.mla:
@@ -213,13 +214,13 @@ class _Stream:
             return None
         return given @ v.T + offset(side, "v", layer, None, len(v))
 
-    def _latent_values(self, layer: int, given: Doubles) -> Doubles | None:
+    def _latent_values(self, layer: int, given: Floats) -> Doubles | None:
         side, heads, width = self._side, self._geometry.n_heads or 0, self._geometry.d_head or 0
         into, out, gain = (side.matrix(role, layer) for role in ("kv_a", "kv_b", "kv_a_norm"))
         before = side.gain("attn_norm", layer)
         if into is None or out is None or not heads or len(out) % heads or len(out) // heads < width:
             return None
-        latent = given @ (into if before is None else into * before)[: out.shape[1]].T
+        latent = (given @ (into if before is None else into * before)[: out.shape[1]].T).astype(np.float64)
         latent = latent / np.sqrt(np.maximum(np.square(latent).mean(axis=1, keepdims=True), 1e-60))
         if gain is not None and gain.shape == latent.shape[1:]:
             latent = latent * gain

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from filiation.anatomy.model import Symmetry
 from filiation.evidence import Relation
 from filiation.origin import evalues
 from filiation.origin.computed import COMPUTES_SAME
@@ -111,8 +112,8 @@ def _judged(examination: Examination, history: History | None) -> Finding:
         agree = len(stage.carrying())
         return Finding(Relation.SUGGESTIVE, log10_e, (), ("below_decision_line",), agree, tested)
     parts = _agreeing(examination.component, stage, history)
-    elsewhere = examination.in_shared_channels and stage.pairing.basis == "identity"
-    parts = replace(parts, columns=_columns(examination, stage), elsewhere=elsewhere)
+    several, elsewhere = _other_label_sets(examination, stage)
+    parts = replace(parts, columns=_columns(examination, stage), several=several, elsewhere=elsewhere)
     finding = replace(_related(parts, history), log10_e=log10_e, tested=tested)
     if finding.relation is not Relation.SUGGESTIVE:
         finding = _counting(finding, examination, parts)
@@ -347,7 +348,23 @@ def _enough_label_sets(parts: Parts) -> bool:
     """
     if parts.elsewhere or (parts.residual >= DECIDE_AT and not _only_gains(parts)):
         return True
-    return parts.stage.pairing.basis != "identity" and len(parts.held) >= 2
+    return parts.several and len(parts.held) >= 2
+
+
+def _other_label_sets(examination: Examination, stage: Stage) -> tuple[bool, bool]:
+    """Return whether several layers may stand for the residual channels, and whether another component's do.
+
+    The former where their labels are gone, or never were any: fixed positions give each channel a meaning of its own.
+    Of a family that no table knows nobody can say that, and nothing stands for them.
+    """
+    pairing, elsewhere = stage.pairing, examination.in_shared_channels
+    if pairing.basis != "identity":
+        return True, False
+    if elsewhere is not None:
+        return False, elsewhere
+    models = (pairing.suspect.anatomy, pairing.candidate.anatomy)
+    holds = [model.holds(Symmetry.RESIDUAL_ORDER, examination.component).holds for model in models]
+    return not all(holds) and all(model.family is not None for model in models), False
 
 
 def _only_gains(parts: Parts) -> bool:

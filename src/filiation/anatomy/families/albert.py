@@ -38,7 +38,13 @@ FAMILIES = (
         },
         model_types=("albert",),
         built=Built(biases=EVERY_BIAS),
-        keys={"n_kv_heads": (), "d_head": (), "d_ff": "intermediate_size", "epsilon": "layer_norm_eps"},
+        keys={
+            "n_kv_heads": (),
+            "d_head": (),
+            "d_ff": "intermediate_size",
+            "epsilon": "layer_norm_eps",
+            "rope_theta": (),
+        },
         kinds=Kinds(
             norm="layer",
             norm_position="post",

@@ -53,13 +53,8 @@ _OUTSIDE: Names = {
 }
 
 
-_KEYS = {
-    "n_layers": "num_hidden_layers",
-    "n_kv_heads": (),
-    "d_head": (),
-    "d_ff": "intermediate_size",
-    "epsilon": "layer_norm_eps",
-}
+_SIZES = {"n_layers": "num_hidden_layers", "n_kv_heads": (), "d_head": (), "d_ff": "intermediate_size"}
+_KEYS = {**_SIZES, "epsilon": "layer_norm_eps", "rope_theta": ()}
 _BIASES = Built(biases={**EVERY_BIAS, **{f"cross.{role}": True for role in "qkvo"}})
 _AS_DECODER = {name: Switch("add_cross_attention") for name in _LAYER if name.startswith("cross")}
 _LAYERS = {"xlm-roberta-xl": 36, "distilbert": 6, "modernbert": 22}
@@ -175,7 +170,7 @@ FAMILIES = (
         model_types=("modernbert",),
         gguf=("modern-bert",),
         kinds=Kinds(norm="layer", norm_bias=False, activation="gelu"),
-        keys={**_KEYS, "activation": "hidden_activation", "epsilon": "norm_eps"},
+        keys={**_SIZES, "activation": "hidden_activation", "epsilon": "norm_eps"},
         layers=_LAYERS,
         built=_MODERN,
         adjust=_modern,

@@ -93,6 +93,7 @@ FAMILIES = (
             CORRECTION,
             mixture=_MIXTURE,
             biases={"qkv": ATTENTION_BIAS},
+            switched=dict.fromkeys(QK_NORMS, Switch("use_qk_norm")),
         ),
     ),
 )

@@ -25,6 +25,7 @@ _KEYS = {
     "d_ff": "n_inner",
     "activation": "activation_function",
     "epsilon": "layer_norm_epsilon",
+    "rope_theta": (),
 }
 _NORMS: dict[str, str | Rule] = {
     "ln_1": "attn_norm",

@@ -20,7 +20,12 @@ FAMILIES = (
             "self_attn.q_layernorm.norms.{N}": "q_norm",
             "self_attn.k_layernorm.norms.{N}": "k_norm",
         },
-        built=loads(QKV, FFN, biases={"qkv": Switch("use_qkv_bias")}),
+        built=loads(
+            QKV,
+            FFN,
+            biases={"qkv": Switch("use_qkv_bias"), "qk_norms": False},
+            switched={f"self_attn.{role}_layernorm.norms.{{N}}": Switch("qk_layernorm") for role in "qk"},
+        ),
         keys={"epsilon": ("layer_norm_eps", "norm_eps")},
         further=("use_parallel_residual",),
     ),
@@ -40,7 +45,9 @@ FAMILIES = (
         gguf=("command-r",),
         kinds=_COHERE,
         keys={"epsilon": "layer_norm_eps"},
-        built=loads(QKV, QK_NORMS, FFN, biases=BIASED),
+        built=loads(
+            QKV, QK_NORMS, FFN, biases=BIASED, switched=dict.fromkeys(QK_NORMS, Switch("use_qk_norm"))
+        ),
         without=("ffn_norm",),  # the branches are parallel: one norm feeds both
         tied=True,
     ),

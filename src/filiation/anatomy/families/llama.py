@@ -71,7 +71,10 @@ _ALL = QKV | FUSED_QKV | QK_NORMS | _DENSE | _ROUTED
 
 
 def loads(
-    *held: frozenset[str], mixture: Mixture | None = None, biases: Mapping[str, bool | Switch] | None = None
+    *held: frozenset[str],
+    mixture: Mixture | None = None,
+    biases: Mapping[str, bool | Switch] | None = None,
+    switched: Mapping[str, Switch] | None = None,
 ) -> Built:
     """Return what loaders build of a layer of a family with Llama's names.
 
@@ -79,7 +82,8 @@ def loads(
         held: the groups of names above that they read; names of the family's own are read as well.
         mixture: which layers are mixtures of experts, where some are.
         biases: of ``qkv``, ``o``, ``ffn`` (shared experts' too), ``router``, ``latent`` (DeepSeek's q_a and kv_a);
-            what is not listed has none.
+            what is not listed has none. ``qk_norms`` have what the other norms have where they are not listed.
+        switched: names that are built only where a setting is on.
     """
     return Built(
         foreign=_ALL.difference(*held),
@@ -87,6 +91,7 @@ def loads(
         dense=_DENSE,
         routed=_ROUTED,
         mixture=mixture,
+        switched=switched or {},
     )
 
 
@@ -96,11 +101,37 @@ _BIASED: Mapping[str, Iterable[str]] = {
     "ffn": ("gate", "up", "down", "shared.gate", "shared.up", "shared.down"),
     "router": ("router",),
     "latent": ("q_a", "kv_a"),
+    "qk_norms": ("q_norm", "k_norm"),
 }
 ATTENTION_BIAS, MLP_BIAS = Switch("attention_bias"), Switch("mlp_bias")
 BIASED: Mapping[str, bool | Switch] = {"qkv": ATTENTION_BIAS, "o": ATTENTION_BIAS}
 """Llama's attention has biases where the config says so; its feed-forward networks have a key of their own."""
 _LLAMA = loads(QKV, FFN, biases={**BIASED, "ffn": MLP_BIAS})
+
+
+_LAYERS: Mapping[str, int] = {
+    **dict.fromkeys(("llama", "mistral", "ministral", "mixtral", "hunyuan_v1_dense", "arcee"), 32),
+    **dict.fromkeys(("deepseek_v2", "granite", "granitemoe", "granitemoeshared", "stablelm"), 32),
+    **dict.fromkeys(("nemotron", "apertus", "olmo", "olmo2", "olmo3", "exaone4", "phi3", "phimoe"), 32),
+    **dict.fromkeys(("qwen2", "qwen3", "qwen3_vl_text"), 32),
+    **dict.fromkeys(("cohere", "cohere2", "glm", "glm4"), 40),
+    **dict.fromkeys(("gemma2", "gemma3_text"), 26),
+    **dict.fromkeys(("qwen2_moe", "qwen3_moe"), 24),
+    **dict.fromkeys(("qwen2_vl_text", "qwen2_5_vl_text"), 80),
+    "smollm3": 36,
+    "seed_oss": 64,
+    "ernie4_5": 18,
+    "deepseek_v3": 61,
+    "minicpm3": 62,
+    "gemma": 28,
+    "gemma3n_text": 35,
+    "glm4_moe": 46,
+    "gpt_oss": 36,
+    "llama4_text": 48,
+    "starcoder2": 30,
+    "olmoe": 16,
+}
+"""Model type -> how many layers transformers builds where a config does not say."""
 
 
 def llama_like(
@@ -117,7 +148,9 @@ def llama_like(
     names |= layer or {}
     settings.setdefault("outside", OUTSIDE)
     settings.setdefault("kinds", Kinds(activation="silu"))
-    settings["keys"] = {"epsilon": "rms_norm_eps", **settings.get("keys", {})}
+    usual = {"n_layers": "num_hidden_layers", "epsilon": "rms_norm_eps"}
+    settings["keys"] = {**usual, **settings.get("keys", {})}
+    settings["layers"] = {kind: _LAYERS[kind] for kind in model_types if kind in _LAYERS}
     return Family(name=name, container="layers", layer=names, model_types=model_types, **settings)
 
 

@@ -45,6 +45,7 @@ FAMILIES = (
             "d_ff": "ffn_dim",
             "activation": "activation_function",
             "epsilon": (),
+            "rope_theta": (),
         },
         further=("do_layer_norm_before",),
         adjust=_position,

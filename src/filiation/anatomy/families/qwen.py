@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from filiation.anatomy.built import Mixture, Switch
+from filiation.anatomy.built import Built, Mixture, Switch
 from filiation.anatomy.families.llama import (
     BIASED,
     EXPERTS,
@@ -40,6 +40,12 @@ QWEN1 = Family(
     kinds=Kinds(activation="silu"),
     keys={"activation": (), "epsilon": "layer_norm_epsilon"},
     wraps={"qwen": ("vision",)},
+    built=Built(
+        biases={
+            **dict.fromkeys("qkv", True),
+            **dict.fromkeys(("o", "gate", "up", "down"), Switch("no_bias", negated=True)),
+        }
+    ),
     ignore=("d_ff",),  # intermediate_size is twice the width of w1 and w2
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from filiation.anatomy.built import Built
 from filiation.anatomy.model import Symmetry
 from filiation.anatomy.tables import Family, Kinds
 
@@ -27,6 +28,8 @@ FAMILIES = (
         outside={"embeddings": "embedding", "ln_out": "final_norm", "head": "head"},
         model_types=("rwkv",),
         kinds=Kinds(norm="layer", gated=False, activation="relu2", rope=None, positions=None),
+        layers={"rwkv": 32},
+        built=Built(biases={}),
         keys={"d_head": "head_size", "activation": (), "epsilon": "layer_norm_epsilon"},
         exceptions={Symmetry.RESIDUAL_ORDER: _INDEXED, Symmetry.RESIDUAL_SIGN: _INDEXED},
     ),

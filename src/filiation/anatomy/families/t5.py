@@ -42,6 +42,7 @@ _KEYS = {
     "d_ff": "d_ff",
     "activation": (),  # see _gate
     "epsilon": "layer_norm_epsilon",
+    "rope_theta": (),
 }
 _GATED = ("mt5", "umt5")
 _LAYERS = {"t5": 6, "mt5": 8, "umt5": 8, "longt5": 6}

@@ -14,6 +14,7 @@ _LAYERS = {
     **dict.fromkeys(("clip_vision_model", "siglip_vision_model", "idefics3_vision"), 12),
     **dict.fromkeys(("clip_text_model", "siglip_text_model", "dinov2", "dinov2_with_registers"), 12),
     "pixtral": 24,
+    **dict.fromkeys(("qwen3_vl", "qwen3_vl_vision"), 27),
     **dict.fromkeys(("qwen2_vl", "qwen2_vl_vision", "qwen2_5_vl", "qwen2_5_vl_vision"), 32),
 }
 _USUAL = {
@@ -138,6 +139,7 @@ FAMILIES = (
             "layernorm": "final_norm",
         },
         model_types=("dinov2", "dinov2_with_registers"),
+        keys={**_KEYS, "d_ff": ()},
         layers=_LAYERS,
         built=Built(
             biases={**EVERY_BIAS, **dict.fromkeys("qkv", Switch("qkv_bias", True))},

@@ -185,7 +185,10 @@ def _merged(tensors: Stored, findings: Sequence[Finding]) -> Stored:
     gone: set[str] = set()
     for finding in findings:
         for item in finding.tensors:
-            at[min(item.parts, key=place.__getitem__)] = item
+            first = min(item.parts, key=place.__getitem__)
+            if first in at:
+                _refuse_twice({item.tensor.info.name: at[first].tensor}, item.tensor)
+            at[first] = item
             gone.update(item.parts)
     out: dict[str, StoredTensor] = {}
     for name, tensor in tensors.items():
@@ -194,6 +197,7 @@ def _merged(tensors: Stored, findings: Sequence[Finding]) -> Stored:
             _refuse_twice(out, unpacked)
             out[unpacked.info.name] = unpacked
         elif name not in gone and not name.endswith(_ACTIVATION):
+            _refuse_twice(out, tensor)
             out[name] = tensor
     return out
 
@@ -202,7 +206,7 @@ def _refuse_twice(seen: Mapping[str, StoredTensor], tensor: StoredTensor) -> Non
     name = tensor.info.name
     if name in seen:
         raise UnsupportedFormatError(
-            "A weight is stored twice, packed and plain.",
+            "A weight is stored twice, packed and plain, or packed in two ways.",
             file=tensor.info.file,
             tensor=name,
             reason=f"{seen[name].info.dtype} and {tensor.info.dtype} tensors both stand for this name.",

@@ -77,6 +77,12 @@ class Settings:
     model_type: str | None = None
     loaded: bool = True
 
+    @property
+    def is_trained_on(self) -> bool:
+        """Whether compressed-tensors says that weights are stored as they were before they are quantised."""
+        quantised = self.quantization.get("quantization_status") in (None, "compressed")
+        return self.method == "compressed-tensors" and not quantised
+
     def names(self, methods: frozenset[str]) -> bool:
         """Whether loaders follow one of these methods; True where there is no configuration."""
         return not self.stated or (self.loaded and self.method in methods)
@@ -192,7 +198,7 @@ class Settings:
 
 def _words(value: Any) -> list[str]:
     if isinstance(value, str):
-        return [value]
+        return [value] if value else []
     items = cast("list[Any]", value) if isinstance(value, list) else []
     return [item for item in items if isinstance(item, str) and item]
 

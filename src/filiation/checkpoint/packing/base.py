@@ -81,7 +81,7 @@ class Parts:
         """Return the companion ``stem + suffix``.
 
         Raises:
-            UnsupportedFormatError: it is missing, of another kind or of another number of dimensions.
+            UnsupportedFormatError: it is missing, empty, of another kind or of another number of dimensions.
         """
         name = self.stem + suffix
         tensor = self.stored.get(name)
@@ -95,6 +95,7 @@ class Parts:
             raise self.fail(
                 f"{name} has the shape {list(tensor.info.shape)}; {ndim} dimensions were expected."
             )
+        self.check(0 not in tensor.info.shape, f"{name} holds no values (shape {list(tensor.info.shape)}).")
         return tensor
 
     def maybe(self, suffix: str, *kinds: str, ndim: int | None = None) -> RawTensor | None:

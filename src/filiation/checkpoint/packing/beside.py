@@ -11,6 +11,20 @@ from filiation.checkpoint.packing.base import Finding, Parts, Scheme, Stored
 from filiation.errors import UnsupportedFormatError
 
 _SHOWN = 3
+_FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
+# Methods whose loaders look for ``weight_scale`` alone.
+_NO_INVERSE = frozenset(
+    {
+        "compressed-tensors",
+        "fbgemm_fp8",
+        "modelopt",
+        "modelopt_fp4",
+        "nvfp4",
+        "quark",
+        "w8a8_fp8",
+        "w8a8_int8",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +54,9 @@ def settle(tensors: Stored, settings: Settings, known: frozenset[str]) -> Settle
         UnsupportedFormatError: loaders differ on it, or nobody knows. To leave the matrix out would not be safe: what
             others of its layer do is told by it.
     """
+    _refuse_scaled_floats(tensors, settings, known)
     plain: dict[str, tuple[str, ...]] = {}
+    scaled: set[str] = set()
     for scheme, companions in (
         (fp8, fp8.companions(tensors)),
         (bitsandbytes, bitsandbytes.companions(tensors)),
@@ -49,14 +65,37 @@ def settle(tensors: Stored, settings: Settings, known: frozenset[str]) -> Settle
         readings = settings.readings(modules.values(), scheme.METHODS, known)
         for name, beside in companions.items():
             found = readings[modules[name]]
-            if found is Reading.UNCLEAR:
+            if found is Reading.UNCLEAR or (
+                found is Reading.SCALED and _is_contested(name, beside, settings)
+            ):
                 raise _unclear(tensors, name, settings, known)
-            if found is Reading.AS_STORED:
-                plain[name] = beside
+            if found is Reading.SCALED:
+                scaled.add(name)
+            else:
+                plain[name] = (*plain.get(name, ()), *beside)
     gone = {part for beside in plain.values() for part in beside}
     kept = {name: tensor for name, tensor in tensors.items() if name not in gone}
-    visible = {name: tensor for name, tensor in kept.items() if name not in plain}
-    return Settled(kept, visible, _notes(tuple(plain)), tuple(plain))
+    unscaled = tuple(name for name in plain if name not in scaled)
+    visible = {name: tensor for name, tensor in kept.items() if name not in unscaled}
+    return Settled(kept, visible, _notes(unscaled), unscaled)
+
+
+def _refuse_scaled_floats(tensors: Stored, settings: Settings, known: frozenset[str]) -> None:
+    """Refuse matrices of whole floats that the settings scale: some loaders multiply them, others round them first."""
+    if not settings.stated or settings.is_trained_on:
+        return
+    found = fp8.companions(tensors, _FLOATS)
+    modules = {name: name.removesuffix(".weight") for name in found}
+    readings = settings.readings(modules.values(), fp8.METHODS, known)
+    for name, module in modules.items():
+        if readings[module] is not Reading.AS_STORED:
+            raise _unclear(tensors, name, settings, known)
+
+
+def _is_contested(name: str, beside: Sequence[str], settings: Settings) -> bool:
+    """Whether it is not certain which scale is meant: there are two, or one that the method's loaders do not know."""
+    inverse = name + "_scale_inv" in beside
+    return inverse and (name + "_scale" in beside or (settings.stated and settings.method in _NO_INVERSE))
 
 
 def _notes(plain: Sequence[str]) -> tuple[str, ...]:
@@ -74,7 +113,7 @@ def _unclear(tensors: Stored, name: str, settings: Settings, known: frozenset[st
     if settings.method not in known:
         why, how = ", which is not a method that is known.", "Compare the unquantised model."
     else:
-        why = "; loaders differ on whether it leaves this module out."
+        why = "; loaders differ on whether it leaves this module out, or on how its scales are meant."
         how = (
             "Name the modules that are not quantised in full where the method's loaders look for them "
             "(modules_to_not_convert, ignored_layers, ignore), as the publisher means them, and compare again."

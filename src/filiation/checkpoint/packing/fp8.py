@@ -24,6 +24,7 @@ METHODS: frozenset[str] = frozenset(
     }
 )
 
+KINDS = FP8_KINDS | {"I8"}
 _SCALES = ("_scale_inv", "_scale")
 _FLOATS = ("F32", "F16", "BF16", "F64", "F8_E8M0", "U8")
 
@@ -44,11 +45,11 @@ def find(stored: Stored, quantization: Mapping[str, Any]) -> Finding:
     return Finding(tuple(tensors))
 
 
-def companions(stored: Stored) -> dict[str, tuple[str, ...]]:
-    """Return every 8-bit matrix that has scales beside it, with the names of what lies there."""
+def companions(stored: Stored, kinds: frozenset[str] = KINDS) -> dict[str, tuple[str, ...]]:
+    """Return every matrix of some kinds that has scales beside it, with the names of what lies there."""
     found: dict[str, tuple[str, ...]] = {}
     for name, tensor in stored.items():
-        if tensor.info.dtype not in FP8_KINDS and tensor.info.dtype != "I8":
+        if tensor.info.dtype not in kinds:
             continue
         beside = tuple(name + suffix for suffix in _SCALES if name + suffix in stored)
         if beside and len(tensor.info.shape) >= 2:
