@@ -10,8 +10,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from filiation import compare
-from filiation.anatomy import Symmetry
+from filiation.anatomy import Symmetry, dissect
 from tests.anatomy.test_families import dissected, inventory
+from tests.support import shape_checkpoint
 
 
 def test_one_stored_layer_serves_all() -> None:
@@ -20,7 +21,23 @@ def test_one_stored_layer_serves_all() -> None:
     assert (geometry.n_layers, geometry.d_model, geometry.d_ff, geometry.n_heads) == (1, 48, 80, 6)
     assert {part.layer for part in anatomy.parts} == {0, None}
     assert anatomy.holds(Symmetry.FFN_ORDER, "language").holds
-    assert any(i.basis == "counted; the config says 2 for language" for i in anatomy.inferences)
+    assert anatomy.inferences == ()
+
+
+def test_groups_beyond_the_number_that_the_config_says_are_not_loaded() -> None:
+    record = inventory("albert")
+    container = "albert.encoder.albert_layer_groups"
+    more = {
+        n.replace(f"{container}.0", f"{container}.1"): s
+        for n, s in record["shapes"].items()
+        if container in n
+    }
+    for config in (record["config"], {k: v for k, v in record["config"].items() if k != "num_hidden_groups"}):
+        anatomy = dissect(shape_checkpoint(record["shapes"] | more, config))
+        assert anatomy.geometry["language"].n_layers == 1
+        assert {*anatomy.beyond["language"]} == {*more}
+    two = dissect(shape_checkpoint(record["shapes"] | more, {**record["config"], "num_hidden_groups": 2}))
+    assert not two.beyond
 
 
 def _write(folder: Path, seed: int, base: Path | None = None, family: str = "albert") -> Path:

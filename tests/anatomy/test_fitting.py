@@ -170,3 +170,33 @@ def test_layers_that_nobody_loads_refuse_nothing() -> None:
     assert parts_of(anatomy, 2) >= EVERYTHING
     assert "spare.layers.2.mlp.up_proj.weight" in anatomy.unnamed
     assert not [part for part in anatomy.parts if part.component == "language" and part.tensor in spare]
+
+
+@pytest.mark.parametrize(
+    "root", ["spare.layers", "encoder.layers", "vision_tower.encoder.layers", "model.blocks"]
+)
+@pytest.mark.parametrize(
+    "name", ["mlp.gate_proj.weight", "input_layernorm.weight", "self_attn.k_proj.weight"]
+)
+def test_a_tower_that_nobody_loads_may_contradict_itself(root: str, name: str) -> None:
+    shapes, config = llama()
+    spare = {key.replace("model.layers", root): shape for key, shape in shapes.items() if "layers" in key}
+    odd = f"{root}.2.{name}"
+    spare[odd] = [*spare[odd][:-1], D - 6]
+    anatomy = dissect(shape_checkpoint(shapes | spare, config))
+    assert parts_of(anatomy, 2) >= EVERYTHING
+    assert {part.tensor for part in anatomy.parts if part.component == "language"} == {*shapes}
+    assert {*anatomy.unnamed} | {part.tensor for part in anatomy.parts} == {*shapes, *spare}
+    assert any("no loader reads it" in inference.basis for inference in anatomy.inferences)
+
+
+@pytest.mark.parametrize("name", ["kv_a_proj_with_mqa", "q_b_proj"])
+def test_latent_vectors_are_as_long_where_they_are_read(name: str) -> None:
+    record = inventory("deepseek_v3")
+    tensor = f"model.layers.1.self_attn.{name}.weight"
+    rows, columns = record["shapes"][tensor]
+    wrong = {tensor: [rows // 2, columns] if name.startswith("kv") else [rows, columns // 2]}
+    with pytest.raises(CorruptCheckpointError) as caught:
+        dissect(shape_checkpoint(record["shapes"] | wrong, record["config"]))
+    assert caught.value.tensor == tensor
+    assert "latent" in caught.value.message

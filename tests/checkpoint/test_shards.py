@@ -212,3 +212,13 @@ def test_a_config_that_names_no_file_of_the_folder(
     with pytest.raises(kind) as caught:
         checkpoint.open(str(tmp_path))
     check(caught.value, kind, file=file, reason=reason)
+
+
+def test_whole_weights_beside_an_adapters_settings_are_said(tmp_path: Path) -> None:
+    model(tmp_path, {"w": np.ones(3)})
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "some/base"}')
+    notes = checkpoint.open(str(tmp_path)).notes
+    assert any(
+        note.startswith("the folder also holds adapter_config.json; its whole weights") for note in notes
+    )
+    assert not any("adapter" in note for note in checkpoint.open(str(tmp_path / "model.safetensors")).notes)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import numpy as np
 import pytest
 
-from filiation.origin.activations import activation
+from filiation.origin.activations import activation, xielu
+from filiation.origin.gather import Side
+from filiation.origin.network import fired
 
 AT = np.array([-12, -3, -1, -0.5, 0, 0.5, 1, 3, 12], np.float32)
 #: What transformers 5.23.0 with torch 2.13.0 gives at these places, by the words of its table.
@@ -53,3 +58,24 @@ def test_what_is_usual_stands_for_no_word() -> None:
     silu, gelu = activation(None, gated=True), activation(None, gated=False)
     assert silu is activation("silu", gated=True)
     assert gelu is activation("gelu_new", gated=False)
+
+
+def test_xielu_has_parameters_of_its_own() -> None:
+    """Values of a fresh one in transformers 5.23.0, whose parameters are stored in bfloat16."""
+    found = xielu(AT, 0.2034, -1.0502, 0.5, -1e-6)
+    fresh = (2.8086, 0.141431, -0.205409, -0.164692, 0, 0.450195, 1.30078, 8.70703, 121.312)
+    np.testing.assert_allclose(found, fresh, rtol=0.02, atol=2e-3)
+
+
+def test_what_gpt_oss_clamps_is_clamped() -> None:
+    config = {"model_type": "gpt_oss", "swiglu_limit": 5.0}
+    checkpoint = SimpleNamespace(config=config, metadata={}, tensors={})
+    geometry = SimpleNamespace(activation="quick_gelu", up_is_odd=False)
+    side: Any = SimpleNamespace(
+        geometry=geometry, anatomy=SimpleNamespace(checkpoint=checkpoint), component="language"
+    )
+    fed, gated = np.array([[-9, 2, 9]], np.float32), np.array([[1, 3, 9]], np.float32)
+    found = fired(cast("Side", side), 0, fed, gated)
+    gate = np.minimum(gated, 5)
+    expected = gate / (1 + np.exp(-1.702 * gate)) * (np.clip(fed, -5, 5) + 1)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)

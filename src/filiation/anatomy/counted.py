@@ -48,7 +48,7 @@ def _counts(tower: Tower) -> Iterator[Count]:
         same = [f for f in of_type(word) or of_architecture(word) if f.component == tower.family.component]
         named = [family for family in same if family.name == tower.family.name] or same
         for family in named[:1]:
-            said, usual = stated(tower.config, family), _usual(word, family)
+            said, usual = stated(tower.config, family.under(tower.config)), _usual(word, family)
             if said is not None:
                 yield Count(said)
             elif usual is not None:

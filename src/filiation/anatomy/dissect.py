@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from filiation.anatomy import config as configs
 from filiation.anatomy.alone import as_dense
 from filiation.anatomy.config import Settings
-from filiation.anatomy.fitting import take_misshapen, take_unfitting
+from filiation.anatomy.fitting import left_out, take_misshapen, take_unfitting
 from filiation.anatomy.geometry import measure
 from filiation.anatomy.loaded import DRAFT
 from filiation.anatomy.model import Anatomy, Geometry, Inference, Part, Ruling
 from filiation.anatomy.names import Stack, find_stacks, path_of, stem
 from filiation.anatomy.outside import Claim, told, unread_beside
 from filiation.anatomy.parts import Splitter
+from filiation.anatomy.projectors import projector_hit, projector_parts
 from filiation.anatomy.reading import as_loaded, completed, recovered
-from filiation.anatomy.roles import axes_of
 from filiation.anatomy.rulings import Case, rule_on
 from filiation.anatomy.standing import add_copies, contested, in_order, is_spare, kind_of, of_rivals
-from filiation.anatomy.tables import Config, Hit, Path, Rule, mask, shared_depth
+from filiation.anatomy.tables import Config, Hit, Path, mask, shared_depth
 from filiation.anatomy.towers import Clues, Found, Tower, component_of, raise_towers
 from filiation.anatomy.unread import take_disputed
 from filiation.checkpoint.model import Checkpoint, TensorInfo
@@ -201,7 +200,7 @@ def _place_loose(work: _Work) -> None:
         if tower is not None and hit is not None:
             claims[tower.component].append(Claim(path, name, hit, depth))
         elif component_of(path) == "projector":
-            work.projector.append(Found(work.tensors[name], _projector_hit(path), None))
+            work.projector.append(Found(work.tensors[name], projector_hit(path), None))
         else:
             continue
         del work.loose[path]
@@ -239,13 +238,6 @@ def _infer_loose(work: _Work) -> None:
         place_beside(first, work.loose, work.tensors, sizes.d_model, settings)
 
 
-def _projector_hit(path: Path) -> Hit:
-    """A projector keeps its own names as roles, from the word that says it is one: ``merger.mlp.0``."""
-    start = next(i for i in range(len(path)) if component_of(path[i : i + 1]) == "projector")
-    role = path[start:-1] if path[-1] in ("weight", "bias") and start < len(path) - 1 else path[start:]
-    return Hit(Rule((".".join(role),)), path[-1] == "bias")
-
-
 def _owner(work: _Work, path: Path) -> tuple[Tower | None, Hit | None, int]:
     choices = [
         (depth, tower) for tower in work.towers for depth in range(shared_depth(path, tower.root), -1, -1)
@@ -263,15 +255,7 @@ def _assemble(checkpoint: Checkpoint, work: _Work) -> Anatomy:
     rulings: dict[str, tuple[Ruling, ...]] = {}
     parts: list[Part] = []
     spare: list[str] = []
-    for tower in work.towers:
-        is_further = tower.component not in work.contested and is_spare(tower, work.towers, work.config)
-        is_read = ":" not in tower.component and not is_further
-        work.unnamed += take_misshapen(tower, is_read=is_read)
-        sizes, settings = _measured(tower)
-        splitter = Splitter(tower.component, tower.family, sizes, tower.notes, _is_narrow(tower))
-        own = _unique([part for found in tower.found for part in splitter.parts(found)], sizes, tower)
-        own, unfitting = take_unfitting(own, tower, work.tensors, is_read=is_read)
-        work.unnamed += unfitting
+    for tower, is_further, sizes, settings, own in _taken_apart(work):
         for name, its_sizes, its_parts in _without_drafts(tower, own, sizes):
             geometry[name] = its_sizes
             spare += [name] if kind_of(name) == DRAFT or is_further else []
@@ -280,7 +264,7 @@ def _assemble(checkpoint: Checkpoint, work: _Work) -> Anatomy:
             parts += its_parts
         work.inferences += tower.notes
     if work.projector:
-        parts += _projector_parts(work.projector)
+        parts += projector_parts(work.projector)
         language = next(iter(geometry.values()))
         geometry["projector"] = Geometry(language.d_model, 0, norm=language.norm, gated=False, rope=None)
         rulings["projector"] = ()
@@ -301,6 +285,37 @@ def _assemble(checkpoint: Checkpoint, work: _Work) -> Anatomy:
         unread=work.unread,
         disputed=work.disputed,
     )
+
+
+def _taken_apart(work: _Work) -> list[tuple[Tower, bool, Geometry, Settings, list[Part]]]:
+    """Return each tower with whether it is a further one, its sizes, its settings and its parts.
+
+    Raises:
+        CorruptCheckpointError: a tower that loaders read contradicts itself or the config; others are left out.
+    """
+    apart: list[tuple[Tower, bool, Geometry, Settings, list[Part]]] = []
+    for tower in work.towers:
+        is_further = tower.component not in work.contested and is_spare(tower, work.towers, work.config)
+        try:
+            apart.append((tower, is_further, *_parts_of(tower, work, is_read=not is_further)))
+        except CorruptCheckpointError as error:
+            if not is_further or tower is work.towers[0]:
+                raise
+            work.unnamed += left_out(tower, error)
+            work.inferences += tower.notes
+    work.towers = [tower for tower, *_ in apart]
+    return apart
+
+
+def _parts_of(tower: Tower, work: _Work, *, is_read: bool) -> tuple[Geometry, Settings, list[Part]]:
+    is_read = is_read and ":" not in tower.component
+    work.unnamed += take_misshapen(tower, is_read=is_read)
+    sizes, settings = _measured(tower)
+    splitter = Splitter(tower.component, tower.family, sizes, tower.notes, _is_narrow(tower))
+    own = _unique([part for found in tower.found for part in splitter.parts(found)], sizes, tower)
+    own, unfitting = take_unfitting(own, tower, work.tensors, is_read=is_read)
+    work.unnamed += unfitting
+    return sizes, settings, own
 
 
 def _measured(tower: Tower) -> tuple[Geometry, Settings]:
@@ -382,18 +397,3 @@ def _unique(parts: list[Part], sizes: Geometry, tower: Tower) -> list[Part]:
             key = (f"{part.role}~{number}", part.layer, part.expert)
         kept[key] = part if key[0] == part.role else replace(part, role=key[0])
     return list(kept.values())
-
-
-def _projector_parts(found: list[Found]) -> list[Part]:
-    """Name projector parts by what follows the word for a projector, so that a renamed one keeps its roles.
-
-    Where two projectors have a part of one name, both keep their words.
-    """
-    long = [item.hit.rule.roles[0] + (".bias" if item.hit.bias else "") for item in found]
-    short = [role.partition(".")[2] if role.partition(".")[2] not in ("", "bias") else role for role in long]
-    clashes = {role for role, count in Counter(short).items() if count > 1}
-    return [
-        Part("projector", b if a in clashes else a, None, None, item.info.name, item.info.shape, axes)
-        for item, a, b in zip(found, short, long, strict=True)
-        for axes in (axes_of("", len(item.info.shape)),)
-    ]

@@ -17,16 +17,18 @@ from filiation.errors import CorruptCheckpointError
 
 _NETWORK = ("gate", "up", "down", "ffn_sub_norm")
 _ATTENTION = ("q", "k", "v", "o")
+_LATENT = ("q_a", "q_b", "kv_a", "kv_b")
 _GROUPS = {
     "feed-forward network": _NETWORK,
     "shared expert": tuple(f"shared.{role}" for role in _NETWORK[:3]),
     "attention": _ATTENTION,
+    "latent vectors": _LATENT,
     "cross attention": tuple(f"cross.{role}" for role in _ATTENTION),
 }
 _GROUP_OF = {role: group for group, roles in _GROUPS.items() for role in roles}
-_WRITERS = ("down", "o")
-"""Matrices whose columns, not rows, are the units of the layer."""
-_FLAT = ("embedding", "head", "router", "q_a", "q_b", "kv_a", "kv_b")
+_BY_COLUMN = ("down", "o", "q_b", "kv_b")
+"""Matrices whose columns, not rows, are the units that they share with others of their group."""
+_FLAT = ("embedding", "head", "router")
 """Further roles of matrices with two axes."""
 _NORMS = ("ffn_sub_norm",)
 
@@ -114,7 +116,7 @@ def take_unfitting(
     still = {part.tensor for part in kept}
     names = tuple(dict.fromkeys(p.tensor for p in parts if id(p) in gone and p.tensor not in still))
     if names:
-        tower.notes.append(_left(names, tower, "in no layer do their sizes fit one another"))
+        tower.notes.append(_left(names, tower, "the sizes of matrices of one layer do not fit one another"))
     return kept, names
 
 
@@ -125,8 +127,11 @@ def _fits(group: _Group) -> bool:
         if role.endswith(".bias") and matrix is not None and part.shape[:1] != matrix.shape[:1]:
             return False
     sizes = {role.rpartition(".")[2]: _units(role, part) for role, part in _matrices(group).items()}
-    heads = tuple(sizes.get(role) for role in _ATTENTION)
-    return _are_heads(*heads) if any(heads) else len({*sizes.values()}) <= 1
+    for roles, may_be in ((_ATTENTION, _are_heads), (_LATENT, _are_latents)):
+        of_these = tuple(sizes.get(role) for role in roles)
+        if any(of_these):
+            return may_be(*of_these)
+    return len({*sizes.values()}) <= 1
 
 
 def _matrices(group: _Group) -> _Group:
@@ -135,8 +140,7 @@ def _matrices(group: _Group) -> _Group:
 
 def _units(role: str, part: Part) -> int:
     """Return how many neurons, or channels of heads, a matrix reads or writes."""
-    reads_them = role.rpartition(".")[2] in _WRITERS
-    return part.shape[1 if reads_them else 0]
+    return part.shape[1 if role.rpartition(".")[2] in _BY_COLUMN else 0]
 
 
 def _are_heads(q: int | None, k: int | None, v: int | None, o: int | None) -> bool:
@@ -150,6 +154,11 @@ def _are_heads(q: int | None, k: int | None, v: int | None, o: int | None) -> bo
     if q is None or k is None or v is None or o is None:
         return True
     return (q // k) % (o // v) == 0 if k == v else q // k == o // v
+
+
+def _are_latents(q_a: int | None, q_b: int | None, kv_a: int | None, kv_b: int | None) -> bool:
+    """Whether what is compressed is what is widened again; keys have channels of their position beside it."""
+    return (q_a is None or q_b is None or q_a == q_b) and (kv_a is None or kv_b is None or kv_a >= kv_b)
 
 
 def _is_whole(kind: _Kind, group: _Group) -> bool:
@@ -171,10 +180,17 @@ def _unfitting(
         f"The matrices of one layer's {kind[0]} do not fit one another.",
         file=tensors[tensor].file,
         tensor=tensor,
-        reason=f"Their numbers of {'channels' if 'attention' in kind[0] else 'neurons'} are {sizes} "
+        reason=f"Their numbers of {'neurons' if tuple(_GROUPS).index(kind[0]) < 2 else 'channels'} are {sizes} "
         f"(this tensor's shape is {list(tensors[tensor].shape)}); those of other layers fit.",
         next_step=_NEXT,
     )
+
+
+def left_out(tower: Tower, why: CorruptCheckpointError) -> tuple[str, ...]:
+    """Name what a tower holds that no loader reads and that contradicts itself, and note why it is left out."""
+    names = tuple(dict.fromkeys(found.info.name for found in tower.found))
+    tower.notes.append(_left(names, tower, f"no loader reads it; {why.message} {why.reason}"))
+    return names
 
 
 def _left(names: Sequence[str], tower: Tower, why: str) -> Inference:

@@ -102,9 +102,9 @@ def _divided(tower: Tower, settings: Settings) -> tuple[Settings, Heads, _Widths
 
 
 def _is_known(tower: Tower) -> bool:
-    """Whether a table knows what the loaders read that the config names."""
+    """Whether a table knows what the loaders read that the config names; a config without a type is held to it all."""
     types = types_of(tower.config)
-    return not tower.config or any(of_type(word) or of_architecture(word) for word in types)
+    return not types or any(of_type(word) or of_architecture(word) for word in types)
 
 
 #: Roles of vectors with one value for each residual channel.

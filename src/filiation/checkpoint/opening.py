@@ -20,6 +20,7 @@ from filiation.evidence import FileRecord
 #: Where older versions of NVIDIA's ModelOpt say how a model is quantised.
 _MODELOPT = "hf_quant_config.json"
 
+_ADAPTER = "adapter_config.json"
 _OTHER_WEIGHTS = (
     ".h5",
     ".msgpack",
@@ -96,7 +97,7 @@ def _checkpoint(
     logical = unpack(loaded.tensors, config, lambda: read_config(source, _MODELOPT))
     if not logical.tensors:
         raise _empty(source, loaded)
-    notes = [*source.notes, *_format_notes(formats), *loaded.notes, *logical.notes]
+    notes = [*source.notes, *_format_notes(formats), *_adapter_notes(source), *loaded.notes, *logical.notes]
     if params is not None:
         notes.append(f"settings are taken from {PARAMS}; there is no config.json")
     if config is None:
@@ -150,6 +151,16 @@ def _format_notes(formats: Sequence[Format]) -> list[str]:
         return []
     others = ", ".join(f.NAME for f in formats[1:])
     return [f"the folder also holds weights as {others}; those as {formats[0].NAME} were read"]
+
+
+def _adapter_notes(source: SourceView) -> list[str]:
+    """Whole weights are read, and no adapter beside them; where PEFT is installed transformers does it otherwise."""
+    if source.chosen is not None or not any(record.name == _ADAPTER for record in source.files()):
+        return []
+    return [
+        f"the folder also holds {_ADAPTER}; its whole weights were read, where transformers with PEFT would load "
+        "the base that it names, and the adapter"
+    ]
 
 
 def _no_config(format_name: str) -> str:

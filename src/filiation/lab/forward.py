@@ -81,6 +81,14 @@ def _softmax(x: Real) -> Real:
     return e / e.sum(-1, keepdims=True)
 
 
+def _shares(scores: Real, sinks: Real | None) -> Real:
+    """Return what each position gives to each; a sink takes its part and gives nothing back (arXiv 2508.10925)."""
+    if sinks is None:
+        return _softmax(scores)
+    column = np.broadcast_to(sinks[:, None, None], (*scores.shape[:-1], 1))
+    return _softmax(np.concatenate([scores, column], axis=-1))[..., :-1]
+
+
 def _attention(p: Mapping[str, Real], at: str, x: Real, config: Config) -> Real:
     heads, kv = int(config["num_attention_heads"]), int(config["num_key_value_heads"])
     theta = float(config["rope_theta"])
@@ -90,7 +98,7 @@ def _attention(p: Mapping[str, Real], at: str, x: Real, config: Config) -> Real:
     scores = q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1]).astype(x.dtype)
     future = np.triu(np.ones((x.shape[1], x.shape[1]), dtype=bool), 1)
     scores[..., future] = -np.inf
-    mixed = (_softmax(scores) @ v).transpose(0, 2, 1, 3).reshape(*x.shape[:2], -1)
+    mixed = (_shares(scores, p.get(at + "sinks")) @ v).transpose(0, 2, 1, 3).reshape(*x.shape[:2], -1)
     return _project(p, at + "o_proj", mixed)
 
 

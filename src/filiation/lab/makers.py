@@ -15,8 +15,10 @@ import numpy as np
 
 from filiation.errors import FiliationError, UsageError
 from filiation.lab import (
+    aligned,
     calibrated,
     derive,
+    extended,
     families,
     fixtures,
     framing,
@@ -67,6 +69,10 @@ OF_ONE: Mapping[str, Callable[..., Result]] = {
             shrink.redraw_experts,
             shrink.split_experts,
             shrink.graft_tower,
+            extended.to_latent_attention,
+            extended.add_biases,
+            extended.add_sinks,
+            extended.redraw_layers,
             fixtures.sort_units,
             fixtures.sort_channels,
             fixtures.pad_units,
@@ -112,6 +118,8 @@ OF_MANY: Mapping[str, Callable[..., Result]] = {
     "task_arithmetic": mergers.task_arithmetic,
     "ties": mergers.ties,
     "dare": mergers.dare,
+    "passthrough": mergers.passthrough,
+    "aligned_merge": aligned.aligned_merge,
     "graft": lambda p, c, layers: derive.graft(p[0], p[1], c, layers=layers),
     "copy_sigmas": lambda p, c: framing.copy_sigmas(p[0], p[1], c),
     "copy_spectra": lambda p, c: framing.copy_spectra(p[0], p[1], c),

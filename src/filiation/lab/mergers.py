@@ -1,4 +1,4 @@
-"""Merges of models of one shape: spherical, by task vectors, trimmed and randomly thinned.
+"""Merges of models of one shape: spherical, by task vectors, trimmed and randomly thinned, layers stacked.
 
 Same convention as `filiation.lab.derive`. `parents` are the merged models; methods with task vectors take the base
 they are counted from as their first parent. Linear merges are `derive.merge`.
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filiation.errors import UsageError
-from filiation.lab.layout import Config, Tensors
+from filiation.lab.layout import FINAL_NORM, HEAD, Config, Tensors, layer_count, layer_prefix
 
 Result = tuple[Tensors, Config]
 Doubles = npt.NDArray[np.float64]
@@ -73,6 +73,38 @@ def dare(parents: Sequence[Tensors], config: Config, *, density: float = 0.5, se
         return base[name] + sum(kept, np.zeros(base[name].shape)) / len(kept)
 
     return _each(base, moved), dict(config)
+
+
+def passthrough(parents: Sequence[Tensors], config: Config, *, parts: Sequence[Sequence[int]]) -> Result:
+    """Stack layers of several models, unchanged: mergekit's passthrough (arXiv 2403.13257), a "frankenmerge".
+
+    Embedding and settings are those of the first model, the final norm and a head of its own those of the last part's.
+
+    Args:
+        parts: for each part the model's place among the parents, its first layer and the one after its last.
+
+    Raises:
+        UsageError: a part names a model or layers that are not there.
+    """
+    _alike(parents, len(parents))
+    count = layer_count(config)
+    for part in parts:
+        if len(part) != 3 or not 0 <= part[0] < len(parents) or not 0 <= part[1] < part[2] <= count:
+            raise UsageError(
+                f"the part {list(part)} cannot be stacked",
+                reason=f"there are {len(parents)} models of {count} layers",
+                next_step="name a model, its first layer and the one after its last, counted from 0",
+            )
+    out = {name: value.copy() for name, value in parents[0].items() if not name.startswith("model.layers.")}
+    path = [(parents[model], layer) for model, first, end in parts for layer in range(first, end)]
+    for new, (tensors, old) in enumerate(path):
+        for name, value in tensors.items():
+            if name.startswith(at := layer_prefix(old)):
+                out[layer_prefix(new) + name.removeprefix(at)] = value.copy()
+    for name in (FINAL_NORM, HEAD):
+        if name in out:
+            out[name] = parents[parts[-1][0]][name].copy()
+    return out, {**config, "num_hidden_layers": len(path)}
 
 
 def _task(base: Tensors, child: Tensors, name: str) -> Doubles:

@@ -25,6 +25,13 @@ def activation(word: str | None, *, gated: bool) -> Activation | None:
     return _KNOWN.get(word.lower() if word else "silu" if gated else "gelu_new")
 
 
+def xielu(values: Floats, alpha_p: float, alpha_n: float, beta: float, eps: float) -> Floats:
+    """Return xIELU (arXiv 2411.13010), whose parameters are stored with each layer; alphas before their softplus."""
+    rising, falling = np.logaddexp(0, alpha_p), beta + np.logaddexp(0, alpha_n)
+    below = (np.expm1(np.minimum(values, eps)) - values) * falling
+    return (np.where(values > 0, rising * values * values, below) + beta * values).astype(np.float32)
+
+
 def _silu(values: Floats) -> Floats:
     # In one piece of memory: these arrays are the largest that are worked on.
     sizes = np.negative(values, dtype=np.float32)

@@ -95,7 +95,7 @@ def _written(side: Side, layer: int, inputs: Floats, into: Integers, out: Intege
     gated = _fed(side, "gate", layer, given, own)
     if fed is None or (gated is not None and gated.shape != fed.shape):
         return None
-    fires = fired(side, fed, gated)
+    fires = fired(side, layer, fed, gated)
     behind, signs = _own(side, out)
     down = _slices(side, "down", layer, behind, axis=0)
     if fires is None or down is None or down.shape[1] != fires.shape[1]:

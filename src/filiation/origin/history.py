@@ -20,6 +20,7 @@ from filiation.origin.examine import LAYER_CARRIES, RESIDUAL_AGREES, Examination
 from filiation.origin.few import blurred, layers_computed_through_few
 from filiation.origin.gaintraces import gains_alike
 from filiation.origin.gather import token_rows
+from filiation.origin.network import knows_activation
 from filiation.origin.pairing import Pairing, Plan, TokenRows
 from filiation.origin.partners import (
     BY_EFFECT,
@@ -240,8 +241,11 @@ def _of_layers(best: Stage, plan: Plan) -> History | None:
     measured = () if len(kept) == len(best.pairing.layers) else tuple(i for i, _ in kept)
     asked = [r for i, r in computed.items() if i in dict(kept)]
     found = by_function(found, asked, blur=blurred(len(asked)) if few else 0.0)
-    if not is_weighed and found.shared in (Shared.TRAINING, Shared.INITIALISATION):
-        found = replace(found, shared=Shared.NO_EFFECT if unlike else Shared.NOT_WEIGHED)
+    if found.shared in (Shared.TRAINING, Shared.INITIALISATION):
+        if not is_weighed:
+            found = replace(found, shared=Shared.NO_EFFECT if unlike else Shared.NOT_WEIGHED)
+        elif not all(knows_activation(side) for side in (pairing.suspect, pairing.candidate)):
+            found = replace(found, shared=Shared.UNCHECKED)
     contents |= dict.fromkeys(unlike, 0.0)
     found = replace(found, contents=contents, values=values, layers=measured, idle=unlike, computes=same)
     if found.attention_only:

@@ -9,7 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from filiation.origin.activations import activation
+from filiation.anatomy.activation import UNKNOWN
+from filiation.anatomy.config import own_settings
+from filiation.origin.activations import activation, xielu
 from filiation.origin.chosen import expert_weights, routing
 from filiation.origin.effects import offset
 from filiation.origin.gather import Side
@@ -18,6 +20,8 @@ from filiation.origin.pairing import experts_of
 from filiation.origin.units import Floats
 
 SHARED = "shared."
+#: Parameters of xIELU as it begins; alphas before their softplus.
+_FRESH = {"alpha_p": 0.2034, "alpha_n": -1.0502, "beta": 0.5, "eps": -1e-6}
 
 
 def written_by(side: Side, layer: int, inputs: Floats) -> Floats | None:
@@ -100,7 +104,7 @@ def _dense(side: Side, layer: int, expert: int | None, inputs: Floats, kind: str
     gated = _fed(side, f"{kind}gate", layer, expert, inputs)
     if fed is None or (gated is not None and gated.shape != fed.shape):
         return None
-    fires = fired(side, fed, gated)
+    fires = fired(side, layer, fed, gated)
     if fires is None:
         return None
     fires = _normed_inside(side, layer, fires)
@@ -112,16 +116,47 @@ def _dense(side: Side, layer: int, expert: int | None, inputs: Floats, kind: str
     return written if bias is None else written + added(side, "down", layer, bias)
 
 
-def fired(side: Side, fed: Floats, gated: Floats | None) -> Floats | None:
+def fired(side: Side, layer: int, fed: Floats, gated: Floats | None) -> Floats | None:
     """Return how strongly units fire ``(n, units)`` that are given this; None where the activation is not known.
 
     Args:
         gated: what their gates are given, None where there are none.
     """
-    act = activation(side.geometry.activation, gated=gated is not None)
-    if act is None:
-        return None
-    return act(fed) if gated is None else act(gated) * (fed if side.geometry.up_is_odd else fed + 1)
+    word = side.geometry.activation
+    if word == "xielu":
+        alphas = _stored(side, layer)
+        return xielu(fed, *alphas) if gated is None else xielu(gated, *alphas) * fed
+    act = activation(word, gated=gated is not None)
+    if act is None or gated is None or side.geometry.up_is_odd:
+        return None if act is None else act(fed) if gated is None else act(gated) * fed
+    limit = _limit(side)
+    return act(np.minimum(gated, limit)) * (np.clip(fed, -limit, limit) + 1)
+
+
+def knows_activation(side: Side) -> bool:
+    """Return whether it is known which activation a model's networks have."""
+    return side.geometry.activation != UNKNOWN
+
+
+def _stored(side: Side, layer: int) -> tuple[float, ...]:
+    """Return the parameters of a layer's xIELU, those of a fresh one where they are not stored."""
+    stored = side.anatomy.checkpoint
+    ends = {
+        name: next((n for n in stored.tensors if n.endswith(f".{layer}.mlp.act_fn.{name}")), None)
+        for name in _FRESH
+    }
+    return tuple(
+        usual if ends[name] is None else float(np.ravel(stored.read(ends[name] or ""))[0])
+        for name, usual in _FRESH.items()
+    )
+
+
+def _limit(side: Side) -> np.float32:
+    """Return at what gpt-oss clamps what its units are given."""
+    checkpoint = side.anatomy.checkpoint
+    said = own_settings(checkpoint.config, checkpoint.metadata, side.component).get("swiglu_limit")
+    is_number = isinstance(said, (int, float)) and not isinstance(said, bool) and said > 0
+    return np.float32(said if is_number else 7.0)
 
 
 def added(side: Side, role: str, layer: int, bias: Floats) -> Floats:

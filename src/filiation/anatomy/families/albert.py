@@ -38,7 +38,9 @@ FAMILIES = (
         },
         model_types=("albert",),
         built=Built(biases=EVERY_BIAS),
+        layers={"albert": 1},
         keys={
+            "n_layers": "num_hidden_groups",  # those that are stored; each serves several layers
             "n_kv_heads": (),
             "d_head": (),
             "d_ff": "intermediate_size",

@@ -20,6 +20,7 @@ from filiation.anatomy.tables import Family, Kinds, Layout, Names, fused
 _KINDS = Kinds(activation="silu", rope="interleaved")
 _FUSED_UP: Names = {"ffn_up": fused("gate", "up")}
 
+_COUNT = ("num_layers", "num_hidden_layers")
 _FUSED = loads(QKV, FUSED_FFN, biases={"qkv": Switch("attention_bias", True)})
 _MIXTURE = Mixture(dense_first="first_k_dense_replace", dense_usual=1)
 
@@ -45,7 +46,7 @@ FAMILIES = (
         gguf=("chatglm",),
         gguf_layer=_FUSED_UP,
         kinds=_KINDS,
-        keys={"activation": (), "epsilon": "layernorm_epsilon"},
+        keys={"n_layers": _COUNT, "activation": (), "epsilon": "layernorm_epsilon"},
         wraps={"chatglm": ("vision",)},
     ),
     Family(
@@ -63,7 +64,12 @@ FAMILIES = (
         model_types=("chatglm",),
         # The normed input, not the raw one, is carried past each branch.
         kinds=Kinds(norm="layer", norm_position="post", gated=False, activation="gelu"),
-        keys={"d_ff": "inner_hidden_size", "activation": (), "epsilon": "layernorm_epsilon"},
+        keys={
+            "n_layers": _COUNT,
+            "d_ff": "inner_hidden_size",
+            "activation": (),
+            "epsilon": "layernorm_epsilon",
+        },
     ),
     llama_like("glm", "glm", kinds=_KINDS, built=_FUSED),
     llama_like(

@@ -32,7 +32,7 @@ FAMILIES = (
         gguf=("internlm2",),
         gguf_permuted=True,
         kinds=Kinds(activation="silu"),
-        keys={"epsilon": "rms_norm_eps"},
+        keys={"n_layers": "num_hidden_layers", "epsilon": "rms_norm_eps"},
         built=Built(biases=dict.fromkeys(("q", "k", "v", "o"), Switch("bias", True))),
     ),
     llama_like(

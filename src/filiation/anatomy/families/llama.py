@@ -215,7 +215,7 @@ FAMILIES = (
         kinds=Kinds(activation="silu"),
         renames=YI_RENAMES,
         built=_LLAMA,
-        keys={"epsilon": "rms_norm_eps"},
+        keys={"n_layers": "num_hidden_layers", "epsilon": "rms_norm_eps"},
     ),
     llama_like(
         "internlm",

@@ -18,6 +18,8 @@ _ALIBI = replace(_KINDS, rope=None, positions="alibi")
 
 def _falcon(config: Config, family: Family) -> Family:
     """RefinedWeb models use ALiBi; Falcon-40B's GGUF calls the FFN's norm ``attn_norm``."""
+    if config.get("model_type") == "falcon":
+        family = replace(family, keys={**family.keys, "n_layers": "num_hidden_layers"})
     if config.get("alibi"):
         return family.with_kinds(rope=None, positions="alibi")
     groups = config.get("num_key_value_heads")
@@ -102,7 +104,12 @@ FAMILIES = (
         kinds=_KINDS,
         adjust=_falcon,
         built=Built(biases=dict.fromkeys(("q", "k", "v", "o", "up", "down"), Switch("bias"))),
-        keys={"d_head": (), "activation": "activation", "epsilon": "layer_norm_epsilon"},
+        keys={
+            "n_layers": ("num_hidden_layers", "n_layer"),
+            "d_head": (),
+            "activation": "activation",
+            "epsilon": "layer_norm_epsilon",
+        },
         further=("alibi", "multi_query", "new_decoder_architecture", "parallel_attn"),
         ignore=("n_kv_heads", "d_ff"),  # Falcon-7B's config says 71 kv heads; multi_query leaves one
         tied=True,

@@ -70,7 +70,11 @@ FAMILIES = (
         outside={"wte": "embedding", "ff_out": "head", "ln_f": "final_norm"},
         model_types=("hf_olmo",),
         kinds=_PLAIN,
-        keys={"activation": "activation_type", "epsilon": "layer_norm_eps"},
+        keys={
+            "n_layers": ("num_hidden_layers", "n_layers"),
+            "activation": "activation_type",
+            "epsilon": "layer_norm_eps",
+        },
         ignore=("d_ff", "vocab"),  # mlp_hidden_size counts both halves; embedding_size pads vocab_size
     ),
 )

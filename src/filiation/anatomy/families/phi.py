@@ -49,7 +49,11 @@ FAMILIES = (
         outside={"embd.wte": "embedding", "lm_head.ln": "final_norm", "lm_head.linear": "head"},
         model_types=("phi-msft", "mixformer-sequential"),
         kinds=_KINDS,
-        keys={"activation": "activation_function", "epsilon": "layer_norm_epsilon"},
+        keys={
+            "n_layers": ("num_hidden_layers", "n_layer"),
+            "activation": "activation_function",
+            "epsilon": "layer_norm_epsilon",
+        },
     ),
     llama_like(
         "phi3",

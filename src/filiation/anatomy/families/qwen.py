@@ -38,7 +38,7 @@ QWEN1 = Family(
     architectures=("QWenLMHeadModel",),
     gguf=("qwen",),
     kinds=Kinds(activation="silu"),
-    keys={"activation": (), "epsilon": "layer_norm_epsilon"},
+    keys={"n_layers": "num_hidden_layers", "activation": (), "epsilon": "layer_norm_epsilon"},
     wraps={"qwen": ("vision",)},
     built=Built(
         biases={

@@ -30,7 +30,12 @@ FAMILIES = (
         kinds=Kinds(norm="layer", gated=False, activation="relu2", rope=None, positions=None),
         layers={"rwkv": 32},
         built=Built(biases={}),
-        keys={"d_head": "head_size", "activation": (), "epsilon": "layer_norm_epsilon"},
+        keys={
+            "n_layers": "num_hidden_layers",
+            "d_head": "head_size",
+            "activation": (),
+            "epsilon": "layer_norm_epsilon",
+        },
         exceptions={Symmetry.RESIDUAL_ORDER: _INDEXED, Symmetry.RESIDUAL_SIGN: _INDEXED},
     ),
 )

@@ -195,7 +195,7 @@ FAMILIES = (
         built=Built(biases={}),
         component="vision",
         kinds=Kinds(activation="silu"),
-        keys={"n_kv_heads": (), "epsilon": ()},
+        keys={"n_layers": "num_hidden_layers", "n_kv_heads": (), "epsilon": ()},
         adjust=_activation,
     ),
     Family(
@@ -219,6 +219,7 @@ FAMILIES = (
             "embeddings.position_embedding": "position",
         },
         model_types=("intern_vit_6b",),
+        built=Built(biases={**EVERY_BIAS, **dict.fromkeys("qkv", Switch("qkv_bias"))}),
         component="vision",
         kinds=_KINDS,
         keys=_KEYS,
