@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,14 @@ def test_what_an_opened_checkpoint_says(tmp_path: Path) -> None:
     assert opened.read_file("tokenizer.model") == b"\xff\0piece"
     assert opened.read_file("README.md") == b"# card"
     assert len(opened.digest) == 64
+
+
+def test_the_list_of_tensors_is_made_once(tmp_path: Path) -> None:
+    opened = checkpoint.open(str(model(tmp_path / "m")))
+    assert opened.tensors is opened.tensors
+    assert list(opened.tensors) == list(opened.stored)
+    fewer = replace(opened, stored=dict(list(opened.stored.items())[:1]))
+    assert len(fewer.tensors) == 1
 
 
 def test_side_files_are_read_when_asked_for_and_once(tmp_path: Path) -> None:

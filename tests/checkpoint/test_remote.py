@@ -45,7 +45,7 @@ def test_safetensors(tmp_path: Path, opened: Open) -> None:
         np.random.default_rng(0).standard_normal((900, 700)).astype(ml_dtypes.bfloat16)
     )  # more than a chunk
     found, remote = opened(model(tmp_path, {**weights(), "b": bf16}))
-    assert [name for name, _, _ in remote.requests] == ["config.json", "model.safetensors"]
+    assert [name for name, _, _ in remote.requests] == ["model.safetensors", "config.json"]
     assert not found.is_local
     assert found.revision == "c" * 40
     assert [f.not_hashed for f in found.files] == ["sampled read"] * 2

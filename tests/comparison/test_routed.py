@@ -342,7 +342,9 @@ def test_how_a_residual_stream_is_summed() -> None:
 
     assert flow(model_type="llama", rms_norm_eps=1e-5, embedding_multiplier=12.0) == Flow(epsilon=1e-5)
     assert flow(model_type="gemma2").embedding == 8
-    assert flow(model_type="granite", embedding_multiplier=12.0, residual_multiplier=0.2) == Flow(12.0, 0.2, 1e-6)
+    assert flow(model_type="granite", embedding_multiplier=12.0, residual_multiplier=0.2) == Flow(
+        12.0, 0.2, 1e-6
+    )
     assert flow(model_type="minicpm", scale_emb=12, scale_depth=1.4) == Flow(12.0, 0.7, 1e-6)
     assert flow(model_type="gpt_neox").parallel
     assert not flow(model_type="gpt_neox", use_parallel_residual=False).parallel

@@ -12,6 +12,7 @@ import pytest
 from filiation.errors import UsageError
 from filiation.lab.bpe import unigram_entropy
 from filiation.lab.derive import upcycle
+from filiation.lab.extended import add_biases, add_sinks
 from filiation.lab.forward import logits
 from filiation.lab.llama import Shape, initial_weights
 from filiation.lab.train import Recipe, Rows, Stream, train, windows
@@ -139,6 +140,24 @@ class TestWithTorch:
             hidden, _ = hidden_states(params, torch.from_numpy(tokens), config)
             theirs = (hidden @ params["model.embed_tokens.weight"].T).numpy()
         np.testing.assert_allclose(logits(tensors, config, tokens), theirs, atol=1e-5)
+
+    @pytest.mark.parametrize("change", [add_biases, add_sinks])
+    def test_biases_and_sinks_are_computed_and_learned_alike(self, change, tmp_path: Path) -> None:
+        import torch
+
+        from filiation.lab.llama import hidden_states
+
+        start, config = change(initial_weights(SMALL, 3), SMALL.config())
+        done = train("run", start, config, Stream(STREAM), RECIPE, windows(STREAM, 16, 8), tmp_path)
+        added = [name for name in start if name.endswith((".bias", ".sinks"))]
+        moved = {name: float(np.abs(done.weights[name] - start[name]).max()) for name in added}
+        assert min(size for name, size in moved.items() if "k_proj" not in name) > 1e-3, moved
+        tokens = STREAM[:48].reshape(3, 16)
+        with torch.no_grad():
+            params = {name: torch.from_numpy(value) for name, value in done.weights.items()}
+            hidden, _ = hidden_states(params, torch.from_numpy(tokens), config)
+            theirs = (hidden @ params["model.embed_tokens.weight"].T).numpy()
+        np.testing.assert_allclose(logits(done.weights, config, tokens), theirs, atol=1e-4)
 
     @pytest.mark.parametrize("experts", [0, 3])
     def test_transformers_loads_and_computes_the_same(self, experts: int, tmp_path: Path) -> None:

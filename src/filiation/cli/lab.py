@@ -24,8 +24,8 @@ def command() -> None:
 def breed(recipe: str, out: Path, processes: int, nice: int) -> int:
     """Make every model of RECIPE (smoke, standard, large, or a TOML file); goes on where it stopped.
 
-    smoke takes about two minutes on two free cores, standard at most three hours, large days. Needs torch and
-    transformers (extra: lab).
+    smoke takes about two minutes on two free cores, standard at most three hours, large days. Trains on a GPU where
+    torch sees one, which was never tried: none was at hand. Needs torch and transformers (extra: lab).
     """
     from filiation.cli.output import Sink
     from filiation.lab.breed import breed as run

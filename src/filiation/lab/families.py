@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filiation.errors import UsageError
+from filiation.lab.device import device, fetched
 from filiation.lab.train import Objective
 
 Weights = dict[str, npt.NDArray[np.float32]]
@@ -61,7 +62,7 @@ def new_module(family: str, settings: Mapping[str, Any], seed: int) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = model_class(config)
-    return module.float().eval()
+    return module.float().eval().to(device())
 
 
 def load_module(folder: Path) -> Any:
@@ -77,7 +78,8 @@ def load_module(folder: Path) -> Any:
     if family not in CLASSES:
         raise UsageError(f"{folder} is a {family}, which the lab does not run")
     model_class = _model_class(family, bool(config.get("is_decoder")))
-    return model_class.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
+    module = model_class.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    return module.eval().to(device())
 
 
 def _model_class(family: str, decoder: bool) -> Any:
@@ -93,7 +95,7 @@ def predicts_masked(module: Any) -> bool:
 
 def parameters(module: Any) -> Weights:
     """Return the parameters of a module by name, each tied tensor once."""
-    return {name: p.detach().numpy().copy() for name, p in module.named_parameters()}
+    return {name: fetched(p).copy() for name, p in module.named_parameters()}
 
 
 def as_published(module: Any, weights: Weights) -> tuple[Weights, Config]:

@@ -85,8 +85,10 @@ def _shares(scores: Real, sinks: Real | None) -> Real:
     """Return what each position gives to each; a sink takes its part and gives nothing back (arXiv 2508.10925)."""
     if sinks is None:
         return _softmax(scores)
-    column = np.broadcast_to(sinks[:, None, None], (*scores.shape[:-1], 1))
-    return _softmax(np.concatenate([scores, column], axis=-1))[..., :-1]
+    sink = sinks[:, None, None]
+    top = np.maximum(scores.max(-1, keepdims=True), sink)
+    e = np.exp(scores - top)
+    return e / (e.sum(-1, keepdims=True) + np.exp(sink - top))
 
 
 def _attention(p: Mapping[str, Real], at: str, x: Real, config: Config) -> Real:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filiation.lab.bpe import Tokens
+from filiation.lab.device import all_placed, placed
 from filiation.lab.train import Batch, Data, Objective, Recipe, Rows, Stream
 
 #: Share of the tokens of a masked batch that are hidden (arXiv 2202.08005 on rates above 15 %).
@@ -90,7 +91,7 @@ def preference_objective(logits: Any, start: Mapping[str, Any], beta: float = 0.
     import torch
     import torch.nn.functional as F
 
-    frozen = {name: torch.from_numpy(value.copy()) for name, value in start.items()}
+    frozen = all_placed(start)
 
     def score(params: Mapping[str, Any], inputs: Any, targets: Any) -> Any:
         losses = F.cross_entropy(logits(params, inputs).transpose(1, 2), targets, reduction="none")
@@ -112,7 +113,7 @@ def distillation_objective(logits: Any, teacher_logits: Any, teacher: Mapping[st
     """Return the cross-entropy against a teacher's next-token distribution (arXiv 1503.02531)."""
     import torch
 
-    frozen = {name: torch.from_numpy(value.copy()) for name, value in teacher.items()}
+    frozen = all_placed(teacher)
 
     def measure(params: Mapping[str, Any], inputs: Any, targets: Any) -> tuple[Any, Any]:
         del targets
@@ -126,9 +127,7 @@ def distillation_objective(logits: Any, teacher_logits: Any, teacher: Mapping[st
 
 def frozen_objective(objective: Objective, taken: Mapping[str, npt.NDArray[np.float32]]) -> Objective:
     """Return an objective of all other tensors: those that are taken stay as they are."""
-    import torch
-
-    frozen = {name: torch.from_numpy(value.copy()) for name, value in taken.items()}
+    frozen = all_placed(taken)
 
     def measure(params: Mapping[str, Any], inputs: Any, targets: Any) -> tuple[Any, Any]:
         return objective({**params, **frozen}, inputs, targets)
@@ -161,9 +160,7 @@ def merged_adapter(
 
 def adapter_objective(objective: Objective, start: Mapping[str, Any]) -> Objective:
     """Return an objective of the adapter's factors alone."""
-    import torch
-
-    frozen = {name: torch.from_numpy(value.copy()) for name, value in start.items()}
+    frozen = all_placed(start)
     return lambda factors, inputs, targets: objective(merged_adapter(frozen, factors), inputs, targets)
 
 
@@ -176,14 +173,16 @@ def written_by(logits: Any, teacher: Mapping[str, Any], prompts: Tokens, length:
     """
     import torch
 
-    weights = {name: torch.from_numpy(value.copy()) for name, value in teacher.items()}
+    weights = all_placed(teacher)
     generator = torch.Generator().manual_seed(seed)
-    rows = torch.from_numpy(np.ascontiguousarray(prompts))
+    rows = placed(prompts)
     with torch.no_grad():
         while rows.shape[1] < length:
-            last = logits(weights, rows)[:, -1].softmax(-1)
-            rows = torch.cat([rows, torch.multinomial(last, 1, generator=generator)], dim=1)
-    return rows.numpy().reshape(-1)
+            # Drawn on the processor, so that the text follows the seed wherever the teacher runs.
+            last = logits(weights, rows)[:, -1].softmax(-1).cpu()
+            drawn = torch.multinomial(last, 1, generator=generator)
+            rows = torch.cat([rows, drawn.to(rows.device)], dim=1)
+    return rows.cpu().numpy().reshape(-1)
 
 
 def data_of(kind: str, stream: Stream, pairs: Rows, vocab: int) -> Data:

@@ -99,15 +99,16 @@ def initial_weights(shape: Shape, seed: int) -> dict[str, npt.NDArray[np.float32
     return weights
 
 
-def rotary_tables(config: Config, length: int) -> tuple[Tensor, Tensor]:
-    """Return cos and sin of the rotary angles, each of shape (length, head_dim)."""
+def rotary_tables(config: Config, length: int, device: Any = None) -> tuple[Tensor, Tensor]:
+    """Return cos and sin of the rotary angles, each of shape (length, head_dim), on a device."""
     import torch
 
     half = config["head_dim"] // 2
     inverse = config["rope_theta"] ** (-torch.arange(half, dtype=torch.float32) / half)
     angles = torch.outer(torch.arange(length, dtype=torch.float32), inverse)
     both = torch.cat([angles, angles], dim=1)
-    return both.cos(), both.sin()
+    # The angles are the processor's wherever the model runs.
+    return both.cos().to(device), both.sin().to(device)
 
 
 def _rotate(x: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
@@ -122,13 +123,34 @@ def _attention(p: Mapping[str, Tensor], at: str, x: Tensor, config: Config, tabl
 
     batch, length, _ = x.shape
     heads, kv, dim = config["num_attention_heads"], config["num_key_value_heads"], config["head_dim"]
-    q = F.linear(x, p[at + "q_proj.weight"]).view(batch, length, heads, dim).transpose(1, 2)
-    k = F.linear(x, p[at + "k_proj.weight"]).view(batch, length, kv, dim).transpose(1, 2)
-    v = F.linear(x, p[at + "v_proj.weight"]).view(batch, length, kv, dim).transpose(1, 2)
+    q = _project(p, at + "q_proj", x).view(batch, length, heads, dim).transpose(1, 2)
+    k = _project(p, at + "k_proj", x).view(batch, length, kv, dim).transpose(1, 2)
+    v = _project(p, at + "v_proj", x).view(batch, length, kv, dim).transpose(1, 2)
     k = _rotate(k, tables).repeat_interleave(heads // kv, dim=1)
     v = v.repeat_interleave(heads // kv, dim=1)
-    mixed = F.scaled_dot_product_attention(_rotate(q, tables), k, v, is_causal=True)
-    return F.linear(mixed.transpose(1, 2).reshape(batch, length, heads * dim), p[at + "o_proj.weight"])
+    q = _rotate(q, tables)
+    if at + "sinks" in p:
+        mixed = _with_sinks(q, k, v, p[at + "sinks"])
+    else:
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    return _project(p, at + "o_proj", mixed.transpose(1, 2).reshape(batch, length, heads * dim))
+
+
+def _project(p: Mapping[str, Tensor], stem: str, x: Tensor) -> Tensor:
+    import torch.nn.functional as F
+
+    return F.linear(x, p[stem + ".weight"], p.get(stem + ".bias"))
+
+
+def _with_sinks(q: Tensor, k: Tensor, v: Tensor, sinks: Tensor) -> Tensor:
+    """Return causal attention in which each head's sink takes a part and gives nothing (arXiv 2508.10925)."""
+    import torch
+
+    scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
+    future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
+    column = sinks.view(1, -1, 1, 1).expand(*scores.shape[:-1], 1)
+    shares = torch.cat([scores.masked_fill(future, -math.inf), column], dim=-1).softmax(-1)
+    return shares[..., :-1] @ v
 
 
 def _swiglu(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
@@ -163,7 +185,7 @@ def hidden_states(p: Mapping[str, Tensor], tokens: Tensor, config: Config) -> tu
     import torch.nn.functional as F
 
     eps, width = config["rms_norm_eps"], (config["hidden_size"],)
-    tables = rotary_tables(config, tokens.shape[1])
+    tables = rotary_tables(config, tokens.shape[1], tokens.device)
     x = F.embedding(tokens, p["model.embed_tokens.weight"])
     balance = x.new_zeros(())
     for layer in range(config["num_hidden_layers"]):
@@ -176,7 +198,8 @@ def hidden_states(p: Mapping[str, Tensor], tokens: Tensor, config: Config) -> tu
             balance = balance + term
         else:
             m = at + "mlp."
-            y = _swiglu(normed, p[m + "gate_proj.weight"], p[m + "up_proj.weight"], p[m + "down_proj.weight"])
+            y = F.silu(_project(p, m + "gate_proj", normed)) * _project(p, m + "up_proj", normed)
+            y = _project(p, m + "down_proj", y)
         x = x + y
     return F.rms_norm(x, width, p["model.norm.weight"], eps), balance
 

@@ -1,7 +1,8 @@
 """Training: seeded, resumable, AdamW with warm-up and cosine decay (extra `lab`).
 
 Which tokens a step sees depends on the recipe's `order_seed` and the step number alone, so a run that was cut
-off and resumed sees what an uncut one would have. One thread; on one machine the result is bit-identical.
+off and resumed sees what an uncut one would have. One thread; on one machine the result is bit-identical on the
+processor. Where torch sees a GPU it is used (`filiation.lab.device`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy.typing as npt
 
 from filiation.errors import UsageError
 from filiation.lab.bpe import Tokens
+from filiation.lab.device import all_placed, fetched, placed
 from filiation.lab.llama import Config, loss
 
 Weights = dict[str, npt.NDArray[np.float32]]
@@ -127,9 +129,9 @@ def evaluate(weights: Weights, config: Config, held_out: Batch, objective: Objec
 
     objective = objective or _of_llama(config)
 
-    inputs, targets = (torch.from_numpy(np.ascontiguousarray(part)) for part in held_out)
+    inputs, targets = (placed(part) for part in held_out)
     with torch.no_grad():
-        params = {name: torch.from_numpy(value) for name, value in weights.items()}
+        params = {name: placed(value) for name, value in weights.items()}
         return float(objective(params, inputs, targets)[0])
 
 
@@ -165,7 +167,7 @@ def train(
 
     torch.set_num_threads(1)
     objective = objective or _of_llama(config)
-    params = {key: torch.from_numpy(value.copy()).requires_grad_() for key, value in start.items()}
+    params = {key: value.requires_grad_() for key, value in all_placed(start).items()}
     optimiser = _optimiser(params, recipe)
     identity = _identity(recipe, start)
     path = state / f"{name}.pt"
@@ -176,14 +178,14 @@ def train(
         recent = _step(params, optimiser, objective, data, recipe, step)
         for key, value in averaged.items():
             value *= recipe.ema
-            value += (1 - recipe.ema) * params[key].detach().numpy()
+            value += (1 - recipe.ema) * fetched(params[key])
         done = step + 1
         if done % REPORT_EVERY == 0:
             rate = (done - first) * recipe.batch * recipe.context / (time.monotonic() - began)
             sys.stderr.write(f"{name}: step {done}/{recipe.steps}, loss {recent:.3f}, {rate:,.0f} tokens/s\n")
         if done % SAVE_EVERY == 0 or done == recipe.steps:
             _save(path, identity, done, params, optimiser, averaged)
-    weights = averaged or {key: value.detach().numpy().copy() for key, value in params.items()}
+    weights = averaged or {key: fetched(value).copy() for key, value in params.items()}
     judge = judged_by or objective
     before, after = (evaluate(each, config, held_out, judge) for each in (start, weights))
     return Trained(weights, before, after, recipe.steps, recipe.steps * recipe.batch * recipe.context)
@@ -209,7 +211,7 @@ def _step(
 
     for group in optimiser.param_groups:
         group["lr"] = recipe.rate_at(step)
-    inputs, targets = (torch.from_numpy(part) for part in data.batch(recipe, step))
+    inputs, targets = (placed(part) for part in data.batch(recipe, step))
     value, balance = objective(params, inputs, targets)
     optimiser.zero_grad(set_to_none=True)
     (value + recipe.balance * balance).backward()
@@ -253,7 +255,7 @@ def _resume(path: Path, identity: str, params: dict[str, Any], optimiser: Any, a
 
     if not path.exists():
         return 0
-    saved = torch.load(path, weights_only=True)
+    saved = torch.load(path, weights_only=True, map_location="cpu")
     if saved["identity"] != identity:
         raise UsageError(
             "cannot resume this training run",

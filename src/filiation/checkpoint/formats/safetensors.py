@@ -79,6 +79,7 @@ def load(source: Source) -> Loaded:
     """Read the headers of all shards; see :class:`~filiation.checkpoint.formats.base.Format`."""
     choice = _choose(source)
     headers = [read_header(source, file) for file in choice.files]
+    named_weights(source)  # of one file alone after its header; a name that cannot be followed is refused
     tensors: dict[str, StoredTensor] = {}
     notes = list(choice.notes)
     parts = [(file, header.tensors) for file, header in zip(choice.files, headers, strict=True)]
@@ -113,7 +114,9 @@ def _choose(source: Source) -> _Choice:
     alone = chosen is not None and shard_name(chosen) is None and not PART.fullmatch(chosen)
     if chosen is not None and alone and not chosen.endswith(INDEX_ENDING):
         return _Choice([chosen])
-    named = named_weights(source)
+    every = [f.name for f in source.files() if f.name.endswith((ENDING, ENDING + INDEX_ENDING))]
+    is_only = len(every) == 1 and "/" not in every[0]
+    named = None if is_only else named_weights(source)
     if named is not None:
         return _as_named(source, named)
     names = [name for name in top_level(source, ENDING) if name != ADAPTER]
