@@ -12,6 +12,7 @@ from filiation.derivation.settings import settings_step
 from filiation.derivation.storage import parts_by_key, rename_map, shared_parts, storage_steps
 from filiation.lab import derive as lab
 from filiation.lab import recode
+from filiation.lab.extended import to_latent_attention
 from filiation.origin.pairing import Plan
 from tests.derivation.models import anatomy, base, derived, examined, numbers, tokens, tuned
 
@@ -115,6 +116,15 @@ def test_settings_without_a_config_are_those_of_the_anatomy() -> None:
     suspect = anatomy(base())
     bare = anatomy((base()[0], {k: v for k, v in base()[1].items() if k != "rms_norm_eps"}))
     assert settings_step(suspect, bare, "language") is None
+
+
+def test_the_order_of_rotary_pairs_is_not_told_of_a_kind_of_model_that_no_family_is_of() -> None:
+    own = to_latent_attention(*base(), rank=32)
+    assert settings_step(anatomy(own), anatomy(base()), "language") is None
+    named = own[0], {**own[1], "model_type": "deepseek_v2", "architectures": ["DeepseekV2ForCausalLM"]}
+    step = settings_step(anatomy(named), anatomy(base()), "language")
+    assert step is not None
+    assert step.numbers["settings"]["rope"] == {"from": "neox", "to": "interleaved"}
 
 
 def test_biases_and_vectors_are_measured_too() -> None:

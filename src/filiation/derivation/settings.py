@@ -8,6 +8,7 @@ from typing import Any
 
 from filiation.anatomy.activation import UNKNOWN
 from filiation.anatomy.config import SPELLINGS
+from filiation.anatomy.families import of_type
 from filiation.anatomy.model import Anatomy
 from filiation.evidence import Derivation
 
@@ -58,12 +59,27 @@ def settings_step(suspect: Anatomy, candidate: Anatomy, component: str) -> Deriv
     """Return the settings that both models have and that differ; None where none do."""
     changed: dict[str, Any] = {}
     mine, theirs = suspect.geometry[component], candidate.geometry[component]
+    guessed = _of_no_family(suspect) or _of_no_family(candidate)
     for name in _KINDS:
+        if name == "rope" and guessed:
+            continue
         a, b = getattr(mine, name), getattr(theirs, name)
         if None not in (a, b) and UNKNOWN not in (a, b) and not _equal(a, b):
             changed[name] = {"from": b, "to": a}
     changed |= _config_changes(suspect.checkpoint.config, candidate.checkpoint.config, changed)
     return Derivation("settings_changed", {"settings": dict(sorted(changed.items()))}) if changed else None
+
+
+def _of_no_family(model: Anatomy) -> bool:
+    """Tell whether a config names a kind of model that no family is of.
+
+    Its parts were then named by the family whose names it has; in which order its code turns the rotary pairs is not
+    known from that (a Llama converted to latent attention has DeepSeek's names and its own order).
+    """
+    config = model.checkpoint.config or {}
+    inner = config.get("text_config")
+    words = [c.get("model_type") for c in (config, inner) if isinstance(c, Mapping)]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return any(words) and not any(of_type(word) for word in words if word)
 
 
 def _config_changes(
