@@ -73,6 +73,13 @@ VISION = {
     "patch_size": 14,
     "projection_dim": 48,
 }
+DINO = {
+    "hidden_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 6,
+    "image_size": 28,
+    "patch_size": 14,
+}
 WHISPER = {
     "vocab_size": 96,
     "d_model": 48,
@@ -290,6 +297,8 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     ),
     "t5_encoder": ("T5EncoderModel", "T5Config", T5),
     "whisper": ("WhisperForConditionalGeneration", "WhisperConfig", WHISPER),
+    "dinov2": ("Dinov2Model", "Dinov2Config", {**DINO, "use_swiglu_ffn": False}),
+    "dinov2_swiglu": ("Dinov2Model", "Dinov2Config", {**DINO, "use_swiglu_ffn": True}),
     "clip": (
         "CLIPModel",
         "CLIPConfig",
