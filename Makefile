@@ -49,7 +49,7 @@ test: $(STAMP)  ## every test that needs neither torch nor a download
 	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-real: $(LAB_STAMP)  ## tests on pinned real models (downloads packages, needs torch)
-	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(LAB)/bin/python -m pytest -m "" tests/real tests/lab/test_training.py tests/lab/test_breeding.py --durations=10
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(LAB)/bin/python -m pytest -m "" tests/real tests/lab/test_training.py tests/lab/test_device.py tests/lab/test_breeding.py --durations=10
 
 check: lint types imports docs  ## lint, format, types, import directions, docs build
 
