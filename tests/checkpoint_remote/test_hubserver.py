@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from benchmarks.hubserver import HubServer, add_7b
 from benchmarks.synthetic import BLOCK, BytesFile, Shape, ShardFile, Weights, llama
 from filiation.checkpoint.formats import safetensors
+from filiation.checkpoint.sidefiles import read_config
 from filiation.checkpoint.sources.hub import HubSettings, open_source
 
 TINY = Shape(layers=2, hidden=64, ffn=176, vocab=300, heads=4, kv_heads=2)
@@ -92,7 +93,7 @@ def test_a_block_does_not_depend_on_what_was_made_before() -> None:
     assert not np.array_equal(weights.values(4, False, 7), later)
 
 
-def test_opening_a_7b_model_costs_nine_requests_and_less_than_a_megabyte(
+def test_opening_a_7b_model_costs_eleven_requests_and_less_than_a_megabyte(
     server: HubServer, settings: HubSettings
 ) -> None:
     add_7b(server)
@@ -100,13 +101,16 @@ def test_opening_a_7b_model_costs_nine_requests_and_less_than_a_megabyte(
     loaded = safetensors.load(source)
     assert dict(Shape().tensors()) == {name: tensor.info.shape for name, tensor in loaded.tensors.items()}
     assert sum(record.size for record in source.files()) > 13_000_000_000
-    # The listing; the index, redirected within the hub; three shards, a redirect and a range each.
-    assert source.requests == len(server.log) == 9
+    # The listing; the config, which may name other weights, and the index, both redirected within the hub; three
+    # shards, a redirect and a range each.
+    assert source.requests == len(server.log) == 11
+    assert read_config(source) is not None
+    assert source.requests == 11, "the config is not asked for again"
     assert source.bytes_read == server.bytes_sent < 1_000_000
     rows = loaded.tensors["model.layers.20.self_attn.q_proj.weight"].read((slice(0, 8),))
     assert rows.shape == (8, 4096)
     assert rows.std() == pytest.approx(0.02, rel=0.05)
-    assert source.requests == 10
+    assert source.requests == 12
 
 
 def test_the_server_tells_what_was_asked(server: HubServer) -> None:

@@ -24,9 +24,6 @@ Window = tuple[int, int]
 Rows = tuple[Window, ...]
 AT_ONCE = 1 << 19  # values that are folded and carried at once
 SKETCH = 24  # probe directions of a head's Gram sketch
-APART = (
-    2.0**16
-)  # lengths of a head's rows, one beside another, from which on the shortest are lost in a sketch
 
 
 @dataclass(frozen=True, eq=False)
@@ -283,19 +280,12 @@ def _grouped_output(side: Side, layer: int) -> Floats | None:
 
 def _sketch(rows: Floats, heads: int, probe: Floats) -> Floats:
     """Return each head's Gram sketch ``P' w' w P``: blind to the order, sign and basis of the head's channels."""
-    seen = wide((_evened(rows) @ probe).reshape(heads, -1, probe.shape[1]))
+    # Paired scales of value channels are anybody's to change: every row at one length.
+    seen = wide((unit_rows(rows) @ probe).reshape(heads, -1, probe.shape[1]))
     grams = np.einsum("hci,hcj->hij", seen, seen)
     flat = grams[:, *np.triu_indices(probe.shape[1])]
     flat = over(flat, np.linalg.norm(flat, axis=1, keepdims=True))
     return (flat - flat.mean(axis=0)).astype(np.float32)
-
-
-def _evened(rows: Floats) -> Floats:
-    """Return rows at unit length where they were scaled so far apart that a sketch would show the loudest alone."""
-    if wide(rows) is rows:
-        return rows
-    sizes = np.abs(rows).max(axis=1)
-    return unit_rows(rows) if sizes.max() > APART * sizes[sizes > 0].min() else rows
 
 
 def probe_for(width: int, seed: int) -> Floats:
