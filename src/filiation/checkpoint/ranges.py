@@ -95,8 +95,12 @@ class Run:
         raw, out = np.empty(count * each, np.uint8), np.empty(count * width, np.float32)
         with self._named():
             begin = self._begin() + start // block * size
-            for row in range(count):
-                self._fill(begin + row * step, raw[row * each : (row + 1) * each])
+            into = getattr(self.source, "read_pieces_into", None)
+            if into is not None:
+                into(self.file, begin, raw.data, each, step)
+            else:
+                for row in range(count):
+                    self._fill(begin + row * step, raw[row * each : (row + 1) * each])
             if self.encoding.is_float32:
                 out.view(np.uint8)[:] = raw
             elif len(out):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from filiation.checkpoint.shards import companions, is_weight_name
 from filiation.checkpoint.sources.base import Source
@@ -22,7 +23,8 @@ class SourceView:
         chosen: the weight file that the caller named, or None for a whole folder.
         notes: what the source had to assume.
         kept: whether what is read of it stays in memory, so that no byte is read twice.
-        read_into: the source's own reading without a copy, or None.
+        read_into: the source's own reading without a copy, or None. ``read_pieces_into`` the same of pieces that lie
+            apart, where no byte is counted.
     """
 
     def __init__(
@@ -56,6 +58,8 @@ class SourceView:
         self.kept = keep is not None and self._is_within(keep)
         if self.kept:
             self.read_into = self._copy
+        is_free = self._budget is None and not self.kept
+        self.read_pieces_into: Any = getattr(source, "read_pieces_into", None) if is_free else None
 
     @property
     def locator(self) -> str:

@@ -17,10 +17,11 @@ from filiation.origin.pairing import Pairing, Plan, experts_of
 from filiation.origin.units import Floats, Integers
 from filiation.origin.weighing import channels_written
 
-#: Channels that carry inputs, and layers that are asked.
-CHANNELS, LAYERS = 10, 4
-#: Standard deviation of a layer's correlation between strangers, which few channels leave (0.03 to 0.06 measured).
-BLUR = 0.05
+#: Channels that carry inputs, and layers that are asked: storage reads whole pages for pieces of rows, which are all
+#: of a layer's gate and up where a row is a page long.
+CHANNELS, LAYERS = 16, 2
+#: Standard deviation of a layer's correlation between strangers, which few channels leave (0.03 to 0.04 measured).
+BLUR = 0.04
 
 
 def layers_computed_through_few(pairing: Pairing, plan: Plan, layers: Collection[int]) -> dict[int, float]:

@@ -226,7 +226,10 @@ def _of_layers(best: Stage, plan: Plan) -> History | None:
     computed = layers_computed(pairing, plan, contents)
     few = {} if computed else layers_computed_through_few(pairing, plan, contents)
     computed |= few
-    contents |= {i: min(contents[i], max(r, 0.0)) for i, r in otherwise(computed).items()}
+    strange = otherwise(computed)
+    contents |= {i: min(contents[i], max(r, 0.0)) for i, r in strange.items()}
+    if few and strange:  # those that were not asked may be like the ones that compute something else
+        contents |= dict.fromkeys(contents.keys() - few.keys(), 0.0)
     same = {i for i, r in computed.items() if r >= COMPUTES_SAME and values.get(i, 0.0) >= WEIGHT_COSINE}
     same = frozenset(i for i in same if contents[i] < WEIGHT_COSINE)
     contents, is_weighed = spoken_for(pairing, contents, unlike, plan)

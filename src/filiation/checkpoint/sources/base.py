@@ -15,7 +15,8 @@ class Source(Protocol):
     Names are relative, with ``/``; a source refuses names that leave it (``..``, absolute paths, symlinks that
     point outside). Every read is counted.
 
-    A source may also have ``read_into(name, start, buffer)``, which fills a memoryview without a copy in between;
+    A source may also have ``read_into(name, start, buffer)``, which fills a memoryview without a copy in between, and
+    ``read_pieces_into(name, start, buffer, each, apart)``, which fills it with pieces of a file that lie apart;
     ``chosen``, the one weight file that the caller named (None for a folder); and ``refused``, the names that are
     there but may not be read, each with the error that says why. Formats use them where they exist.
     """

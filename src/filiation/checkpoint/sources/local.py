@@ -115,22 +115,33 @@ class LocalSource:
         Raises:
             CorruptCheckpointError: the file is shorter, or changed since it was listed.
         """
+        self.read_pieces_into(name, start, buffer, len(buffer), 0)
+
+    def read_pieces_into(self, name: str, start: int, buffer: memoryview, each: int, apart: int) -> None:
+        """Fill ``buffer`` with pieces of ``each`` bytes whose starts lie ``apart``, the first of them at ``start``.
+
+        Raises:
+            CorruptCheckpointError: the file is shorter, or changed since it was listed.
+        """
         entry = self._entry(name)
         try:
             # Opened anew each time: no handle is shared between threads and none is left open.
             with open(entry.path, "rb", buffering=0) as file:
                 if _identity(os.fstat(file.fileno())) != entry.identity:
                     raise _changed(name)
-                file.seek(start)
-                done = 0
-                while done < len(buffer) and (got := file.readinto(buffer[done:])):
-                    done += got
+                for n, low in enumerate(range(0, len(buffer), max(1, each))):
+                    file.seek(start + n * apart)
+                    done, high = low, low + each
+                    while done < high and (got := file.readinto(buffer[done:high])):
+                        done += got
+                    if done < high:
+                        raise _too_short(
+                            name, start, start + n * apart + each, start + n * apart + done - low
+                        )
         except OSError as error:
             raise _os_error(error, name) from error
-        if done < len(buffer):
-            raise _too_short(name, start, start + len(buffer), start + done)
         with self._lock:
-            self._bytes_read += done
+            self._bytes_read += len(buffer)
 
     def prefetch(self, name: str, ranges: Sequence[tuple[int, int]]) -> None:
         """Do nothing: the system's own read-ahead serves local files."""
