@@ -15,6 +15,8 @@ from filiation.lab import launder
 from filiation.lab.layout import EMBEDDING, Tensors, is_gain, residual_axis
 from filiation.lab.save import load_model, save_model
 from filiation.origin.computed import COMPUTES_ALIKE, TRAINED_ALIKE, UNRELATED
+from filiation.origin.few import LAYERS as LAYERS_ASKED
+from filiation.origin.few import blurred
 from filiation.report.answers import word_answer
 from filiation.report.wording import LANGUAGES, phrases
 from tests.comparison.test_arranged import named
@@ -113,8 +115,8 @@ def by_clipping(gate: np.ndarray, up: np.ndarray, down: np.ndarray) -> tuple[lis
 @pytest.mark.parametrize("turned", [False, True], ids=["framer against accused", "accused against framer"])
 def test_units_that_the_loader_clips_make_no_common_origin(turned: bool, tmp_path: Path) -> None:
     pair = framed(by_clipping), accused()
-    clipped = [(tensors, {**config, "hidden_act": "relu6"}) for tensors, config in pair]
-    found = compared(*(reversed(clipped) if turned else clipped), tmp_path)
+    one, other = ((tensors, {**config, "hidden_act": "relu6"}) for tensors, config in pair)
+    found = compared(*((other, one) if turned else (one, other)), tmp_path)
     assert found.verdict.relation is Relation.SUGGESTIVE
     assert abs(computed(found)) < UNRELATED
 
@@ -186,7 +188,7 @@ def test_a_sample_asks_what_layers_compute_through_a_few_channels(
     assert found.verdict.log10_e > 6, "the labels do agree"
     assert found.verdict.relation is Relation.SUGGESTIVE
     assert found.verdict.reason in ("computes_otherwise", "labels_without_contents")
-    assert abs(computed(found)) < COMPUTES_ALIKE
+    assert abs(computed(found)) < UNRELATED + blurred(LAYERS_ASKED)
 
 
 @pytest.mark.usefixtures("only_samples")

@@ -22,7 +22,7 @@ from filiation.origin.computed import TRAINED_ALIKE, UNRELATED
 from filiation.origin.gather import Side
 from filiation.origin.network import written_by
 from filiation.origin.pairing import Plan
-from filiation.origin.stream import given_to_layers
+from filiation.origin.stream import passed_through
 from tests.comparison.test_arranged import named
 from tests.comparison.test_computed import computed
 from tests.comparison.test_without_effect import (
@@ -313,27 +313,27 @@ def test_shared_experts_count_as_their_gate_lets_them() -> None:
 def test_what_layers_are_given_holds_what_a_bias_writes() -> None:
     """``attention_bias`` is loaded: a constant that attention writes is there for every token."""
     model = stranger()
-    before = given_to_layers(side(model), WHOLE)
+    before = passed_through(side(model), WHOLE)
     along = np.zeros(WIDTH, np.float32)
     along[7] = 1.0
     tensors = {**model[0], "model.layers.0.self_attn.o_proj.bias": 5 * along}
-    after = given_to_layers(side((tensors, {**model[1], "attention_bias": True})), WHOLE)
+    after = passed_through(side((tensors, {**model[1], "attention_bias": True})), WHOLE)
     assert before is not None
     assert after is not None
-    assert np.abs(before[0][:, 7].mean()) < 1
-    assert after[0][:, 7].mean() > 5
-    assert after[LAYERS - 1][:, 7].mean() > 1
-    assert given_to_layers(side(model), replace(WHOLE, whole=False)) is None
+    assert np.abs(before[0].given[:, 7].mean()) < 1
+    assert after[0].given[:, 7].mean() > 5
+    assert after[LAYERS - 1].given[:, 7].mean() > 1
+    assert passed_through(side(model), replace(WHOLE, whole=False)) is None
 
 
 def test_what_layers_are_given_is_normed_and_the_same_each_time() -> None:
-    one, other = (given_to_layers(side(accused()), WHOLE) for _ in range(2))
+    one, other = (passed_through(side(accused()), WHOLE) for _ in range(2))
     assert one is not None
     assert other is not None
     assert list(one) == list(range(LAYERS))
-    for layer, rows in one.items():
-        assert np.array_equal(rows, other[layer])
-        assert np.allclose(np.square(rows).mean(axis=1), 1, atol=1e-2)
+    for layer, passed in one.items():
+        assert np.array_equal(passed.given, other[layer].given)
+        assert np.allclose(np.square(passed.given).mean(axis=1), 1, atol=1e-2)
 
 
 def test_how_a_residual_stream_is_summed() -> None:

@@ -88,13 +88,6 @@ def test_rows_that_are_no_numbers_and_loud_ones_do_not_decide() -> None:
         assert abs(room.correlation(room.evened(mine), room.evened(spoilt)) - plain) < 0.1
 
 
-@pytest.mark.parametrize("rows", [5, 6, 128])
-def test_medians_are_those_of_numpy(rows: int) -> None:
-    values = np.random.default_rng(rows).standard_normal((7, rows)).astype(np.float32)
-    assert np.array_equal(room.middle(values), np.median(values, axis=-1))
-    assert room.middle(values[0]) == np.median(values[0])
-
-
 def test_what_tokens_pass_through_is_what_the_layers_write() -> None:
     side = Side(anatomy(accused()))
     ids = np.array([3, 900, 17, 18, 500])

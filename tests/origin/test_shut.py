@@ -21,7 +21,7 @@ from filiation.origin.gather import Side
 from filiation.origin.network import written_by, written_by_expert
 from filiation.origin.pairing import Plan, experts_of
 from filiation.origin.shut import shut_experts
-from filiation.origin.stream import given_to_layers
+from filiation.origin.stream import passed_through
 from tests.comparison.test_arranged import named
 from tests.comparison.test_computed import computed
 from tests.comparison.test_routed import (
@@ -153,8 +153,10 @@ def framed_by_a_gate(towards: float) -> Model:
     own = without_a_channel(stranger(), CHANNEL, CONSTANT)
     own = with_gains_of(own[0], accused()[0]), own[1]
     model = behind_a_gate(own, accused()[0], towards)
-    for layer, rows in (given_to_layers(Side(anatomy(own)), WHOLE) or {}).items():
-        one, other = (written_by(Side(anatomy(m)), layer, rows) for m in (own, model))
+    passed = passed_through(Side(anatomy(own)), WHOLE)
+    assert passed
+    for layer, each in passed.items():
+        one, other = (written_by(Side(anatomy(m)), layer, each.given) for m in (own, model))
         assert one is not None
         assert other is not None
         assert np.allclose(one, other, atol=1e-5)

@@ -19,6 +19,7 @@ from filiation.origin.basis import IDENTITY
 from filiation.origin.gather import Side, token_rows
 from filiation.origin.pairing import Plan, experts_of
 from filiation.origin.scale import Values, wide
+from filiation.origin.sorting import middle
 from filiation.origin.units import EQUAL, Doubles, Floats, unit_rows
 
 #: Share of a model's usual effect below which a branch does nothing to speak of. Trained models of 64 and 96 channels:
@@ -31,7 +32,7 @@ AS_MUCH = 0.25
 BRANCH_COUNTS = 0.02
 #: Most token rows that the moments begin with.
 TOKENS = 4096
-#: How many times longer than is usual a token row may be, and count in full.
+#: How many times longer than is usual a token row, or what is written for one, may be, and count in full.
 LOUDER = 2.0
 
 
@@ -196,17 +197,17 @@ def _of_tokens(side: Side, plan: Plan) -> Doubles:
     rows = token_rows(side, np.arange(start, min(n, start + TOKENS)))
     if rows is None or not len(rows):
         return np.eye(side.geometry.d_model)
-    rows = evened(wide(rows))
+    rows = capped(wide(rows))
     return (rows.T @ rows).astype(np.float64) / len(rows)
 
 
-def evened(rows: Values) -> Values:
+def capped(rows: Values) -> Values:
     """Return rows ``(n, d)`` of which no few are far longer than the rest.
 
     Rows of tokens that are never used can be as long as one likes, and would be all that a moment speaks of.
     """
     sizes = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
-    most = LOUDER * float(np.median(sizes))
+    most = LOUDER * float(middle(sizes))
     if most <= 0 or float(sizes.max()) <= most:
         return rows
     return (rows * (most / np.maximum(sizes, most))[:, None]).astype(rows.dtype)

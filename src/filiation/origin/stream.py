@@ -66,15 +66,6 @@ def tokens_of(side: Side) -> int:
     return 0 if part is None else part.shape[0]
 
 
-def given_to_layers(side: Side, plan: Plan) -> Mapping[int, Floats] | None:
-    """Return what each layer's feed-forward network is given, ``(SAMPLES, d)`` in the model's own channels.
-
-    None where the model is not read whole.
-    """
-    found = passed_through(side, plan)
-    return None if found is None else {layer: passed.given for layer, passed in found.items()}
-
-
 def passed_by_tokens(side: Side, plan: Plan, ids: Integers) -> Mapping[int, Passed]:
     """Return what each layer is given and writes where these tokens come, of a model as it stands."""
     return _Stream(side, plan, ids).through()

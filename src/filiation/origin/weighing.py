@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from filiation.origin.effects import Effects, as_much, evened, of_model, spread, usual
+from filiation.origin.effects import Effects, as_much, capped, of_model, spread, usual
 from filiation.origin.gather import Side, Window, ffn_units, token_rows
 from filiation.origin.pairing import Pairing, Plan, expert_pairs, experts_of, ffn_views
 from filiation.origin.scale import mean_square, wide
@@ -231,7 +231,7 @@ def _token_rows(side: Side, plan: Plan) -> Floats | None:
     def read() -> Floats | None:
         affordable = plan.affords(side.anatomy.checkpoint, 4 * len(ids) * side.geometry.d_model)
         rows = token_rows(side, ids) if affordable else None
-        return None if rows is None or not len(rows) else evened(wide(rows)).astype(np.float32)
+        return None if rows is None or not len(rows) else capped(wide(rows)).astype(np.float32)
 
     return side.cache.once(("effects/channels", side.is_suspect, side.component, start), read)
 
